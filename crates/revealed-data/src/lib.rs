@@ -1,0 +1,26 @@
+#![doc = include_str!("../README.md")]
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod batch;
+mod dataset;
+mod encoder;
+mod error;
+mod folder;
+mod layout;
+mod options;
+mod report;
+mod rows;
+mod split;
+mod template;
+
+pub use batch::{BatchPlan, plan_batches, shuffled};
+pub use dataset::{
+    Dataset, Demonstration, Kind, Message, Preference, Prompt, Records, read, read_demonstrations,
+    read_preferences, read_prompts,
+};
+pub use encoder::{Dropped, Encoded, EncodedSet, Encoder, TextRecipe};
+pub use error::{Columns, DataError, Row, RowProblem, Token, Tokens};
+pub use options::{EncodeOptions, LongCompletion, LongPrompt, TemplateChoice, TooLong};
+pub use report::{DataReport, Lengths, Mark, PreviewRow, PreviewToken, SplitSizes, report};
+pub use split::{Split, split};
+pub use template::{ChatTemplate, GenerationPrompt};

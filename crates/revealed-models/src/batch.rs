@@ -1,0 +1,251 @@
+//! Token rows of different lengths as padded tensors, and where their completions are.
+
+use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
+
+use crate::error::ModelError;
+
+/// On which side the shorter rows are filled up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PaddingSide {
+    /// Filler first: all rows end in the same column, as decoding wants.
+    Left,
+    /// Filler last: all rows start in the first column, as training wants.
+    Right,
+}
+
+/// Rows of tokens as the models take them. Masks come from lengths, never from the pad id.
+#[derive(Debug, Clone)]
+pub struct TokenBatch {
+    /// `[B, T]`.
+    pub input_ids: Tensor<2, Int>,
+    /// `[B, T]`, true at real tokens.
+    pub attention_mask: Tensor<2, Bool>,
+    /// `[B, T]`, counted from each row's first real token.
+    pub position_ids: Tensor<2, Int>,
+    /// `[B, S]` over all keys, for rows in which a query could see filler; `None` otherwise.
+    pub(crate) key_padding: Option<Tensor<2, Bool>>,
+    /// Real tokens of each row.
+    pub lengths: Vec<usize>,
+    /// Where the filler is.
+    pub side: PaddingSide,
+}
+
+impl TokenBatch {
+    /// Pads rows to their longest.
+    ///
+    /// # Errors
+    /// When there is no row, or a row is empty.
+    pub fn new<R: AsRef<[u32]>>(
+        rows: &[R],
+        pad_id: u32,
+        side: PaddingSide,
+        device: &Device,
+    ) -> Result<Self, ModelError> {
+        let lengths: Vec<usize> = rows.iter().map(|row| row.as_ref().len()).collect();
+        if let Some(row) = lengths.iter().position(|length| *length == 0) {
+            return Err(ModelError::Row {
+                row,
+                reason: "it has no tokens".into(),
+            });
+        }
+        let Some(&time) = lengths.iter().max() else {
+            return Err(ModelError::Row {
+                row: 0,
+                reason: "the batch has no rows".into(),
+            });
+        };
+        let batch = rows.len();
+        let mut ids = vec![pad_id as i32; batch * time];
+        let mut mask = vec![false; batch * time];
+        let mut positions = vec![0i32; batch * time];
+        for (index, row) in rows.iter().enumerate() {
+            let row = row.as_ref();
+            let filler = if side == PaddingSide::Left {
+                time - row.len()
+            } else {
+                0
+            };
+            let start = index * time + filler;
+            for (offset, token) in row.iter().enumerate() {
+                ids[start + offset] = *token as i32;
+                mask[start + offset] = true;
+                positions[start + offset] = offset as i32;
+            }
+        }
+        let shape = [batch, time];
+        let attention_mask = Tensor::from_data(TensorData::new(mask, shape), device);
+        let seen = side == PaddingSide::Left && lengths.iter().any(|length| *length < time);
+        Ok(Self {
+            input_ids: Tensor::from_data(TensorData::new(ids, shape), device),
+            key_padding: seen.then(|| attention_mask.clone()),
+            attention_mask,
+            position_ids: Tensor::from_data(TensorData::new(positions, shape), device),
+            lengths,
+            side,
+        })
+    }
+
+    /// One new token a row, over `keys` slots of a left-padded cache, the new one last.
+    ///
+    /// `lengths` counts each row's real tokens with the new one.
+    pub(crate) fn decoding_step(
+        tokens: &[i32],
+        lengths: Vec<usize>,
+        keys: usize,
+        device: &Device,
+    ) -> Self {
+        let rows = tokens.len();
+        let positions: Vec<i32> = lengths.iter().map(|length| *length as i32 - 1).collect();
+        let padded = lengths.iter().any(|length| *length < keys);
+        let key_padding = padded.then(|| {
+            let mask = lengths
+                .iter()
+                .flat_map(|l| (0..keys).map(move |key| key + l >= keys));
+            Tensor::from_data(
+                TensorData::new(mask.collect::<Vec<bool>>(), [rows, keys]),
+                device,
+            )
+        });
+        Self {
+            input_ids: Tensor::from_data(TensorData::new(tokens.to_vec(), [rows, 1]), device),
+            attention_mask: Tensor::from_data(TensorData::new(vec![true; rows], [rows, 1]), device),
+            position_ids: Tensor::from_data(TensorData::new(positions, [rows, 1]), device),
+            key_padding,
+            lengths,
+            side: PaddingSide::Left,
+        }
+    }
+
+    /// Rows and columns.
+    pub fn shape(&self) -> [usize; 2] {
+        self.input_ids.dims()
+    }
+
+    /// Column of the `offset`-th token of `row`.
+    fn column(&self, row: usize, offset: usize) -> usize {
+        match self.side {
+            PaddingSide::Left => self.shape()[1] - self.lengths[row] + offset,
+            PaddingSide::Right => offset,
+        }
+    }
+
+    /// The column of each row's last real token: the one place where a reward is read.
+    ///
+    /// # Shapes
+    /// - output: `[B]`, right for left and right padding
+    pub fn last_token(&self) -> Tensor<1, Int> {
+        let columns: Vec<i32> = (0..self.lengths.len())
+            .map(|r| self.column(r, self.lengths[r] - 1) as i32)
+            .collect();
+        Tensor::from_ints(columns.as_slice(), &self.input_ids.device())
+    }
+}
+
+/// A batch of prompt + completion rows, and where the completions' tokens are predicted.
+#[derive(Debug, Clone)]
+pub struct CompletionBatch {
+    /// The rows, padded.
+    pub tokens: TokenBatch,
+    /// `[B, C]`, true at real completion tokens; column 0 is the completion's first token.
+    pub completion_mask: Tensor<2, Bool>,
+    /// Completion tokens of each row.
+    pub completion_lengths: Vec<usize>,
+    /// `[N]`: flat positions in `[B·T]` whose hidden state predicts a completion token.
+    pub(crate) predicts: Tensor<1, Int>,
+    /// `[N]`: the tokens.
+    pub(crate) targets: Tensor<1, Int>,
+    /// `[B·C]`: index into `[N + 1]`, whose last entry is the filler.
+    pub(crate) layout: Tensor<1, Int>,
+}
+
+impl CompletionBatch {
+    /// Builds the batch from `(input_ids, completion_start)` rows.
+    ///
+    /// # Errors
+    /// When a row has no prompt token (nothing predicts its first token) or no completion token.
+    pub fn new<R: AsRef<[u32]>>(
+        rows: &[(R, usize)],
+        pad_id: u32,
+        side: PaddingSide,
+        device: &Device,
+    ) -> Result<Self, ModelError> {
+        for (row, (ids, start)) in rows.iter().enumerate() {
+            let len = ids.as_ref().len();
+            if *start == 0 || *start >= len {
+                let reason = format!(
+                    "its completion starts at token {start} of {len}; a prompt and a completion token are needed"
+                );
+                return Err(ModelError::Row { row, reason });
+            }
+        }
+        let ids: Vec<&[u32]> = rows.iter().map(|(ids, _)| ids.as_ref()).collect();
+        let tokens = TokenBatch::new(&ids, pad_id, side, device)?;
+        let completion_lengths: Vec<usize> = rows
+            .iter()
+            .map(|(ids, start)| ids.as_ref().len() - start)
+            .collect();
+        let time = tokens.shape()[1];
+        let width = completion_lengths.iter().copied().max().unwrap_or(0);
+        let total: usize = completion_lengths.iter().sum();
+        let mut predicts = Vec::with_capacity(total);
+        let mut targets = Vec::with_capacity(total);
+        let mut layout = vec![total as i32; rows.len() * width];
+        let mut mask = vec![false; rows.len() * width];
+        for (row, (ids, start)) in rows.iter().enumerate() {
+            for (offset, token) in ids.as_ref()[*start..].iter().enumerate() {
+                let column = tokens.column(row, start + offset);
+                layout[row * width + offset] = targets.len() as i32;
+                mask[row * width + offset] = true;
+                predicts.push((row * time + column - 1) as i32);
+                targets.push(*token as i32);
+            }
+        }
+        let ints = |values: Vec<i32>| Tensor::<1, Int>::from_ints(values.as_slice(), device);
+        Ok(Self {
+            tokens,
+            completion_mask: Tensor::from_data(TensorData::new(mask, [rows.len(), width]), device),
+            completion_lengths,
+            predicts: ints(predicts),
+            targets: ints(targets),
+            layout: ints(layout),
+        })
+    }
+
+    /// Completion tokens in the whole batch.
+    pub fn completion_tokens(&self) -> usize {
+        self.completion_lengths.iter().sum()
+    }
+
+    /// Lays values of the `N` completion tokens out as rows; filler is 0.
+    ///
+    /// # Shapes
+    /// - values: `[N]`, output: `[B, C]`
+    pub fn to_rows(&self, values: Tensor<1>) -> Tensor<2> {
+        let shape = self.completion_mask.dims();
+        let zero = Tensor::<1>::zeros([1], &self.targets.device());
+        Tensor::cat(vec![values, zero], 0)
+            .select(0, self.layout.clone())
+            .reshape(shape)
+    }
+
+    /// Pads host rows of per-token values in the same way; filler is 0.
+    ///
+    /// # Panics
+    /// When a row has another length than its completion.
+    pub fn rows_of(&self, rows: &[Vec<f32>]) -> Tensor<2> {
+        let [batch, width] = self.completion_mask.dims();
+        let mut values = vec![0f32; batch * width];
+        for (row, given) in rows.iter().enumerate() {
+            assert_eq!(
+                given.len(),
+                self.completion_lengths[row],
+                "one value a completion token"
+            );
+            values[row * width..row * width + given.len()].copy_from_slice(given);
+        }
+        Tensor::from_data(
+            TensorData::new(values, [batch, width]),
+            &self.targets.device(),
+        )
+    }
+}

@@ -1,0 +1,278 @@
+//! A causal language model: decoder and output head, loaded from and saved to Hugging Face folders.
+
+use std::path::Path;
+
+use burn::module::{Module, ModuleMapper, Param};
+use burn::tensor::{Device, Tensor, TensorData};
+use serde_json::{Value, json};
+
+use crate::batch::TokenBatch;
+use crate::config::HfConfig;
+use crate::decoder::{Decoder, Shape, linear};
+use crate::error::ModelError;
+use crate::folder;
+use crate::layers::Linear;
+use crate::lora::{self, LoraConfig, LoraWeights};
+use crate::weights::{Source, TensorFiles};
+
+/// A decoder with its output head. The head is absent where it is tied to the embedding.
+///
+/// Clones share their tensors. Weights are frozen until [`CausalLm::trainable`]; fresh adapters are trained.
+/// `valid()` of Burn's `Module` gives the same model without gradients.
+#[derive(Module, Debug)]
+pub struct CausalLm {
+    /// The decoder.
+    pub decoder: Decoder,
+    /// The untied output head.
+    pub lm_head: Option<Linear>,
+    #[module(skip)]
+    config: HfConfig,
+    #[module(skip)]
+    lora: Option<LoraConfig>,
+}
+
+impl CausalLm {
+    /// Reads a model folder: `config.json` and `model.safetensors`, or shards and their index.
+    ///
+    /// Weights in f16 and bf16 become f32.
+    ///
+    /// # Errors
+    /// When the config is not supported or a tensor is missing, extra, of another shape or damaged.
+    pub fn load(folder: &Path, device: &Device) -> Result<Self, ModelError> {
+        let config = HfConfig::read(folder)?;
+        let mut source = Source::Files(TensorFiles::open_folder(folder)?);
+        let model = Self::build(config, &mut source, device)?;
+        if let Source::Files(files) = source {
+            let head = format!("{}.weight", model.decoder.head_name());
+            files.finish(|name| harmless(name) || (model.shape().tied && name == head))?;
+        }
+        Ok(model)
+    }
+
+    /// A model with fresh weights: normal with `initializer_range` (0.02), norms 1, biases 0.
+    ///
+    /// # Errors
+    /// When the config is not supported.
+    pub fn random(config: HfConfig, seed: u64, device: &Device) -> Result<Self, ModelError> {
+        let std = config.number("initializer_range", 0.02)?;
+        Self::build(config, &mut Source::random(seed, std), device)
+    }
+
+    pub(crate) fn build(
+        config: HfConfig,
+        source: &mut Source,
+        device: &Device,
+    ) -> Result<Self, ModelError> {
+        let decoder = Decoder::build(&config, source, device)?;
+        let Shape {
+            vocab_size,
+            hidden_size,
+            tied,
+            ..
+        } = decoder.shape();
+        let lm_head = match tied {
+            true => None,
+            false => {
+                let name = decoder.head_name();
+                Some(linear(
+                    source,
+                    name,
+                    [vocab_size, hidden_size],
+                    false,
+                    device,
+                )?)
+            }
+        };
+        Ok(Self {
+            decoder,
+            lm_head,
+            config,
+            lora: None,
+        })
+    }
+
+    /// Sizes.
+    pub fn shape(&self) -> Shape {
+        self.decoder.shape()
+    }
+
+    /// The config as read, written again by [`save`](Self::save).
+    pub fn config(&self) -> &HfConfig {
+        &self.config
+    }
+
+    /// The settings of the attached adapter.
+    pub fn lora(&self) -> Option<&LoraConfig> {
+        self.lora.as_ref()
+    }
+
+    /// Where the weights are, without gradients.
+    pub fn device(&self) -> Device {
+        self.head_weight().device().without_autodiff()
+    }
+
+    /// The output head `[V, D]`.
+    pub fn head_weight(&self) -> Tensor<2> {
+        self.head_param().val()
+    }
+
+    pub(crate) fn head_param(&self) -> &Param<Tensor<2>> {
+        self.lm_head
+            .as_ref()
+            .map_or(self.decoder.embedding(), |head| &head.weight)
+    }
+
+    /// Hidden states after the last norm.
+    ///
+    /// # Shapes
+    /// - output: `[B, T, D]`
+    pub fn hidden(&self, batch: &TokenBatch) -> Tensor<3> {
+        self.decoder.forward(batch)
+    }
+
+    /// All logits, for inspection and tests; training and scoring use
+    /// [`log_probs`](Self::log_probs), which never forms them at once.
+    ///
+    /// # Shapes
+    /// - output: `[B, T, V]`
+    pub fn logits(&self, batch: &TokenBatch) -> Tensor<3> {
+        let hidden = self.hidden(batch);
+        let [rows, time, width] = hidden.dims();
+        let logits = hidden
+            .reshape([rows * time, width])
+            .matmul(self.head_weight().transpose());
+        let vocab = logits.dims()[1];
+        logits.reshape([rows, time, vocab])
+    }
+
+    /// Asks for gradients: of the adapters where some are attached, of every weight otherwise.
+    pub fn trainable(mut self) -> Self {
+        if self.lora.is_none() {
+            return self.map(&mut Track);
+        }
+        for layer in self.decoder.linears_mut() {
+            layer.lora = layer.lora.take().map(|lora| lora.map(&mut Track));
+        }
+        self
+    }
+
+    /// Attaches fresh adapters, trainable; the model's output is unchanged.
+    ///
+    /// # Errors
+    /// When a target matches no layer, or the rank is 0.
+    pub fn with_lora(mut self, config: &LoraConfig, seed: u64) -> Result<Self, ModelError> {
+        config.check(self.decoder.linears())?;
+        let device = self.device();
+        lora::attach(self.decoder.linears_mut(), config, seed, &device);
+        self.lora = Some(config.clone());
+        Ok(self)
+    }
+
+    /// Takes the adapters off.
+    pub fn without_lora(mut self) -> Self {
+        self.decoder
+            .linears_mut()
+            .for_each(|layer| layer.lora = None);
+        self.lora = None;
+        self
+    }
+
+    pub(crate) fn set_lora(
+        &mut self,
+        config: &LoraConfig,
+        mut factors: impl FnMut(&Linear) -> Result<Option<(Vec<f32>, Vec<f32>)>, ModelError>,
+    ) -> Result<(), ModelError> {
+        config.check(self.decoder.linears())?;
+        let device = self.device();
+        for layer in self.decoder.linears_mut() {
+            if let Some((a, b)) = factors(layer)? {
+                lora::set(layer, config, a, b, &device);
+            }
+        }
+        self.lora = Some(config.clone());
+        Ok(())
+    }
+
+    /// The adapters folded into the weights, in f32: `W + s·B·A`.
+    ///
+    /// # Errors
+    /// When no adapter is attached.
+    pub fn merged(self) -> Result<Self, ModelError> {
+        if self.lora.is_none() {
+            return Err(ModelError::NoAdapter);
+        }
+        let mut model = self.valid();
+        for layer in model.decoder.linears_mut() {
+            if let Some(LoraWeights { a, b, scale }) = layer.lora.take() {
+                let delta = LoraWeights { a, b, scale }.delta();
+                layer.weight = layer.weight.clone().map(|weight| weight + delta);
+            }
+        }
+        model.lora = None;
+        Ok(model)
+    }
+
+    /// Writes `config.json` and `model.safetensors` (f32), which Transformers loads as they are.
+    ///
+    /// The tokenizer's files are not the model's; [`copy_tokenizer`](crate::copy_tokenizer) brings them.
+    ///
+    /// # Errors
+    /// When an adapter is attached (save it, or merge first) or the folder cannot be written.
+    pub fn save(&self, folder: &Path) -> Result<(), ModelError> {
+        if self.lora.is_some() {
+            return Err(ModelError::Adapter {
+                field: "adapter",
+                found: "attached".into(),
+                expected: "none: save the adapter itself, or merge it before saving the full model",
+            });
+        }
+        let model_type = self.config.model_type()?;
+        let [class, _] = self.decoder.class_names(model_type);
+        let fields = folder::with_fields(&self.config, &[("architectures", json!([class]))]);
+        let mut tensors = self.decoder.named_tensors();
+        if let Some(head) = &self.lm_head {
+            tensors.push((
+                format!("{}.weight", head.name),
+                head.weight.val().into_data(),
+            ));
+        }
+        folder::write_model(folder, &Value::Object(fields), tensors)
+    }
+
+    /// The attached adapters' factors as PEFT names them.
+    pub(crate) fn adapter_tensors(&self) -> Vec<(String, TensorData)> {
+        let mut tensors = Vec::new();
+        for layer in self.decoder.linears() {
+            if let Some(lora) = &layer.lora {
+                let name = |factor| format!("base_model.model.{}.{factor}.weight", layer.name);
+                tensors.push((name("lora_A"), lora.a.val().into_data()));
+                tensors.push((name("lora_B"), lora.b.val().into_data()));
+            }
+        }
+        tensors
+    }
+}
+
+/// Tensors of old checkpoints that hold no weights.
+pub(crate) fn harmless(name: &str) -> bool {
+    let buffers = [
+        "rotary_emb.inv_freq",
+        ".attention.bias",
+        ".attention.masked_bias",
+    ];
+    buffers.iter().any(|end| name.ends_with(end))
+}
+
+struct Track;
+
+impl ModuleMapper for Track {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let tensor = param.val();
+        let tracked = if tensor.is_autodiff() {
+            tensor
+        } else {
+            tensor.autodiff()
+        };
+        Param::initialized(param.id, tracked.detach().require_grad())
+    }
+}

@@ -1,0 +1,167 @@
+//! What can go wrong between a folder on disk and a model in memory.
+
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+/// An error of this crate; every variant names the file or the field and what to do.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ModelError {
+    /// A file could not be read or written.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A folder lacks a file that every model folder has.
+    #[error("{}: no {file} in this folder; expected a Hugging Face model folder", folder.display())]
+    MissingFile {
+        /// The model folder.
+        folder: PathBuf,
+        /// The file's name.
+        file: &'static str,
+    },
+    /// A JSON file does not parse.
+    #[error("{}: not valid JSON: {source}", path.display())]
+    Json {
+        /// The file.
+        path: PathBuf,
+        /// Where and why.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// A config field is missing or has a value that cannot be used.
+    #[error("{}: field `{field}`: found {found}, expected {expected}", path.display())]
+    Field {
+        /// The config file.
+        path: PathBuf,
+        /// The field's name.
+        field: String,
+        /// Its value, or "nothing".
+        found: String,
+        /// What would be accepted.
+        expected: String,
+    },
+    /// A config field that would change the result and that this crate does not implement.
+    #[error(
+        "{}: unsupported field `{field}` = {value}: ignoring it could change the result; remove it only if you know that it does not",
+        path.display()
+    )]
+    UnsupportedField {
+        /// The config file.
+        path: PathBuf,
+        /// The field's name.
+        field: String,
+        /// Its value.
+        value: String,
+    },
+    /// An architecture this crate does not have.
+    #[error("{}: unsupported model_type `{found}`; supported: {supported}", path.display())]
+    UnsupportedModel {
+        /// The config file.
+        path: PathBuf,
+        /// The `model_type` found.
+        found: String,
+        /// Those that are supported.
+        supported: &'static str,
+    },
+    /// A weights file is damaged.
+    #[error("{}: {reason}; the file is damaged or incomplete, fetch or write it again", path.display())]
+    Weights {
+        /// The weights file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A tensor is not as the config says.
+    #[error("{}: tensor `{tensor}`: {reason}", path.display())]
+    Tensor {
+        /// The weights file or folder.
+        path: PathBuf,
+        /// The tensor's name.
+        tensor: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Tensors in the file that the model does not have.
+    #[error("{}: {count} tensors that this architecture does not use: {names}", path.display())]
+    UnusedTensors {
+        /// The weights file or folder.
+        path: PathBuf,
+        /// How many.
+        count: usize,
+        /// The first of them.
+        names: String,
+    },
+    /// LoRA settings that fit no layer of the model.
+    #[error("target module `{target}` matches no linear layer; this model has: {available}")]
+    NoTarget {
+        /// The name asked for.
+        target: String,
+        /// The names that exist.
+        available: String,
+    },
+    /// A LoRA setting that this crate does not implement.
+    #[error("adapter: `{field}` = {found} is not supported; expected {expected}")]
+    Adapter {
+        /// The setting.
+        field: &'static str,
+        /// Its value.
+        found: String,
+        /// What would be accepted.
+        expected: &'static str,
+    },
+    /// Something was asked of a model without an adapter.
+    #[error("the model has no adapter; attach or load one first")]
+    NoAdapter,
+    /// A hub id that cannot be resolved.
+    #[error(
+        "`{id}` is neither a folder nor a model that the hub's cache or the hub gave: {reason}; pass the path of a local model folder, or fetch the model while online"
+    )]
+    Hub {
+        /// What was asked for.
+        id: String,
+        /// Why not.
+        reason: String,
+    },
+    /// Sampling settings out of range.
+    #[error("sampling: `{field}` = {found}; expected {expected}")]
+    Sampling {
+        /// The setting.
+        field: &'static str,
+        /// Its value.
+        found: String,
+        /// Its range.
+        expected: &'static str,
+    },
+    /// A row that does not fit the model.
+    #[error("row {row}: {reason}")]
+    Row {
+        /// Its index.
+        row: usize,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The model produced NaN or infinity.
+    #[error("the model gave non-finite {what} for row {row}; its weights are damaged or diverged")]
+    NonFinite {
+        /// What was not finite.
+        what: &'static str,
+        /// The row in the call.
+        row: usize,
+    },
+    /// A tensor could not be read back from the device.
+    #[error("reading a tensor back from the device failed: {0}")]
+    Device(String),
+}
+
+impl ModelError {
+    pub(crate) fn io(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::Io { path, source }
+    }
+}

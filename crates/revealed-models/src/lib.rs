@@ -1,0 +1,34 @@
+#![doc = include_str!("../README.md")]
+
+mod attention;
+mod batch;
+mod causal_lm;
+mod config;
+mod decoder;
+mod error;
+mod folder;
+pub mod gpt_neox;
+mod hub;
+pub mod layers;
+pub mod llama;
+mod log_probs;
+mod lora;
+mod peft;
+mod rotary;
+mod sampling;
+mod scalar;
+mod weights;
+
+pub use batch::{CompletionBatch, PaddingSide, TokenBatch};
+pub use causal_lm::CausalLm;
+pub use config::HfConfig;
+pub use decoder::{Decoder, Shape};
+pub use error::ModelError;
+pub use folder::{copy_tokenizer, write_file, write_tensors};
+pub use hub::resolve;
+pub use log_probs::{Backward, TokenLogProbs};
+pub use lora::{LoraConfig, LoraWeights};
+pub use rotary::Rotary;
+pub use sampling::{Decoding, Sample, SamplingConfig, sample};
+pub use scalar::ScalarModel;
+pub use weights::TensorFiles;

@@ -1,0 +1,212 @@
+//! Log-probabilities of given tokens without `[B, T, V]` logits, forward or backward.
+//!
+//! Only positions that predict a completion token are projected onto the vocabulary, in chunks. For the
+//! backward pass the loss is differentiated with respect to the log-probs alone; their gradient `g` is
+//! then handed back chunk by chunk,
+//!
+//! `∂L/∂h_i = g_i · (W[y_i] − p_i·W) / τ`, and for a trained head `∂L/∂W = Σ_i g_i · (e(y_i) − p_i)·h_iᵀ / τ`,
+//!
+//! where `p_i = softmax(W·h_i / τ)`. With a frozen head the bracket needs no `g`, so it is formed in the
+//! forward pass and the vocabulary is passed over once.
+
+use burn::module::Module;
+use burn::optim::GradientsParams;
+use burn::tensor::{IndexingUpdateOp, Int, Tensor};
+
+use crate::batch::CompletionBatch;
+use crate::causal_lm::CausalLm;
+
+/// Entries of one chunk of logits: 32 MiB in f32, small beside a model and large enough for the matrix
+/// product to reach its rate.
+const CHUNK: usize = 8 << 20;
+
+/// Log-probs of a batch's completion tokens, and the entropy of the distributions they were drawn from.
+#[derive(Debug, Clone)]
+pub struct TokenLogProbs {
+    /// `[B, C]`: `log softmax(logits / temperature)` at the token; 0 at filler.
+    pub log_probs: Tensor<2>,
+    /// `[B, C]`, in nats; 0 at filler.
+    pub entropy: Tensor<2>,
+}
+
+/// What one backward pass leaves.
+pub struct Backward {
+    /// `[1]`, without gradient.
+    pub loss: Tensor<1>,
+    /// The log-probs the loss saw, `[B, C]`, without gradient.
+    pub log_probs: Tensor<2>,
+    /// Gradients of the model's trained parameters.
+    pub gradients: GradientsParams,
+}
+
+impl CausalLm {
+    /// Log-probs and entropies of the batch's completion tokens, without gradient.
+    ///
+    /// `log π(y_t | y_<t)` of the full distribution at `temperature` (> 0).
+    pub fn log_probs(&self, batch: &CompletionBatch, temperature: f64) -> TokenLogProbs {
+        let model = self.valid();
+        let hidden = selected(&model, batch);
+        let head = model.head_weight();
+        let mut log_probs = Vec::new();
+        let mut entropy = Vec::new();
+        for (h, targets) in chunks(&hidden, &batch.targets, head.dims()[0]) {
+            let chunk = Softmax::new(h, &head, temperature);
+            log_probs.push(chunk.log_probs(&targets));
+            entropy.push(chunk.entropy());
+        }
+        TokenLogProbs {
+            log_probs: batch.to_rows(Tensor::cat(log_probs, 0)),
+            entropy: batch.to_rows(Tensor::cat(entropy, 0)),
+        }
+    }
+
+    /// Runs the batch forward, gives `loss` its log-probs `[B, C]` to make a scalar of, and takes that
+    /// back to the model's trained parameters.
+    ///
+    /// # Panics
+    /// When nothing in the model is trained.
+    pub fn backward(
+        &self,
+        batch: &CompletionBatch,
+        temperature: f64,
+        loss: impl FnOnce(Tensor<2>) -> Tensor<1>,
+    ) -> Backward {
+        let hidden = selected(self, batch);
+        let plain = hidden.clone().inner();
+        let head = self.head_weight();
+        let head_trained = head.is_require_grad();
+        let weight = if head.is_autodiff() {
+            head.clone().inner()
+        } else {
+            head.clone()
+        };
+
+        let mut log_probs = Vec::new();
+        let mut directions = Vec::new();
+        for (h, targets) in chunks(&plain, &batch.targets, weight.dims()[0]) {
+            let chunk = Softmax::new(h, &weight, temperature);
+            log_probs.push(chunk.log_probs(&targets));
+            if !head_trained {
+                directions.push(chunk.direction(&targets, &weight, temperature));
+            }
+        }
+        let log_probs = Tensor::cat(log_probs, 0);
+        let leaf = log_probs.clone().autodiff().require_grad();
+        let value = loss(batch.to_rows(leaf.clone()));
+        let grad = leaf
+            .grad(&value.backward())
+            .unwrap_or_else(|| log_probs.zeros_like());
+
+        let surrogate = if head_trained {
+            let (grad_hidden, grad_head) =
+                head_gradients(&plain, batch, &weight, temperature, grad);
+            (hidden * grad_hidden).sum() + (head * grad_head).sum()
+        } else {
+            (hidden * (Tensor::cat(directions, 0) * grad.unsqueeze_dim::<2>(1))).sum()
+        };
+        let gradients = GradientsParams::from_grads(surrogate.backward(), self);
+        Backward {
+            loss: value.inner(),
+            log_probs: batch.to_rows(log_probs),
+            gradients,
+        }
+    }
+}
+
+/// Hidden states that predict a completion token, `[N, D]`.
+fn selected(model: &CausalLm, batch: &CompletionBatch) -> Tensor<2> {
+    let hidden = model.hidden(&batch.tokens);
+    let [rows, time, width] = hidden.dims();
+    hidden
+        .reshape([rows * time, width])
+        .select(0, batch.predicts.clone())
+}
+
+/// `[N, D]` and `[N]` in pieces whose logits fit into [`CHUNK`] entries.
+fn chunks(
+    hidden: &Tensor<2>,
+    targets: &Tensor<1, Int>,
+    vocab: usize,
+) -> impl Iterator<Item = (Tensor<2>, Tensor<1, Int>)> {
+    let size = (CHUNK / vocab).max(16);
+    let count = hidden.dims()[0];
+    let (hidden, targets) = (hidden.clone(), targets.clone());
+    (0..count).step_by(size).map(move |start| {
+        let length = size.min(count - start);
+        (
+            hidden.clone().narrow(0, start, length),
+            targets.clone().narrow(0, start, length),
+        )
+    })
+}
+
+/// One chunk's logits and their softmax, unnormalised: `e = exp(l − max)`, `z = Σ e`.
+struct Softmax {
+    logits: Tensor<2>,
+    exp: Tensor<2>,
+    sum: Tensor<2>,
+    log_sum: Tensor<2>,
+}
+
+impl Softmax {
+    fn new(hidden: Tensor<2>, head: &Tensor<2>, temperature: f64) -> Self {
+        let hidden = hidden.div_scalar(temperature);
+        let logits = hidden.matmul(head.clone().transpose());
+        let max = logits.clone().max_dim(1);
+        let exp = (logits.clone() - max.clone()).exp();
+        let sum = exp.clone().sum_dim(1);
+        let log_sum = sum.clone().log() + max;
+        Self {
+            logits,
+            exp,
+            sum,
+            log_sum,
+        }
+    }
+
+    /// `[N]`.
+    fn log_probs(&self, targets: &Tensor<1, Int>) -> Tensor<1> {
+        let taken = self
+            .logits
+            .clone()
+            .gather(1, targets.clone().unsqueeze_dim::<2>(1));
+        (taken - self.log_sum.clone()).squeeze_dim::<1>(1)
+    }
+
+    /// `H = log z − Σ p·l`, `[N]`.
+    fn entropy(&self) -> Tensor<1> {
+        let mean = (self.exp.clone() * self.logits.clone()).sum_dim(1) / self.sum.clone();
+        (self.log_sum.clone() - mean).squeeze_dim::<1>(1)
+    }
+
+    /// `(W[y] − p·W) / τ`, `[N, D]`.
+    fn direction(&self, targets: &Tensor<1, Int>, head: &Tensor<2>, temperature: f64) -> Tensor<2> {
+        let mean = self.exp.clone().matmul(head.clone()) / self.sum.clone();
+        (head.clone().select(0, targets.clone()) - mean).div_scalar(temperature)
+    }
+}
+
+/// `∂L/∂h` `[N, D]` and `∂L/∂W` `[V, D]` for the gradient `g` `[N]` of the log-probs.
+fn head_gradients(
+    hidden: &Tensor<2>,
+    batch: &CompletionBatch,
+    head: &Tensor<2>,
+    temperature: f64,
+    grad: Tensor<1>,
+) -> (Tensor<2>, Tensor<2>) {
+    let mut grad_hidden = Vec::new();
+    let mut grad_head = head.zeros_like();
+    let mut start = 0;
+    for (h, targets) in chunks(hidden, &batch.targets, head.dims()[0]) {
+        let length = h.dims()[0];
+        let g = grad.clone().narrow(0, start, length).unsqueeze_dim::<2>(1);
+        let chunk = Softmax::new(h.clone(), head, temperature);
+        grad_hidden.push(chunk.direction(&targets, head, temperature) * g.clone());
+        let scaled = h.div_scalar(temperature) * g;
+        let weighted = scaled.clone() / chunk.sum.clone();
+        grad_head = grad_head - chunk.exp.transpose().matmul(weighted);
+        grad_head = grad_head.select_assign(0, targets, scaled, IndexingUpdateOp::Add);
+        start += length;
+    }
+    (Tensor::cat(grad_hidden, 0), grad_head)
+}

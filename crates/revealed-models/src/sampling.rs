@@ -1,0 +1,462 @@
+//! Batched sampling with a preallocated KV cache.
+//!
+//! Prompts are prefilled once each, left-padded; their cache rows are then repeated for the samples of the
+//! prompt. Rows leave the batch when they end. The next token is drawn on the host by the Gumbel-max trick in
+//! its one-logarithm form, `argmin_v E_v / p_v` with `E_v` exponential noise from a generator seeded by
+//! (seed, prompt, sample), so a row's tokens do not depend on what else is in the batch.
+
+use burn::module::Module;
+use burn::tensor::{Device, Tensor};
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use crate::attention::KvCache;
+use crate::batch::{PaddingSide, TokenBatch};
+use crate::causal_lm::CausalLm;
+use crate::error::ModelError;
+
+/// How the next token is chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Decoding {
+    /// The likeliest token.
+    Greedy,
+    /// Drawn from the distribution at `temperature`.
+    Sample,
+}
+
+/// Settings of one sampling call.
+///
+/// | field | default | range |
+/// |---|---|---|
+/// | `decoding` | sample | greedy, sample |
+/// | `temperature` | 1.0 | > 0 |
+/// | `top_k` | 0 (off) | ≥ 0 |
+/// | `top_p` | 1.0 (off) | (0, 1] |
+/// | `min_p` | 0.0 (off) | [0, 1) |
+/// | `max_new_tokens` | 128 | ≥ 1 |
+/// | `samples_per_prompt` | 1 | ≥ 1 |
+/// | `batch_size` | 64 | ≥ 1, rows decoded together; the samples of one prompt always are |
+/// | `stop_ids` | none | token ids that end a row; the token is kept |
+/// | `pad_id` | 0 | filler, never seen |
+/// | `seed` | 0 | |
+#[derive(Debug, Clone, PartialEq)]
+pub struct SamplingConfig {
+    /// Greedy or drawn.
+    pub decoding: Decoding,
+    /// Divides the logits.
+    pub temperature: f64,
+    /// Keep this many likeliest tokens.
+    pub top_k: usize,
+    /// Keep the likeliest tokens that together reach this probability.
+    pub top_p: f64,
+    /// Keep tokens at least this likely relative to the likeliest.
+    pub min_p: f64,
+    /// The longest completion, in tokens, with its terminator.
+    pub max_new_tokens: usize,
+    /// Completions of each prompt.
+    pub samples_per_prompt: usize,
+    /// Rows decoded together.
+    pub batch_size: usize,
+    /// Tokens that end a row.
+    pub stop_ids: Vec<u32>,
+    /// Filler.
+    pub pad_id: u32,
+    /// Seed of this call.
+    pub seed: u64,
+}
+
+impl Default for SamplingConfig {
+    fn default() -> Self {
+        Self {
+            decoding: Decoding::Sample,
+            temperature: 1.0,
+            top_k: 0,
+            top_p: 1.0,
+            min_p: 0.0,
+            max_new_tokens: 128,
+            samples_per_prompt: 1,
+            batch_size: 64,
+            stop_ids: vec![],
+            pad_id: 0,
+            seed: 0,
+        }
+    }
+}
+
+impl SamplingConfig {
+    /// Enforces the table.
+    ///
+    /// # Errors
+    /// When a field is out of its range.
+    pub fn check(&self) -> Result<(), ModelError> {
+        let wrong = |field, found: String, expected| {
+            Err(ModelError::Sampling {
+                field,
+                found,
+                expected,
+            })
+        };
+        if !(self.temperature.is_finite() && self.temperature > 0.0) {
+            return wrong(
+                "temperature",
+                self.temperature.to_string(),
+                "more than 0; for T → 0 use greedy",
+            );
+        }
+        if !(self.top_p > 0.0 && self.top_p <= 1.0) {
+            return wrong("top_p", self.top_p.to_string(), "in (0, 1]");
+        }
+        if !(self.min_p >= 0.0 && self.min_p < 1.0) {
+            return wrong("min_p", self.min_p.to_string(), "in [0, 1)");
+        }
+        for (field, value) in [
+            ("max_new_tokens", self.max_new_tokens),
+            ("samples_per_prompt", self.samples_per_prompt),
+            ("batch_size", self.batch_size),
+        ] {
+            if value == 0 {
+                return wrong(field, "0".into(), "1 or more");
+            }
+        }
+        Ok(())
+    }
+}
+
+/// One completion.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sample {
+    /// Index of its prompt in the call.
+    pub prompt: usize,
+    /// Index among the prompt's samples.
+    pub index: usize,
+    /// The tokens, with the terminator if one was drawn. All are real: the mask of a row is its length.
+    pub token_ids: Vec<u32>,
+    /// `log π` of each token under the full distribution at the temperature (before top-k, top-p, min-p).
+    pub log_probs: Vec<f32>,
+    /// Whether a stop token ended it.
+    pub finished: bool,
+}
+
+/// Completions of every prompt, in order of prompt and sample.
+///
+/// # Errors
+/// When a setting is out of range, a prompt is empty, prompt and completion exceed the model's context, or a
+/// logit is not finite.
+pub fn sample(
+    model: &CausalLm,
+    prompts: &[Vec<u32>],
+    config: &SamplingConfig,
+) -> Result<Vec<Sample>, ModelError> {
+    config.check()?;
+    let context = model.shape().context;
+    let vocab = model.shape().vocab_size;
+    for (row, prompt) in prompts.iter().enumerate() {
+        if prompt.is_empty() {
+            let reason = "its prompt has no tokens".into();
+            return Err(ModelError::Row { row, reason });
+        }
+        if let Some(token) = prompt.iter().find(|token| **token as usize >= vocab) {
+            let reason = format!("token {token} is outside the model's vocabulary of {vocab}");
+            return Err(ModelError::Row { row, reason });
+        }
+        if prompt.len().saturating_add(config.max_new_tokens) > context {
+            let reason = format!(
+                "its prompt has {} tokens and {} more are asked for; the model's context is {context}",
+                prompt.len(),
+                config.max_new_tokens
+            );
+            return Err(ModelError::Row { row, reason });
+        }
+    }
+    let model = model.valid();
+    let mut order: Vec<usize> = (0..prompts.len()).collect();
+    order.sort_by_key(|prompt| prompts[*prompt].len());
+    let mut samples = Vec::with_capacity(prompts.len() * config.samples_per_prompt);
+    for wave in order.chunks((config.batch_size / config.samples_per_prompt).max(1)) {
+        samples.extend(decode_wave(&model, prompts, wave, config)?);
+    }
+    samples.sort_by_key(|sample| (sample.prompt, sample.index));
+    Ok(samples)
+}
+
+/// A row being decoded.
+struct Row {
+    sample: Sample,
+    rng: ChaCha8Rng,
+    /// Tokens in the cache that belong to the row.
+    length: usize,
+}
+
+fn decode_wave(
+    model: &CausalLm,
+    prompts: &[Vec<u32>],
+    wave: &[usize],
+    config: &SamplingConfig,
+) -> Result<Vec<Sample>, ModelError> {
+    let device = model.device();
+    let rows: Vec<&[u32]> = wave
+        .iter()
+        .map(|prompt| prompts[*prompt].as_slice())
+        .collect();
+    let batch = TokenBatch::new(&rows, config.pad_id, PaddingSide::Left, &device)?;
+    let width = batch.shape()[1];
+    let shape = model.shape();
+    let mut cache = KvCache::new(
+        shape.layers,
+        rows.len(),
+        shape.kv_heads,
+        width,
+        shape.head_dim,
+        &device,
+    );
+    let hidden = model.decoder.forward_cached(&batch, Some(&mut cache));
+    let logits = last_logits(model, hidden.narrow(1, width - 1, 1));
+
+    let copies = config.samples_per_prompt;
+    let source: Vec<usize> = (0..wave.len() * copies).map(|row| row / copies).collect();
+    cache.select_rows(&source, width + config.max_new_tokens, &device);
+    let mut active: Vec<Row> = source
+        .iter()
+        .enumerate()
+        .map(|(row, of)| {
+            let (prompt, index) = (wave[*of], row % copies);
+            Row {
+                sample: Sample {
+                    prompt,
+                    index,
+                    token_ids: vec![],
+                    log_probs: vec![],
+                    finished: false,
+                },
+                rng: row_rng(config.seed, prompt, index),
+                length: prompts[prompt].len(),
+            }
+        })
+        .collect();
+
+    let vocab = shape.vocab_size;
+    let mut logits = read(logits)?;
+    draw(
+        &mut active,
+        |row| &logits[source[row] * vocab..][..vocab],
+        config,
+    )?;
+    let mut done = Vec::new();
+    loop {
+        let (kept, ended): (Vec<_>, Vec<_>) =
+            active.into_iter().enumerate().partition(|(_, row)| {
+                !row.sample.finished && row.sample.token_ids.len() < config.max_new_tokens
+            });
+        done.extend(ended.iter().map(|(_, row)| row.sample.clone()));
+        if kept.is_empty() {
+            return Ok(done);
+        }
+        if !ended.is_empty() {
+            let rows: Vec<usize> = kept.iter().map(|(row, _)| *row).collect();
+            cache.select_rows(&rows, width + config.max_new_tokens, &device);
+        }
+        active = kept.into_iter().map(|(_, row)| row).collect();
+        let batch = next_batch(&active, cache.len + 1, &device);
+        let hidden = model.decoder.forward_cached(&batch, Some(&mut cache));
+        logits = read(last_logits(model, hidden))?;
+        active.iter_mut().for_each(|row| row.length += 1);
+        draw(&mut active, |row| &logits[row * vocab..][..vocab], config)?;
+    }
+}
+
+fn row_rng(seed: u64, prompt: usize, index: usize) -> ChaCha8Rng {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    rng.set_stream(((prompt as u64) << 24) | index as u64);
+    rng
+}
+
+/// `[B, 1, D]` to `[B, V]`.
+fn last_logits(model: &CausalLm, hidden: Tensor<3>) -> Tensor<2> {
+    let [rows, _, width] = hidden.dims();
+    hidden
+        .reshape([rows, width])
+        .matmul(model.head_weight().transpose())
+}
+
+fn read(logits: Tensor<2>) -> Result<Vec<f32>, ModelError> {
+    logits
+        .try_into_vec_as::<f32>()
+        .map_err(|error| ModelError::Device(error.to_string()))
+}
+
+/// Each row's last token as a batch of one column over `keys` cached slots.
+fn next_batch(active: &[Row], keys: usize, device: &Device) -> TokenBatch {
+    let last: Vec<i32> = active
+        .iter()
+        .map(|row| row.sample.token_ids.last().map_or(0, |t| *t as i32))
+        .collect();
+    let lengths: Vec<usize> = active.iter().map(|row| row.length + 1).collect();
+    TokenBatch::decoding_step(&last, lengths, keys, device)
+}
+
+/// Draws one token for every row, rows in parallel.
+fn draw<'a>(
+    active: &mut [Row],
+    logits: impl Fn(usize) -> &'a [f32] + Sync,
+    config: &SamplingConfig,
+) -> Result<(), ModelError> {
+    active
+        .par_iter_mut()
+        .enumerate()
+        .try_for_each(|(index, row)| {
+            let drawn =
+                choose(logits(index), config, &mut row.rng).ok_or(ModelError::NonFinite {
+                    what: "logits",
+                    row: row.sample.prompt,
+                })?;
+            row.sample.token_ids.push(drawn.0);
+            row.sample.log_probs.push(drawn.1);
+            row.sample.finished = config.stop_ids.contains(&drawn.0);
+            Ok(())
+        })
+}
+
+/// A token and its log-prob; `None` where a logit is NaN or infinite.
+fn choose(logits: &[f32], config: &SamplingConfig, rng: &mut ChaCha8Rng) -> Option<(u32, f32)> {
+    let greedy = config.decoding == Decoding::Greedy;
+    let inverse = (1.0 / config.temperature).min(f64::from(f32::MAX)) as f32;
+    let mut max = f32::NEG_INFINITY;
+    let mut best = 0;
+    for (token, logit) in logits.iter().enumerate() {
+        if !logit.is_finite() {
+            return None;
+        }
+        if *logit > max {
+            (max, best) = (*logit, token);
+        }
+    }
+    let weights: Vec<f32> = logits.iter().map(|l| ((l - max) * inverse).exp()).collect();
+    let total: f64 = weights.iter().map(|w| f64::from(*w)).sum();
+    let token = if greedy {
+        best
+    } else {
+        race(&weights, total, config, rng)
+    };
+    let log_prob = f64::from((logits[token] - max) * inverse) - total.ln();
+    Some((token as u32, log_prob as f32))
+}
+
+/// `argmin_v E_v / w_v`, which draws `v` with probability `w_v / Σ w`, over the tokens the filters keep.
+fn race(weights: &[f32], total: f64, config: &SamplingConfig, rng: &mut ChaCha8Rng) -> usize {
+    let least = threshold(weights, total, config);
+    let mut winner = (f64::INFINITY, 0);
+    for (token, weight) in weights.iter().enumerate() {
+        // In f64: f32's steps of 6e-8 would give each of many unlikely tokens that chance of time 0.
+        let uniform = rng.random::<f64>();
+        if *weight >= least && *weight > 0.0 {
+            let time = -(1.0 - uniform).ln() / f64::from(*weight);
+            if time < winner.0 {
+                winner = (time, token);
+            }
+        }
+    }
+    winner.1
+}
+
+/// The smallest weight that top-k, top-p and min-p keep, in that order as Transformers applies them.
+fn threshold(weights: &[f32], total: f64, config: &SamplingConfig) -> f32 {
+    let mut least = config.min_p as f32;
+    if config.top_k == 0 && config.top_p >= 1.0 {
+        return least;
+    }
+    let mut sorted = weights.to_vec();
+    sorted.sort_unstable_by(|a, b| b.total_cmp(a));
+    let mut total = total;
+    if config.top_k > 0 && config.top_k < sorted.len() {
+        let last = sorted[config.top_k - 1];
+        sorted.truncate(sorted.partition_point(|weight| *weight >= last));
+        least = least.max(last);
+        total = sorted.iter().map(|w| f64::from(*w)).sum();
+    }
+    if config.top_p < 1.0 {
+        let mut reached = 0.0;
+        for weight in sorted {
+            reached += f64::from(weight);
+            if reached >= config.top_p * total {
+                least = least.max(weight);
+                break;
+            }
+        }
+    }
+    least
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    /// `golden/sampling`: the warpers of Transformers in the order in which it applies them.
+    #[test]
+    fn the_filters_keep_the_tokens_that_transformers_keeps() {
+        let path = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../../golden/sampling/expected.json"
+        );
+        let golden: serde_json::Value =
+            serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+        let cases = golden["cases"].as_array().unwrap();
+        assert!(cases.len() > 20);
+        for case in cases {
+            let name = case["logits"].as_str().unwrap();
+            let logits: Vec<f32> = serde_json::from_value(golden["logits"][name].clone()).unwrap();
+            let config = SamplingConfig {
+                temperature: case["temperature"].as_f64().unwrap(),
+                top_k: case["top_k"].as_u64().unwrap() as usize,
+                top_p: case["top_p"].as_f64().unwrap(),
+                min_p: case["min_p"].as_f64().unwrap(),
+                ..SamplingConfig::default()
+            };
+            let max = logits.iter().copied().fold(f32::MIN, f32::max);
+            let scaled = |l: &f32| ((l - max) / config.temperature as f32).exp();
+            let weights: Vec<f32> = logits.iter().map(scaled).collect();
+            let total = weights.iter().map(|w| f64::from(*w)).sum();
+            let least = threshold(&weights, total, &config);
+            let kept: f64 = (weights.iter().filter(|w| **w >= least))
+                .map(|w| f64::from(*w))
+                .sum();
+            for (weight, theirs) in weights.iter().zip(case["probs"].as_array().unwrap()) {
+                let ours = match *weight >= least {
+                    true => f64::from(*weight) / kept,
+                    false => 0.0,
+                };
+                // Their scores are f32, rounded to 8 decimals as probabilities.
+                assert!((ours - theirs.as_f64().unwrap()).abs() < 1e-6, "{case}");
+            }
+        }
+    }
+
+    #[test]
+    fn many_unlikely_tokens_are_drawn_as_rarely_as_they_should_be() {
+        // Together 3e-6 of the mass, so 2,000 draws give one with chance 0.006; a generator with steps
+        // of 2^-24 would give about five.
+        let mut weights = vec![(-23f32).exp(); 40_000];
+        weights[0] = 1.0;
+        let total = weights.iter().map(|w| f64::from(*w)).sum();
+        let config = SamplingConfig::default();
+        let mut rng = row_rng(0, 0, 0);
+        let other = (0..2_000).filter(|_| race(&weights, total, &config, &mut rng) != 0);
+        assert_eq!(other.count(), 0);
+    }
+
+    #[test]
+    fn an_extreme_temperature_gives_a_token_and_a_finite_log_prob() {
+        for temperature in [1e-300, 1e-30, 1e30] {
+            let config = SamplingConfig {
+                temperature,
+                ..SamplingConfig::default()
+            };
+            let mut rng = row_rng(0, 0, 0);
+            let (_, log_prob) = choose(&[1.0, 2.0, -3.0], &config, &mut rng).unwrap();
+            assert!(log_prob.is_finite(), "{temperature}: {log_prob}");
+        }
+    }
+}

@@ -1,0 +1,300 @@
+//! `CausalLm::backward` against autodiff through all logits, and against finite differences.
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use burn::module::{Module, ModuleVisitor, Param, ParamId};
+use burn::optim::GradientsParams;
+use burn::tensor::{Int, Tensor, TensorData, activation};
+use revealed_models::{CausalLm, CompletionBatch, LoraConfig, PaddingSide, ScalarModel};
+use support::{
+    assert_close, completions, device, golden, host, load, max_difference, tiny_llama, unpad,
+};
+
+/// Gradients in the order of the module's parameters, flat; `None` where there is none.
+fn gradients<M: Module>(
+    model: &M,
+    gradients: &GradientsParams,
+) -> Vec<(ParamId, Option<Vec<f32>>)> {
+    struct Collect<'a> {
+        gradients: &'a GradientsParams,
+        found: Vec<(ParamId, Option<Vec<f32>>)>,
+    }
+    impl ModuleVisitor for Collect<'_> {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            let gradient = self.gradients.get::<D>(param.id).map(host);
+            self.found.push((param.id, gradient));
+        }
+    }
+    let mut collect = Collect {
+        gradients,
+        found: vec![],
+    };
+    model.visit(&mut collect);
+    collect.found
+}
+
+/// Rows with prompts of several lengths; the ids fit every model here.
+fn batch(side: PaddingSide) -> CompletionBatch {
+    let rows = [
+        (vec![3, 14, 15, 9, 2, 6], 2),
+        (vec![5, 3, 5], 1),
+        (vec![8, 9, 7, 9, 3, 2, 3, 8, 4, 6], 6),
+    ];
+    completions(&rows, side)
+}
+
+/// A loss whose gradient differs from token to token and is not linear in the log-probs.
+fn loss(log_probs: Tensor<2>) -> Tensor<1> {
+    let [rows, width] = log_probs.dims();
+    let weights = (0..rows * width).map(|i| 0.2 + 0.1 * (i % 5) as f32);
+    let data = TensorData::new(weights.collect::<Vec<f32>>(), [rows, width]);
+    let weights = Tensor::<2>::from_data(data, &device());
+    (log_probs.clone().exp() * 2.0 - log_probs * weights).sum()
+}
+
+/// The same loss by autodiff through the logits of all positions.
+fn by_autodiff(
+    model: &CausalLm,
+    batch: &CompletionBatch,
+    temperature: f64,
+) -> (f32, GradientsParams) {
+    let log_softmax = activation::log_softmax(model.logits(&batch.tokens) / temperature, 2);
+    let [_, time, _] = log_softmax.dims();
+    let ids: Vec<i64> = batch.tokens.input_ids.clone().into_data().iter().collect();
+    let mut rows = Vec::new();
+    let [_, width] = batch.completion_mask.dims();
+    for (row, length) in batch.completion_lengths.iter().enumerate() {
+        let end = match batch.tokens.side {
+            PaddingSide::Left => time,
+            PaddingSide::Right => batch.tokens.lengths[row],
+        };
+        let first = end - length;
+        let targets: Vec<i64> = ids[row * time + first..row * time + end].to_vec();
+        let targets = Tensor::<1, Int>::from_ints(targets.as_slice(), &device());
+        let taken = log_softmax
+            .clone()
+            .narrow(0, row, 1)
+            .narrow(1, first - 1, *length)
+            .gather(2, targets.reshape([1, *length, 1]))
+            .reshape([1, *length]);
+        let filler = Tensor::zeros([1, width - length], &device());
+        rows.push(match width > *length {
+            true => Tensor::cat(vec![taken, filler], 1),
+            false => taken,
+        });
+    }
+    let value = loss(Tensor::cat(rows, 0));
+    let number = host(value.clone().inner())[0];
+    (number, GradientsParams::from_grads(value.backward(), model))
+}
+
+/// Compares all gradients within `1e-5` of the largest of each tensor; gives how many there are.
+fn assert_gradients_equal(
+    what: &str,
+    model: &CausalLm,
+    batch: &CompletionBatch,
+    temperature: f64,
+) -> usize {
+    let ours = model.backward(batch, temperature, loss);
+    let (value, theirs) = by_autodiff(model, batch, temperature);
+    assert!(
+        (host(ours.loss)[0] - value).abs() <= 1e-5 * value.abs(),
+        "{what}"
+    );
+    let scored = model.log_probs(batch, temperature).log_probs;
+    // Tracked and plain operations are not the same kernels: a few units of the last place of a logit.
+    assert_close(&host(ours.log_probs), &host(scored), 1e-5, what);
+    let mut count = 0;
+    let pairs = gradients(model, &ours.gradients);
+    for ((id, ours), (_, theirs)) in pairs.into_iter().zip(gradients(model, &theirs)) {
+        assert_eq!(ours.is_some(), theirs.is_some(), "{what}: {id:?}");
+        if let (Some(ours), Some(theirs)) = (ours, theirs) {
+            let size = theirs.iter().fold(0f32, |m, g| m.max(g.abs()));
+            let worst = max_difference(&ours, &theirs);
+            // The floor is f32's rounding of sums whose terms, of size 1, cancel.
+            assert!(
+                worst <= 1e-5 * size.max(0.1),
+                "{what}: {worst:e} of {size:e}"
+            );
+            count += usize::from(size > 0.0);
+        }
+    }
+    count
+}
+
+#[test]
+fn gradients_of_a_full_model_equal_autodiff_through_all_logits() {
+    for (name, parameters) in [
+        ("pythia", 28),
+        ("qwen2", 26),
+        ("llama3", 21),
+        ("qwen3-mixed", 47),
+    ] {
+        let model = load(name).trainable();
+        for side in [PaddingSide::Left, PaddingSide::Right] {
+            for temperature in [1.0, 0.6] {
+                let count = assert_gradients_equal(name, &model, &batch(side), temperature);
+                assert_eq!(count, parameters, "{name}");
+            }
+        }
+    }
+}
+
+#[test]
+fn gradients_of_adapters_on_a_frozen_model_equal_autodiff_and_the_rest_has_none() {
+    for (name, base) in [("llama3-lora", "llama3"), ("pythia-lora", "pythia")] {
+        let model = load(base).with_adapter(&golden(name)).unwrap();
+        let factors = 2 * model.decoder.linears().filter(|l| l.lora.is_some()).count();
+        for temperature in [1.0, 1.5] {
+            let batch = batch(PaddingSide::Right);
+            let count = assert_gradients_equal(name, &model, &batch, temperature);
+            assert_eq!(count, factors, "{name}");
+            let found = gradients(&model, &model.backward(&batch, temperature, loss).gradients);
+            let with = found
+                .iter()
+                .filter(|(_, gradient)| gradient.is_some())
+                .count();
+            assert_eq!(with, factors, "a frozen weight of {name} has a gradient");
+        }
+    }
+}
+
+#[test]
+fn a_fresh_adapter_changes_no_log_prob_and_its_second_factor_learns_first() {
+    let base = load("qwen3");
+    let model = base.clone().with_lora(&LoraConfig::default(), 1).unwrap();
+    let batch = batch(PaddingSide::Right);
+    let log_probs = |model: &CausalLm| host(model.log_probs(&batch, 1.0).log_probs);
+    assert_eq!(log_probs(&base), log_probs(&model));
+    let gradients = model.backward(&batch, 1.0, loss).gradients;
+    for layer in model.decoder.linears() {
+        let lora = layer.lora.as_ref().unwrap();
+        let size = |id| {
+            let gradient = host(gradients.get::<2>(id).unwrap());
+            gradient.into_iter().fold(0f32, |m, g| m.max(g.abs()))
+        };
+        assert_eq!(size(lora.a.id), 0.0, "{}", layer.name);
+        assert!(size(lora.b.id) > 0.0, "{}", layer.name);
+    }
+}
+
+#[test]
+fn logits_that_need_several_chunks_give_the_same_log_probs_and_gradients() {
+    // A chunk holds 2^23 logits, here 16 tokens of the 37.
+    let vocab = 1 << 19;
+    let rows: Vec<u32> = (0..40).map(|i| i * 13_001 % vocab).collect();
+    let batch = completions(&[(rows, 3)], PaddingSide::Right);
+    let model = tiny_llama(vocab as usize, 4, false, 2);
+    let frozen = LoraConfig {
+        r: 2,
+        ..LoraConfig::default()
+    };
+    let frozen = model.clone().with_lora(&frozen, 3).unwrap();
+    assert!(assert_gradients_equal("frozen head", &frozen, &batch, 0.8) > 0);
+    assert!(assert_gradients_equal("trained head", &model.trainable(), &batch, 0.8) > 0);
+}
+
+#[test]
+fn a_step_along_a_factor_changes_the_loss_as_its_gradient_says() {
+    let model = load("llama3").with_adapter(&golden("llama3-lora")).unwrap();
+    let batch = batch(PaddingSide::Left);
+    let gradients = model.backward(&batch, 1.0, loss).gradients;
+    let name = "model.layers.0.self_attn.v_proj";
+    let layer = model.decoder.linears().find(|l| l.name == name).unwrap();
+    let lora = layer.lora.as_ref().unwrap();
+    for (id, shape) in [(lora.a.id, lora.a.dims()), (lora.b.id, lora.b.dims())] {
+        let gradient = gradients.get::<2>(id).unwrap();
+        let squared: f32 = host(gradient.clone()).iter().map(|g| g * g).sum();
+        let size = squared.sqrt();
+        assert_eq!(gradient.dims(), shape);
+        let value = |step: f32| {
+            let mut moved = Moved {
+                id,
+                by: host(gradient.clone())
+                    .iter()
+                    .map(|g| g / size * step)
+                    .collect(),
+            };
+            let moved = model.clone().map(&mut moved);
+            f64::from(host(loss(moved.log_probs(&batch, 1.0).log_probs))[0])
+        };
+        // f32 losses of about 20 are good to 1e-5, so a step of 1e-2 gives the slope to about 1e-3.
+        let slope = (value(1e-2) - value(-1e-2)) / 2e-2;
+        let relative = (slope / f64::from(size) - 1.0).abs();
+        assert!(relative < 5e-3, "slope {slope}, gradient {size}");
+    }
+}
+
+/// Adds a vector to one parameter.
+struct Moved {
+    id: ParamId,
+    by: Vec<f32>,
+}
+
+impl burn::module::ModuleMapper for Moved {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        if param.id != self.id {
+            return param;
+        }
+        let by = TensorData::new(self.by.clone(), param.dims());
+        param.map(|tensor| {
+            let by = Tensor::from_data(by, &device());
+            (tensor.inner() + by).autodiff().require_grad()
+        })
+    }
+}
+
+#[test]
+fn entropy_equals_its_definition() {
+    let model = load("pythia");
+    let batch = batch(PaddingSide::Left);
+    for temperature in [1.0, 0.5] {
+        let entropy = unpad(&batch, model.log_probs(&batch, temperature).entropy);
+        let logits = model.logits(&batch.tokens).div_scalar(temperature);
+        let [_, time, vocab] = logits.dims();
+        let log_softmax = host(activation::log_softmax(logits, 2));
+        for (row, entropies) in entropy.iter().enumerate() {
+            for (offset, found) in entropies.iter().enumerate() {
+                let column = time - entropies.len() + offset - 1;
+                let start = (row * time + column) * vocab;
+                let log_probs = &log_softmax[start..start + vocab];
+                let wanted: f64 = log_probs
+                    .iter()
+                    .map(|l| -f64::from(*l) * f64::from(*l).exp())
+                    .sum();
+                assert!((f64::from(*found) - wanted).abs() < 1e-5);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_scalar_model_takes_gradients_to_its_head_and_adapter_and_to_nothing_else() {
+    let config = LoraConfig {
+        r: 4,
+        target_modules: vec!["q_proj".into(), "down_proj".into()],
+        ..LoraConfig::default()
+    };
+    let model = ScalarModel::new(load("qwen2").with_lora(&config, 2).unwrap(), 3);
+    let batch = batch(PaddingSide::Right);
+    for scalar in [
+        model.scores(&batch.tokens).square().sum(),
+        model.values(&batch).square().sum(),
+    ] {
+        let gradients = GradientsParams::from_grads(scalar.backward(), &model);
+        let found = self::gradients(&model, &gradients);
+        let with: Vec<_> = found.iter().filter(|(_, g)| g.is_some()).collect();
+        // Two factors on two layers of two blocks, and the head.
+        assert_eq!(with.len(), 9);
+        let head = host(gradients.get::<2>(model.score.id).unwrap());
+        assert!(head.iter().any(|g| *g != 0.0));
+        let second = model
+            .backbone
+            .decoder
+            .linears()
+            .find_map(|l| l.lora.as_ref());
+        let second = host(gradients.get::<2>(second.unwrap().b.id).unwrap());
+        assert!(second.iter().any(|g| *g != 0.0));
+    }
+}

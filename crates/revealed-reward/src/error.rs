@@ -1,0 +1,43 @@
+//! What can go wrong with a reward.
+
+use std::path::PathBuf;
+
+use revealed_models::ModelError;
+use thiserror::Error;
+
+/// An error of this crate.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum RewardError {
+    /// The backbone or its files.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// `reward.json` cannot be read.
+    #[error("{}: {reason}; expected the file that saving a reward writes beside its weights", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        reason: String,
+    },
+    /// There is nothing to calibrate on.
+    #[error("calibration needs {needed}, found {found}; add samples or demonstrations")]
+    TooFew {
+        /// What is needed.
+        needed: &'static str,
+        /// How many there are.
+        found: usize,
+    },
+    /// A score is NaN or infinite.
+    #[error(
+        "calibration: {what} score {index} is {value}; the reward has diverged, lower its learning rate"
+    )]
+    NonFinite {
+        /// Demonstration or sample.
+        what: &'static str,
+        /// Its index.
+        index: usize,
+        /// The value.
+        value: f64,
+    },
+}

@@ -1,0 +1,209 @@
+//! A reward model with its calibration, and its folder.
+
+use std::path::Path;
+
+use burn::module::Module;
+use burn::tensor::{Device, Tensor};
+use revealed_models::{CausalLm, ModelError, PaddingSide, ScalarModel, TokenBatch, write_file};
+use serde::{Deserialize, Serialize};
+
+use crate::calibration::Calibration;
+use crate::error::RewardError;
+
+/// The file beside a reward's weights.
+pub const REWARD_FILE: &str = "reward.json";
+
+/// A learned reward `r(x, y)`: one number for a prompt and its completion.
+#[derive(Debug, Clone)]
+pub struct RewardModel {
+    /// Backbone and head.
+    pub model: ScalarModel,
+    /// What raw scores mean.
+    pub calibration: Calibration,
+}
+
+/// `reward.json`: what weights alone do not say.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RewardFile {
+    /// Shift and scale.
+    pub calibration: Calibration,
+    /// The filler that Transformers must pad with to read at the last real token.
+    pub pad_token_id: u32,
+    /// The recipe from text to ids, as `revealed-data` writes and reads it.
+    pub text: serde_json::Value,
+    /// The model an adapter belongs to; nothing for full weights.
+    pub base_model: Option<String>,
+}
+
+impl RewardModel {
+    /// A fresh head on a backbone, uncalibrated.
+    pub fn new(backbone: CausalLm, seed: u64) -> Self {
+        Self {
+            model: ScalarModel::new(backbone, seed),
+            calibration: Calibration::default(),
+        }
+    }
+
+    /// Raw scores of rows of prompt and completion, without gradient, in batches within a token budget.
+    ///
+    /// # Errors
+    /// When a row is empty, or a score is not finite.
+    pub fn raw_scores<R: AsRef<[u32]>>(
+        &self,
+        rows: &[R],
+        pad_id: u32,
+        batch_tokens: usize,
+    ) -> Result<Vec<f64>, RewardError> {
+        let model = self.model.valid();
+        let device = model.backbone.device();
+        let mut order: Vec<usize> = (0..rows.len()).collect();
+        order.sort_by_key(|row| rows[*row].as_ref().len());
+        let mut scores = vec![0.0; rows.len()];
+        for batch in by_tokens(&order, batch_tokens, |row| rows[row].as_ref().len()) {
+            let ids: Vec<&[u32]> = batch.iter().map(|row| rows[*row].as_ref()).collect();
+            let tokens = TokenBatch::new(&ids, pad_id, PaddingSide::Right, &device)?;
+            for (row, score) in batch.iter().zip(read(model.scores(&tokens))?) {
+                if !score.is_finite() {
+                    return Err(ModelError::NonFinite {
+                        what: "score",
+                        row: *row,
+                    }
+                    .into());
+                }
+                scores[*row] = f64::from(score);
+            }
+        }
+        Ok(scores)
+    }
+
+    /// Calibrated scores; see [`raw_scores`](Self::raw_scores).
+    ///
+    /// # Errors
+    /// As there.
+    pub fn scores<R: AsRef<[u32]>>(
+        &self,
+        rows: &[R],
+        pad_id: u32,
+        batch_tokens: usize,
+    ) -> Result<Vec<f64>, RewardError> {
+        let raw = self.raw_scores(rows, pad_id, batch_tokens)?;
+        Ok(raw
+            .into_iter()
+            .map(|score| self.calibration.apply(score))
+            .collect())
+    }
+
+    /// Writes full weights as `…ForSequenceClassification`, adapters merged in, and `reward.json`.
+    ///
+    /// # Errors
+    /// When the folder cannot be written.
+    pub fn save(
+        &self,
+        folder: &Path,
+        pad_token_id: u32,
+        text: &serde_json::Value,
+    ) -> Result<(), RewardError> {
+        let mut model = self.model.valid();
+        if model.backbone.lora().is_some() {
+            model.backbone = model.backbone.merged()?;
+        }
+        model.save(folder, pad_token_id)?;
+        self.write_file(folder, pad_token_id, text, None)
+    }
+
+    /// Writes adapter and head as a PEFT folder of task `SEQ_CLS`, and `reward.json`.
+    ///
+    /// # Errors
+    /// When no adapter is attached, or the folder cannot be written.
+    pub fn save_adapter(
+        &self,
+        folder: &Path,
+        base: &str,
+        pad_token_id: u32,
+        text: &serde_json::Value,
+    ) -> Result<(), RewardError> {
+        self.model.save_adapter(folder, base)?;
+        self.write_file(folder, pad_token_id, text, Some(base.into()))
+    }
+
+    fn write_file(
+        &self,
+        folder: &Path,
+        pad_token_id: u32,
+        text: &serde_json::Value,
+        base_model: Option<String>,
+    ) -> Result<(), RewardError> {
+        let file = RewardFile {
+            calibration: self.calibration,
+            pad_token_id,
+            text: text.clone(),
+            base_model,
+        };
+        let path = folder.join(REWARD_FILE);
+        let json = serde_json::to_string_pretty(&file).map_err(|error| RewardError::File {
+            path: path.clone(),
+            reason: error.to_string(),
+        })?;
+        Ok(write_file(&path, format!("{json}\n").as_bytes())?)
+    }
+
+    /// Reads a reward's folder, full weights or adapter; an adapter goes on `base`, or else on the model
+    /// that its `reward.json` names.
+    ///
+    /// # Errors
+    /// When a file is missing or damaged.
+    pub fn load(
+        folder: &Path,
+        base: Option<&str>,
+        device: &Device,
+    ) -> Result<(Self, RewardFile), RewardError> {
+        let file = Self::read_file(folder)?;
+        let model = match base.or(file.base_model.as_deref()) {
+            Some(base) if folder.join("adapter_config.json").is_file() => {
+                let base = CausalLm::load(&revealed_models::resolve(base)?, device)?;
+                ScalarModel::load_adapter(base, folder)?
+            }
+            _ => ScalarModel::load(folder, device)?,
+        };
+        Ok((
+            Self {
+                model,
+                calibration: file.calibration,
+            },
+            file,
+        ))
+    }
+
+    /// Reads a folder's `reward.json`.
+    ///
+    /// # Errors
+    /// When it is missing or does not parse.
+    pub fn read_file(folder: &Path) -> Result<RewardFile, RewardError> {
+        let path = folder.join(REWARD_FILE);
+        let wrong = |reason: String| RewardError::File {
+            path: path.clone(),
+            reason,
+        };
+        let text = std::fs::read_to_string(&path).map_err(|error| wrong(error.to_string()))?;
+        serde_json::from_str(&text).map_err(|error| wrong(error.to_string()))
+    }
+}
+
+fn read(scores: Tensor<1>) -> Result<Vec<f32>, ModelError> {
+    scores
+        .try_into_vec_as::<f32>()
+        .map_err(|error| ModelError::Device(error.to_string()))
+}
+
+/// Runs of length-sorted rows whose padded size stays within the budget; a longer row stands alone.
+fn by_tokens(order: &[usize], budget: usize, length: impl Fn(usize) -> usize) -> Vec<Vec<usize>> {
+    let mut batches: Vec<Vec<usize>> = Vec::new();
+    for row in order {
+        match batches.last_mut() {
+            Some(batch) if (batch.len() + 1) * length(*row) <= budget => batch.push(*row),
+            _ => batches.push(vec![*row]),
+        }
+    }
+    batches
+}

@@ -1,0 +1,279 @@
+//! The state on disk: written beside, synced, renamed; the manifest with hashes comes last.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use revealed_models::{CausalLm, ScalarModel};
+use revealed_reward::{Calibration, RewardModel};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::error::TrainError;
+use crate::gate::{HeldOutSamples, RoundReport};
+use crate::irl::State;
+use crate::observer::Phase;
+use crate::pairs::PairPool;
+use crate::recipe::{Recipe, Tuning};
+
+const MANIFEST: &str = "manifest.json";
+const STATE: &str = "state.json";
+
+#[derive(Serialize, Deserialize)]
+struct SavedState {
+    round: usize,
+    phase: Phase,
+    pool: PairPool,
+    held: HeldOutSamples,
+    reports: Vec<RoundReport>,
+    calibration: Option<Calibration>,
+    candidate: bool,
+    /// Bytes of `metrics.jsonl` that belong to this state.
+    metrics_bytes: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Manifest {
+    files: Vec<(String, u64, String)>,
+}
+
+/// Checkpoints of one run, in `checkpoints/`, numbered.
+#[derive(Debug)]
+pub struct Checkpoints {
+    folder: PathBuf,
+    base: String,
+    tuning: Tuning,
+}
+
+impl Checkpoints {
+    /// Those of a run folder.
+    pub fn new(run_folder: &Path, recipe: &Recipe) -> Self {
+        Self {
+            folder: run_folder.join("checkpoints"),
+            base: recipe.model.path.clone(),
+            tuning: recipe.model.tuning,
+        }
+    }
+
+    /// Writes the state; older checkpoints are removed once it is complete.
+    ///
+    /// # Errors
+    /// When something cannot be written; complete checkpoints stay as they are.
+    pub fn save(&self, state: &State, metrics_bytes: u64) -> Result<(), TrainError> {
+        fs::create_dir_all(&self.folder).map_err(TrainError::io(&self.folder))?;
+        let numbers = self.numbers()?;
+        let number = numbers.last().map_or(1, |last| last + 1);
+        let partial = self.folder.join(format!(".{number:06}.partial"));
+        if partial.exists() {
+            fs::remove_dir_all(&partial).map_err(TrainError::io(&partial))?;
+        }
+        fs::create_dir(&partial).map_err(TrainError::io(&partial))?;
+        self.write(state, metrics_bytes, &partial)?;
+        let name = self.folder.join(format!("{number:06}"));
+        fs::rename(&partial, &name).map_err(TrainError::io(&name))?;
+        sync(&self.folder)?;
+        for old in numbers {
+            let old = self.folder.join(format!("{old:06}"));
+            fs::remove_dir_all(&old).map_err(TrainError::io(&old))?;
+        }
+        Ok(())
+    }
+
+    fn write(&self, state: &State, metrics_bytes: u64, folder: &Path) -> Result<(), TrainError> {
+        self.write_model(&state.sft, &folder.join("sft"))?;
+        self.write_model(&state.policy, &folder.join("policy"))?;
+        if let Some(candidate) = &state.candidate {
+            self.write_model(candidate, &folder.join("candidate"))?;
+        }
+        if let Some(reward) = &state.reward {
+            let folder = folder.join("reward");
+            match self.tuning {
+                Tuning::Lora => reward.model.save_adapter(&folder, &self.base)?,
+                Tuning::Full => reward.model.save(&folder, 0)?,
+            }
+        }
+        let saved = SavedState {
+            round: state.round,
+            phase: state.phase,
+            pool: state.pool.clone(),
+            held: state.held.clone(),
+            reports: state.reports.clone(),
+            calibration: state.reward.as_ref().map(|reward| reward.calibration),
+            candidate: state.candidate.is_some(),
+            metrics_bytes,
+        };
+        write_json(&folder.join(STATE), &saved)?;
+        let mut files = Vec::new();
+        list(folder, folder, &mut files)?;
+        write_json(&folder.join(MANIFEST), &Manifest { files })
+    }
+
+    fn write_model(&self, model: &CausalLm, folder: &Path) -> Result<(), TrainError> {
+        Ok(match self.tuning {
+            Tuning::Lora => model.save_adapter(folder, &self.base)?,
+            Tuning::Full => model.save(folder)?,
+        })
+    }
+
+    /// The newest complete state and how many bytes of `metrics.jsonl` belong to it; `None` without one.
+    ///
+    /// # Errors
+    /// When the newest checkpoint is not what its manifest says.
+    pub fn load(&self, initial: &CausalLm) -> Result<Option<(State, u64)>, TrainError> {
+        let Some(number) = self.numbers()?.last().copied() else {
+            return Ok(None);
+        };
+        let folder = self.folder.join(format!("{number:06}"));
+        verify(&folder)?;
+        let path = folder.join(STATE);
+        let saved: SavedState = read_json(&path)?;
+        let device = initial.device();
+        let model = |name: &str| -> Result<CausalLm, TrainError> {
+            let folder = folder.join(name);
+            Ok(match self.tuning {
+                Tuning::Lora => initial.clone().with_adapter(&folder)?,
+                Tuning::Full => CausalLm::load(&folder, &device)?,
+            })
+        };
+        let reward = match saved.calibration {
+            None => None,
+            Some(calibration) => {
+                let folder = folder.join("reward");
+                let model = match self.tuning {
+                    Tuning::Lora => ScalarModel::load_adapter(initial.clone(), &folder)?,
+                    Tuning::Full => ScalarModel::load(&folder, &device)?,
+                };
+                Some(RewardModel {
+                    model: burn::module::Module::valid(&model),
+                    calibration,
+                })
+            }
+        };
+        let mut state = State::new(initial.clone(), model("policy")?);
+        state.sft = burn::module::Module::valid(&model("sft")?);
+        if saved.candidate {
+            state.candidate = Some(burn::module::Module::valid(&model("candidate")?));
+        }
+        let SavedState {
+            round,
+            phase,
+            pool,
+            held,
+            reports,
+            metrics_bytes,
+            ..
+        } = saved;
+        Ok(Some((
+            State {
+                round,
+                phase,
+                pool,
+                held,
+                reports,
+                reward,
+                ..state
+            },
+            metrics_bytes,
+        )))
+    }
+
+    /// Numbers of complete checkpoints, rising.
+    fn numbers(&self) -> Result<Vec<u32>, TrainError> {
+        if !self.folder.is_dir() {
+            return Ok(vec![]);
+        }
+        let entries = fs::read_dir(&self.folder).map_err(TrainError::io(&self.folder))?;
+        let mut numbers: Vec<u32> = entries
+            .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+            .collect();
+        numbers.sort_unstable();
+        Ok(numbers)
+    }
+}
+
+fn list(
+    root: &Path,
+    folder: &Path,
+    files: &mut Vec<(String, u64, String)>,
+) -> Result<(), TrainError> {
+    let entries = fs::read_dir(folder).map_err(TrainError::io(folder))?;
+    let mut paths: Vec<PathBuf> = entries
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .collect();
+    paths.sort();
+    for path in paths {
+        if path.is_dir() {
+            list(root, &path, files)?;
+        } else {
+            let name = path
+                .strip_prefix(root)
+                .unwrap_or(&path)
+                .to_string_lossy()
+                .into_owned();
+            let (size, hash) = digest(&path)?;
+            files.push((name, size, hash));
+        }
+    }
+    sync(folder)
+}
+
+fn digest(path: &Path) -> Result<(u64, String), TrainError> {
+    let mut file = fs::File::open(path).map_err(TrainError::io(path))?;
+    let mut hasher = Sha256::new();
+    let size =
+        std::io::copy(&mut file, &mut HashWriter(&mut hasher)).map_err(TrainError::io(path))?;
+    Ok((
+        size,
+        hasher
+            .finalize()
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect(),
+    ))
+}
+
+struct HashWriter<'a>(&'a mut Sha256);
+
+impl std::io::Write for HashWriter<'_> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.update(bytes);
+        Ok(bytes.len())
+    }
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+fn verify(folder: &Path) -> Result<(), TrainError> {
+    let manifest: Manifest = read_json(&folder.join(MANIFEST))?;
+    for (name, size, hash) in manifest.files {
+        let path = folder.join(&name);
+        let found = digest(&path)?;
+        if found != (size, hash) {
+            let reason = "it is not the file that was written: its size or hash differs from the manifest; remove this checkpoint, or start a new run folder".into();
+            return Err(TrainError::Checkpoint { path, reason });
+        }
+    }
+    Ok(())
+}
+
+fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<(), TrainError> {
+    let text = serde_json::to_string(value).map_err(|error| TrainError::Checkpoint {
+        path: path.into(),
+        reason: error.to_string(),
+    })?;
+    Ok(revealed_models::write_file(path, text.as_bytes())?)
+}
+
+fn read_json<T: for<'de> Deserialize<'de>>(path: &Path) -> Result<T, TrainError> {
+    let text = fs::read_to_string(path).map_err(TrainError::io(path))?;
+    serde_json::from_str(&text).map_err(|error| TrainError::Checkpoint {
+        path: path.into(),
+        reason: format!("it does not parse: {error}; remove this checkpoint"),
+    })
+}
+
+fn sync(folder: &Path) -> Result<(), TrainError> {
+    fs::File::open(folder)
+        .and_then(|file| file.sync_all())
+        .map_err(TrainError::io(folder))
+}

@@ -1,0 +1,46 @@
+#![doc = include_str!("../README.md")]
+
+mod checkpoint;
+mod error;
+mod gate;
+mod grpo;
+pub mod irl;
+mod memory;
+mod observer;
+mod optimizer;
+mod pairs;
+mod policy;
+mod ppo;
+mod recipe;
+mod report;
+mod reward_fit;
+mod rloo;
+mod rollout;
+mod run;
+mod run_folder;
+mod seed;
+mod sft;
+mod task;
+
+pub use checkpoint::Checkpoints;
+pub use error::TrainError;
+pub use gate::{HeldOutSamples, Measures, RoundReport, judge};
+pub use irl::{State, align};
+pub use memory::MemoryPlan;
+pub use observer::{At, Event, Metric, Observer, Phase, ShownSample};
+pub use optimizer::{OptimizerConfig, Schedule, clip_grad_norm};
+pub use pairs::{Negative, Origin, PairPool};
+pub use policy::improve_policy;
+pub use recipe::{
+    Alternation, Anchor, DataSection, GateSection, MissingEos, ModelSection, NegativesSection,
+    Normalization, PolicySection, Pool, Recipe, RewardSection, RewardStart, RunSection, SftSection,
+    Solver, Stop, Tuning,
+};
+pub use report::{figures, report_markdown, round_markdown};
+pub use reward_fit::{calibrate, fit_reward};
+pub use rollout::Rollout;
+pub use run::Run;
+pub use run_folder::RunFolder;
+pub use seed::derive;
+pub use sft::fit_sft;
+pub use task::{Row, Task};

@@ -1,0 +1,285 @@
+//! One optimizer step: accumulate, clip by global norm, schedule, AdamW.
+
+use std::marker::PhantomData;
+
+use burn::module::{Module, ModuleVisitor, Param};
+use burn::optim::{AdamWConfig, GradientsAccumulator, GradientsParams, ModuleOptimizer};
+use burn::tensor::{DType, Tensor};
+use revealed_models::ModelError;
+use serde::{Deserialize, Serialize};
+
+use crate::error::TrainError;
+use crate::observer::At;
+
+/// How the learning rate moves after warm-up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Schedule {
+    /// It stays.
+    Constant,
+    /// It falls to 0 in a line.
+    Linear,
+    /// It falls to 0 in half a cosine.
+    Cosine,
+}
+
+/// AdamW with a schedule.
+///
+/// | field | default | range |
+/// |---|---|---|
+/// | `lr` | by stage | > 0, ≤ 1 |
+/// | `schedule` | linear | constant, linear, cosine |
+/// | `warmup_ratio` | 0 | [0, 1), share of the steps |
+/// | `adam_epsilon` | 1e-8 | > 0 |
+/// | `weight_decay` | 0 | ≥ 0, decoupled |
+/// | `max_grad_norm` | 1 | > 0, over all trained parameters together |
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct OptimizerConfig {
+    /// Peak learning rate.
+    pub lr: f64,
+    /// Its course.
+    pub schedule: Schedule,
+    /// Share of steps in which it rises from 0.
+    pub warmup_ratio: f64,
+    /// ε of AdamW.
+    pub adam_epsilon: f64,
+    /// Decoupled weight decay.
+    pub weight_decay: f64,
+    /// Bound of the gradient's global norm.
+    pub max_grad_norm: f64,
+}
+
+impl Default for OptimizerConfig {
+    fn default() -> Self {
+        Self {
+            lr: 1e-4,
+            schedule: Schedule::Linear,
+            warmup_ratio: 0.0,
+            adam_epsilon: 1e-8,
+            weight_decay: 0.0,
+            max_grad_norm: 1.0,
+        }
+    }
+}
+
+impl OptimizerConfig {
+    /// Enforces the table; `key` names the section in messages.
+    ///
+    /// # Errors
+    /// When a field is out of range.
+    pub fn check(&self, key: &'static str) -> Result<(), TrainError> {
+        let wrong = |found: String, expected| {
+            Err(TrainError::Recipe {
+                key,
+                found,
+                expected,
+            })
+        };
+        if !(self.lr > 0.0 && self.lr <= 1.0) {
+            return wrong(format!("lr {}", self.lr), "lr in (0, 1]");
+        }
+        if !(0.0..1.0).contains(&self.warmup_ratio) {
+            return wrong(
+                format!("warmup_ratio {}", self.warmup_ratio),
+                "warmup_ratio in [0, 1)",
+            );
+        }
+        if !(self.adam_epsilon > 0.0 && self.weight_decay >= 0.0 && self.max_grad_norm > 0.0) {
+            return wrong(
+                format!(
+                    "adam_epsilon {}, weight_decay {}, max_grad_norm {}",
+                    self.adam_epsilon, self.weight_decay, self.max_grad_norm
+                ),
+                "adam_epsilon > 0, weight_decay ≥ 0, max_grad_norm > 0",
+            );
+        }
+        Ok(())
+    }
+
+    /// The learning rate of step `step` (from 0) of `total`, as Transformers' `get_scheduler`.
+    pub fn lr_at(&self, step: usize, total: usize) -> f64 {
+        let warmup = (self.warmup_ratio * total as f64).ceil() as usize;
+        if step < warmup {
+            return self.lr * step as f64 / warmup as f64;
+        }
+        let progress = (step - warmup) as f64 / (total.saturating_sub(warmup)).max(1) as f64;
+        self.lr
+            * match self.schedule {
+                Schedule::Constant => 1.0,
+                Schedule::Linear => (1.0 - progress).max(0.0),
+                Schedule::Cosine => 0.5 * (1.0 + (std::f64::consts::PI * progress).cos()),
+            }
+    }
+}
+
+/// What one update did.
+#[derive(Debug, Clone)]
+pub(crate) struct Update {
+    /// The numbers that were given along, read back.
+    pub numbers: Vec<f64>,
+    /// The gradient's global norm before clipping.
+    pub grad_norm: f64,
+    /// The learning rate used.
+    pub lr: f64,
+}
+
+/// An optimizer with its place in the schedule.
+pub(crate) struct Updater<M: Module> {
+    optimizer: ModuleOptimizer,
+    config: OptimizerConfig,
+    step: usize,
+    total: usize,
+    module: PhantomData<M>,
+}
+
+impl<M: Module> Updater<M> {
+    pub(crate) fn new(config: &OptimizerConfig, total: usize) -> Self {
+        let adam = AdamWConfig::new()
+            .with_epsilon(config.adam_epsilon as f32)
+            .with_weight_decay(config.weight_decay as f32);
+        Self {
+            optimizer: adam.init(),
+            config: config.clone(),
+            step: 0,
+            total,
+            module: PhantomData,
+        }
+    }
+
+    /// Applies gradients that are already summed over the whole mini-batch, and reads `numbers` (the loss
+    /// first) back in the same transaction as the gradient's norm.
+    ///
+    /// # Errors
+    /// When the loss or the norm is not finite; the module is not updated then.
+    pub(crate) fn update(
+        &mut self,
+        module: M,
+        gradients: GradientsParams,
+        numbers: Vec<Tensor<1>>,
+        at: At,
+    ) -> Result<(M, Update), TrainError> {
+        let (gradients, norm) = clip_grad_norm(gradients, &module, self.config.max_grad_norm);
+        let mut numbers = read(numbers.into_iter().chain([norm]).collect())?;
+        let grad_norm = numbers.pop().unwrap_or(f64::NAN);
+        for (what, value) in [("the loss", numbers[0]), ("the gradient's norm", grad_norm)] {
+            if !value.is_finite() {
+                return Err(TrainError::NonFinite { at, what, value });
+            }
+        }
+        let lr = self.config.lr_at(self.step, self.total);
+        self.step += 1;
+        let module = if lr > 0.0 {
+            self.optimizer.step(lr, module, gradients)
+        } else {
+            module
+        };
+        Ok((
+            module,
+            Update {
+                numbers,
+                grad_norm,
+                lr,
+            },
+        ))
+    }
+}
+
+/// Reads scalars `[1]` back with one synchronisation.
+pub(crate) fn read(scalars: Vec<Tensor<1>>) -> Result<Vec<f64>, TrainError> {
+    let count = scalars.len();
+    if count == 0 {
+        return Ok(vec![]);
+    }
+    let values = Tensor::cat(scalars.into_iter().map(|s| s.cast(DType::F32)).collect(), 0)
+        .try_into_vec_as::<f32>()
+        .map_err(|error| ModelError::Device(error.to_string()))?;
+    Ok(values.into_iter().map(f64::from).collect())
+}
+
+/// Adds scalars `[1]` of micro-batches.
+pub(crate) fn sum(parts: Vec<Tensor<1>>) -> Tensor<1> {
+    Tensor::cat(parts, 0).sum()
+}
+
+/// Sums gradients of micro-batches.
+pub(crate) struct Accumulated<M: Module>(GradientsAccumulator<M>);
+
+impl<M: Module> Accumulated<M> {
+    pub(crate) fn new() -> Self {
+        Self(GradientsAccumulator::new())
+    }
+
+    pub(crate) fn add(&mut self, module: &M, gradients: GradientsParams) {
+        self.0.accumulate(module, gradients);
+    }
+
+    pub(crate) fn take(&mut self) -> GradientsParams {
+        self.0.grads()
+    }
+}
+
+/// Scales all gradients by `min(1, max_norm / (‖g‖ + 1e-6))`, with the norm over all of them together, as
+/// PyTorch's `clip_grad_norm_`. Also gives the norm before, `[1]`.
+///
+/// # Panics
+/// When the module has no gradient at all.
+pub fn clip_grad_norm<M: Module>(
+    mut gradients: GradientsParams,
+    module: &M,
+    max_norm: f64,
+) -> (GradientsParams, Tensor<1>) {
+    let mut squared = SquaredNorm {
+        gradients: &gradients,
+        total: None,
+    };
+    module.visit(&mut squared);
+    let norm = squared
+        .total
+        .expect("a trained module has gradients")
+        .sqrt();
+    let scale = norm
+        .clone()
+        .add_scalar(1e-6)
+        .recip()
+        .mul_scalar(max_norm)
+        .clamp_max(1.0);
+    module.visit(&mut Scale {
+        gradients: &mut gradients,
+        scale,
+    });
+    (gradients, norm)
+}
+
+struct SquaredNorm<'a> {
+    gradients: &'a GradientsParams,
+    total: Option<Tensor<1>>,
+}
+
+impl ModuleVisitor for SquaredNorm<'_> {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let Some(gradient) = self.gradients.get::<D>(param.id) else {
+            return;
+        };
+        let squared = gradient.cast(DType::F32).square().sum();
+        self.total = Some(match self.total.take() {
+            Some(total) => total + squared,
+            None => squared,
+        });
+    }
+}
+
+struct Scale<'a> {
+    gradients: &'a mut GradientsParams,
+    scale: Tensor<1>,
+}
+
+impl ModuleVisitor for Scale<'_> {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let Some(gradient) = self.gradients.remove::<D>(param.id) else {
+            return;
+        };
+        self.gradients
+            .register(param.id, gradient * self.scale.clone().unsqueeze::<D>());
+    }
+}

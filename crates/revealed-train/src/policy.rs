@@ -1,0 +1,396 @@
+//! Policy improvement: rollouts and clipped steps, the same for PPO, RLOO and GRPO.
+
+use burn::module::Module;
+use burn::optim::GradientsParams;
+use burn::tensor::{Device, Tensor};
+use revealed_data::shuffled;
+use revealed_models::{CausalLm, CompletionBatch, ScalarModel};
+use revealed_objectives::policy::{approx_kl, clip_fraction};
+use revealed_reward::RewardModel;
+
+use crate::error::TrainError;
+use crate::observer::{At, Metric, Phase};
+use crate::optimizer::{Accumulated, Updater, read, sum};
+use crate::recipe::{Alternation, PolicySection, Solver};
+use crate::reward_fit::{Pair, RewardUpdater};
+use crate::rollout::Rollout;
+use crate::run::{Run, at};
+use crate::{grpo, ppo, rloo};
+
+/// How far a ratio may be from 1 at the first update of a rollout: batches of other shapes round differently
+/// in f32, by less than this over a completion's tokens.
+const RATIO_TOLERANCE: f64 = 1e-3;
+
+/// Improves a policy against a reward for `policy.steps` rollouts, near an anchor.
+///
+/// Gives back the policy without gradients, and the reward, which step-wise alternation also updates.
+///
+/// # Errors
+/// When a loss is not finite, or the first ratio of a rollout is not 1.
+pub fn improve_policy(
+    policy: CausalLm,
+    anchor: &CausalLm,
+    mut reward: RewardModel,
+    round: usize,
+    run: &mut Run<'_>,
+) -> Result<(CausalLm, RewardModel), TrainError> {
+    let (task, config) = (run.task, &run.recipe.policy);
+    let mut learner = Learner::new(policy, run);
+    let stepwise = config.alternation == Alternation::StepWise;
+    let mut refit = stepwise.then(|| RewardUpdater::new(run, config.steps));
+    let per_step = (config.batch_size / config.samples_per_prompt).min(task.prompts.len());
+    let mut order = Vec::new();
+    let mut epoch = 0;
+    run.started(at(round, Phase::Improve, 0), config.steps);
+    for step in 1..=config.steps {
+        let at = at(round, Phase::Improve, step);
+        let _span = tracing::debug_span!("step", phase = "improve", step).entered();
+        while order.len() < per_step {
+            let seed = run.seed(crate::run::at(round, Phase::Improve, epoch), "prompts");
+            order.splice(0..0, shuffled(task.prompts.len(), seed));
+            epoch += 1;
+        }
+        let chosen = order.split_off(order.len() - per_step);
+        let prompts: Vec<Vec<u32>> = chosen.iter().map(|i| task.prompts[*i].clone()).collect();
+        let rollout = Rollout::new(&learner.policy, anchor, &reward, &prompts, at, run)?;
+        let metrics = learner.step(&rollout, at, run)?;
+        run.step(at, config.steps, &metrics);
+        if let Some(refit) = &mut refit {
+            let pairs: Vec<Pair<'_>> = rollout
+                .canonical
+                .iter()
+                .enumerate()
+                .filter_map(|(row, sample)| {
+                    Some((task.train.get(chosen[row / rollout.group])?, sample))
+                })
+                .collect();
+            if !pairs.is_empty() {
+                let at = crate::run::at(round, Phase::Fit, step);
+                reward.model = refit
+                    .step(reward.model.trainable(), &pairs, at, run)?
+                    .valid();
+            }
+        }
+    }
+    run.ended(at(round, Phase::Improve, config.steps), &[]);
+    Ok((learner.policy.valid(), reward))
+}
+
+/// The trained roles with their optimizers: the policy, and for PPO the critic.
+struct Learner {
+    policy: CausalLm,
+    updater: Updater<CausalLm>,
+    critic: Option<(ScalarModel, Updater<ScalarModel>)>,
+}
+
+/// What a solver makes of a rollout.
+enum Targets {
+    /// One advantage a completion: RLOO, GRPO.
+    Completions(Vec<f32>),
+    /// One a token, with the critic's old values and returns: PPO.
+    Tokens {
+        advantages: Vec<Vec<f32>>,
+        returns: Vec<Vec<f32>>,
+        values: Vec<Vec<f32>>,
+    },
+}
+
+impl Learner {
+    fn new(policy: CausalLm, run: &Run<'_>) -> Self {
+        let config = &run.recipe.policy;
+        let per_rollout = config.batch_size.div_ceil(config.mini_batch_size);
+        let total = config.steps * config.inner_epochs * per_rollout;
+        let critic = (config.solver == Solver::Ppo).then(|| {
+            let width = policy.shape().hidden_size;
+            let critic = ScalarModel::with_head(policy.clone(), vec![0.0; width]).trainable();
+            (critic, Updater::new(&config.optimizer, total))
+        });
+        Self {
+            policy: policy.trainable(),
+            updater: Updater::new(&config.optimizer, total),
+            critic,
+        }
+    }
+
+    /// All inner epochs over one rollout; gives its numbers.
+    fn step(
+        &mut self,
+        rollout: &Rollout,
+        at: At,
+        run: &mut Run<'_>,
+    ) -> Result<Vec<Metric>, TrainError> {
+        let config = &run.recipe.policy;
+        let targets = self.targets(rollout, run)?;
+        let mut totals = Totals::default();
+        for epoch in 0..config.inner_epochs {
+            let seed = run.seed(at, &format!("inner {epoch}"));
+            let order = shuffled(rollout.rows.len(), seed);
+            for (index, mini_batch) in order.chunks(config.mini_batch_size).enumerate() {
+                let farthest =
+                    self.mini_batch(rollout, &targets, mini_batch, at, run, &mut totals)?;
+                if epoch == 0 && index == 0 && farthest > RATIO_TOLERANCE.ln_1p() {
+                    return Err(TrainError::RatioNotOne {
+                        at,
+                        ratio: farthest.exp(),
+                    });
+                }
+            }
+        }
+        Ok(totals.metrics(rollout))
+    }
+
+    fn targets(&self, rollout: &Rollout, run: &Run<'_>) -> Result<Targets, TrainError> {
+        let config = &run.recipe.policy;
+        let device = self.policy.device();
+        let one_each =
+            |advantages: Tensor<1>| -> Vec<f32> { advantages.into_data().iter::<f32>().collect() };
+        Ok(match (&self.critic, config.solver) {
+            (Some((critic, _)), _) => {
+                let values = critic_values(critic, rollout, run)?;
+                let (advantages, returns) = ppo::targets(rollout, &values, config, &device);
+                Targets::Tokens {
+                    advantages,
+                    returns,
+                    values,
+                }
+            }
+            (None, Solver::Grpo) => {
+                Targets::Completions(one_each(grpo::advantages(rollout, config, &device)))
+            }
+            (None, _) => Targets::Completions(one_each(rloo::advantages(rollout, config, &device))),
+        })
+    }
+
+    /// One optimizer step; gives the largest |log ratio| of its tokens.
+    fn mini_batch(
+        &mut self,
+        rollout: &Rollout,
+        targets: &Targets,
+        chosen: &[usize],
+        at: At,
+        run: &Run<'_>,
+        totals: &mut Totals,
+    ) -> Result<f64, TrainError> {
+        let config = &run.recipe.policy;
+        let rows: Vec<_> = chosen.iter().map(|i| &rollout.rows[*i]).collect();
+        let tokens: usize = rows.iter().map(|row| row.completion().len()).sum();
+        let size = (rows.len(), tokens);
+        let (mut gradients, mut critic_gradients) = (Accumulated::new(), Accumulated::new());
+        let (mut losses, mut value_losses, mut kl) = (vec![], vec![], vec![]);
+        let (mut clipped, mut farthest) = (vec![], vec![]);
+        for indices in run.micro_batches(&rows) {
+            let which: Vec<usize> = indices.iter().map(|i| chosen[*i]).collect();
+            let batch = run.batch(&self.policy, which.iter().map(|i| &rollout.rows[*i]))?;
+            let part = Part::new(rollout, targets, &which, &batch);
+            let done = self
+                .policy
+                .backward(&batch, config.temperature, |log_probs| {
+                    part.policy_loss(log_probs, &batch, size, config)
+                });
+            let (new, old) = (done.log_probs, part.old.clone());
+            let clip = (config.clip_low, config.clip_high);
+            let fraction = clip_fraction(
+                new.clone(),
+                old.clone(),
+                part.spread.clone(),
+                clip.0,
+                clip.1,
+            );
+            clipped.push(fraction.sum().div_scalar(tokens as f64));
+            kl.push(
+                approx_kl(new.clone(), old.clone())
+                    .sum()
+                    .div_scalar(tokens as f64),
+            );
+            farthest.push((new - old).abs().max());
+            losses.push(done.loss);
+            gradients.add(&self.policy, done.gradients);
+            if let (Some((critic, _)), Some((returns, values))) = (&self.critic, &part.critic) {
+                let mask = batch.completion_mask.clone();
+                let predicted = critic.values(&batch);
+                let loss = ppo::value_loss(
+                    predicted,
+                    values.clone(),
+                    returns.clone(),
+                    mask,
+                    tokens,
+                    config,
+                );
+                value_losses.push(loss.clone().inner());
+                critic_gradients.add(critic, GradientsParams::from_grads(loss.backward(), critic));
+            }
+        }
+        let farthest = Tensor::cat(farthest, 0).max();
+        let numbers = vec![sum(losses), sum(kl), sum(clipped), farthest];
+        let policy = self.policy.clone();
+        let (policy, done) = self.updater.update(policy, gradients.take(), numbers, at)?;
+        self.policy = policy;
+        let mut value_loss = 0.0;
+        if let Some((critic, mut updater)) = self.critic.take() {
+            let numbers = vec![sum(value_losses)];
+            let (critic, done) = updater.update(critic, critic_gradients.take(), numbers, at)?;
+            value_loss = done.numbers[0];
+            self.critic = Some((critic, updater));
+        }
+        totals.add(&done.numbers, value_loss, done.grad_norm, done.lr);
+        Ok(done.numbers[3])
+    }
+}
+
+/// One micro-batch's constants on the device.
+struct Part {
+    /// `[B, C]`.
+    old: Tensor<2>,
+    /// `[B, C]`.
+    reference: Tensor<2>,
+    /// `[B, C]`: advantages on every token.
+    spread: Tensor<2>,
+    /// `[B]`, where there is one a completion.
+    per_completion: Option<Tensor<1>>,
+    /// Returns and old values, `[B, C]`.
+    critic: Option<(Tensor<2>, Tensor<2>)>,
+}
+
+impl Part {
+    fn new(rollout: &Rollout, targets: &Targets, rows: &[usize], batch: &CompletionBatch) -> Self {
+        let pick = |all: &[Vec<f32>]| {
+            let chosen: Vec<Vec<f32>> = rows.iter().map(|i| all[*i].clone()).collect();
+            batch.rows_of(&chosen)
+        };
+        let (old, reference) = (pick(&rollout.old_log_probs), pick(&rollout.ref_log_probs));
+        match targets {
+            Targets::Completions(advantages) => {
+                let chosen: Vec<f32> = rows.iter().map(|i| advantages[*i]).collect();
+                let device: Device = old.device();
+                let advantages = Tensor::<1>::from_floats(chosen.as_slice(), &device);
+                let mask = batch.completion_mask.clone();
+                let spread =
+                    revealed_objectives::advantages::on_every_token(advantages.clone(), mask);
+                Self {
+                    old,
+                    reference,
+                    spread,
+                    per_completion: Some(advantages),
+                    critic: None,
+                }
+            }
+            Targets::Tokens {
+                advantages,
+                returns,
+                values,
+            } => Self {
+                old,
+                reference,
+                spread: pick(advantages),
+                per_completion: None,
+                critic: Some((pick(returns), pick(values))),
+            },
+        }
+    }
+
+    fn policy_loss(
+        &self,
+        log_probs: Tensor<2>,
+        batch: &CompletionBatch,
+        (rows, tokens): (usize, usize),
+        config: &PolicySection,
+    ) -> Tensor<1> {
+        let (old, mask) = (self.old.clone(), batch.completion_mask.clone());
+        match (&self.per_completion, config.solver) {
+            (Some(advantages), Solver::Grpo) => grpo::loss(
+                log_probs,
+                old,
+                self.reference.clone(),
+                mask,
+                advantages.clone(),
+                (rows, tokens),
+                config,
+            ),
+            (Some(advantages), _) => {
+                rloo::loss(log_probs, old, mask, advantages.clone(), rows, config)
+            }
+            (None, _) => {
+                ppo::policy_loss(log_probs, old, mask, self.spread.clone(), tokens, config)
+            }
+        }
+    }
+}
+
+fn critic_values(
+    critic: &ScalarModel,
+    rollout: &Rollout,
+    run: &Run<'_>,
+) -> Result<Vec<Vec<f32>>, TrainError> {
+    let critic = critic.valid();
+    let mut all = vec![Vec::new(); rollout.rows.len()];
+    for indices in run.micro_batches(&rollout.rows) {
+        let batch = run.batch(&critic.backbone, indices.iter().map(|i| &rollout.rows[*i]))?;
+        let width = batch.completion_mask.dims()[1];
+        let values = critic.values(&batch).reshape([indices.len() * width]);
+        let values = read(vec![values])?;
+        for (place, index) in indices.iter().enumerate() {
+            let length = batch.completion_lengths[place];
+            all[*index] = values[place * width..][..length]
+                .iter()
+                .map(|v| *v as f32)
+                .collect();
+        }
+    }
+    Ok(all)
+}
+
+/// Numbers of a rollout's optimizer steps.
+#[derive(Default)]
+struct Totals {
+    steps: f64,
+    loss: f64,
+    value_loss: f64,
+    approx_kl: f64,
+    clip_fraction: f64,
+    grad_norm: f64,
+    lr: f64,
+    largest_log_ratio: f64,
+}
+
+impl Totals {
+    fn add(&mut self, numbers: &[f64], value_loss: f64, grad_norm: f64, lr: f64) {
+        self.steps += 1.0;
+        self.loss += numbers[0];
+        self.approx_kl += numbers[1];
+        self.clip_fraction += numbers[2];
+        self.largest_log_ratio = self.largest_log_ratio.max(numbers[3]);
+        self.value_loss += value_loss;
+        self.grad_norm += grad_norm;
+        self.lr = lr;
+    }
+
+    fn metrics(&self, rollout: &Rollout) -> Vec<Metric> {
+        let rows = rollout.rows.len() as f64;
+        let mean = |values: &[f64]| values.iter().sum::<f64>() / rows;
+        let (kl, score) = (mean(&rollout.kl()), mean(&rollout.scores));
+        let log_probs: f64 = rollout
+            .old_log_probs
+            .iter()
+            .flatten()
+            .map(|l| f64::from(*l))
+            .sum();
+        let ended = rollout.rows.iter().filter(|row| row.terminated).count() as f64;
+        let mut metrics = vec![
+            ("objective/scores", score),
+            ("objective/kl", kl),
+            ("objective/entropy", -log_probs / rollout.tokens() as f64),
+            ("completions/mean_length", rollout.tokens() as f64 / rows),
+            ("completions/terminated", ended / rows),
+            ("loss/policy_avg", self.loss / self.steps),
+            ("policy/approxkl_avg", self.approx_kl / self.steps),
+            ("policy/clipfrac_avg", self.clip_fraction / self.steps),
+            ("val/ratio_farthest", self.largest_log_ratio.exp()),
+            ("grad_norm", self.grad_norm / self.steps),
+            ("learning_rate", self.lr),
+        ];
+        if self.value_loss > 0.0 {
+            metrics.push(("loss/value_avg", self.value_loss / self.steps));
+        }
+        metrics
+    }
+}

@@ -1,0 +1,102 @@
+//! PPO: per-token rewards, a critic, generalized advantages.
+//!
+//! Objective: `max E[ clipped surrogate(A) ] − value_coef · clipped value loss`, with the KL in the reward.
+//! Sources: <https://arxiv.org/abs/1707.06347>, <https://arxiv.org/abs/1506.02438>; for language models
+//! <https://arxiv.org/abs/1909.08593>.
+//!
+//! | here | published IRL code |
+//! |---|---|
+//! | critic: SFT backbone, head 0, trained from the first step | from the reward model |
+//! | advantages whitened over the rollout, mean removed | the same |
+//! | the score stands on the last completion token | on the token after it where EOS came early |
+
+use burn::tensor::{Bool, Device, Tensor, TensorData};
+use revealed_objectives::advantages::gae;
+use revealed_objectives::kl::{k1, kl_shaped_rewards};
+use revealed_objectives::policy::{clipped_surrogate, clipped_value_loss};
+use revealed_objectives::reduce::{MeanShift, token_mean, whiten};
+
+use crate::recipe::PolicySection;
+use crate::rollout::Rollout;
+
+/// Advantages and returns of every token, as rows of their completions' lengths.
+pub(crate) fn targets(
+    rollout: &Rollout,
+    values: &[Vec<f32>],
+    config: &PolicySection,
+    device: &Device,
+) -> (Vec<Vec<f32>>, Vec<Vec<f32>>) {
+    let lengths: Vec<usize> = values.iter().map(Vec::len).collect();
+    let pad = |rows: &[Vec<f32>]| padded(rows, &lengths, device);
+    let width = lengths.iter().copied().max().unwrap_or(0);
+    let mask: Vec<bool> = lengths
+        .iter()
+        .flat_map(|l| (0..width).map(move |t| t < *l))
+        .collect();
+    let mask: Tensor<2, Bool> =
+        Tensor::from_data(TensorData::new(mask, [lengths.len(), width]), device);
+    let scores: Vec<f32> = rollout.scores.iter().map(|score| *score as f32).collect();
+    let scores = Tensor::from_floats(scores.as_slice(), device);
+    let kl = k1(pad(&rollout.old_log_probs), pad(&rollout.ref_log_probs));
+    let rewards = kl_shaped_rewards(scores, kl, mask.clone(), config.kl_coef);
+    let (advantages, returns) = gae(
+        rewards,
+        pad(values),
+        mask.clone(),
+        config.gamma,
+        config.gae_lambda,
+    );
+    let advantages = whiten(advantages, mask, MeanShift::Remove);
+    (ragged(advantages, &lengths), ragged(returns, &lengths))
+}
+
+/// The policy's share of a mini-batch of `tokens` tokens in its loss; all `[B, C]`.
+pub(crate) fn policy_loss(
+    log_probs: Tensor<2>,
+    old_log_probs: Tensor<2>,
+    mask: Tensor<2, Bool>,
+    advantages: Tensor<2>,
+    tokens: usize,
+    config: &PolicySection,
+) -> Tensor<1> {
+    let per_token = clipped_surrogate(
+        log_probs,
+        old_log_probs,
+        advantages,
+        config.clip_low,
+        config.clip_high,
+    );
+    token_mean(per_token, mask, tokens as f64)
+}
+
+/// The critic's; all `[B, C]`.
+pub(crate) fn value_loss(
+    values: Tensor<2>,
+    old_values: Tensor<2>,
+    returns: Tensor<2>,
+    mask: Tensor<2, Bool>,
+    tokens: usize,
+    config: &PolicySection,
+) -> Tensor<1> {
+    let per_token = clipped_value_loss(values, old_values, returns, config.value_clip);
+    token_mean(per_token, mask, tokens as f64).mul_scalar(config.value_coef)
+}
+
+fn padded(rows: &[Vec<f32>], lengths: &[usize], device: &Device) -> Tensor<2> {
+    let width = lengths.iter().copied().max().unwrap_or(0);
+    let mut values = vec![0f32; rows.len() * width];
+    for (row, given) in rows.iter().enumerate() {
+        values[row * width..row * width + given.len()].copy_from_slice(given);
+    }
+    Tensor::from_data(TensorData::new(values, [rows.len(), width]), device)
+}
+
+fn ragged(values: Tensor<2>, lengths: &[usize]) -> Vec<Vec<f32>> {
+    let width = values.dims()[1];
+    let flat: Vec<f32> = values.into_data().iter::<f32>().collect();
+    lengths
+        .iter()
+        .enumerate()
+        .map(|(row, l)| flat[row * width..row * width + l].to_vec())
+        .collect()
+}

@@ -1,0 +1,79 @@
+//! A run in words and tables, as Markdown.
+
+use std::fmt::Write;
+
+use crate::gate::{Measures, RoundReport};
+use crate::irl::State;
+use crate::recipe::Recipe;
+use crate::task::Task;
+
+/// The report of a finished run: what was kept and the held-out figures by which it was.
+pub fn report_markdown(state: &State, recipe: &Recipe, task: &Task) -> String {
+    let mut text = String::new();
+    let kept = state
+        .reports
+        .iter()
+        .filter(|report| report.accepted)
+        .count();
+    let _ = writeln!(
+        text,
+        "# Alignment run\n\n{kept} of {} rounds kept, from {} demonstrations ({} held out) and {} prompts. Model: `{}`.\n",
+        state.reports.len(),
+        task.train.len(),
+        task.held_out.len(),
+        task.prompts.len(),
+        recipe.model.path,
+    );
+    for note in &task.notes {
+        let _ = writeln!(text, "- {note}");
+    }
+    for report in &state.reports {
+        text.push_str(&round_markdown(report));
+    }
+    text
+}
+
+/// One round's held-out figures.
+pub fn round_markdown(report: &RoundReport) -> String {
+    let mut text = String::new();
+    let verdict = if report.accepted {
+        "kept"
+    } else {
+        "rolled back"
+    };
+    let _ = writeln!(text, "\n## Round {}: {verdict}\n", report.round);
+    for reason in &report.reasons {
+        let _ = writeln!(text, "- {reason}");
+    }
+    let _ = writeln!(
+        text,
+        "\nThe reward puts held-out demonstrations above samples of the initial model in {:.3} of pairs, of the policy before the round in {:.3}, after it in {:.3}. Calibrated reward of held-out demonstrations: {:.2} (1 = the spread between samples of one prompt).\n",
+        report.accuracy_initial,
+        report.accuracy_before,
+        report.accuracy_after,
+        report.demonstrations_reward,
+    );
+    let _ = writeln!(text, "| held-out prompts | before | after |\n|---|---|---|");
+    for (name, figure) in figures() {
+        let (before, after) = (figure(&report.before), figure(&report.after));
+        let _ = writeln!(text, "| {name} | {before:.3} | {after:.3} |");
+    }
+    text
+}
+
+type Figure = (&'static str, fn(&Measures) -> f64);
+
+/// Names of the measures, for tables.
+pub fn figures() -> [Figure; 7] {
+    [
+        ("reward of samples", |m| m.reward),
+        ("KL to SFT, nats a completion", |m| m.kl),
+        ("log-likelihood of demonstrations, nats a token", |m| {
+            m.log_likelihood
+        }),
+        ("length, tokens", |m| m.length),
+        ("terminated", |m| m.terminated),
+        ("repeated 4-grams", |m| m.repetition),
+        ("distinct 2-grams", |m| m.distinct_2),
+    ]
+}

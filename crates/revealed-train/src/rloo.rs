@@ -1,0 +1,50 @@
+//! RLOO: REINFORCE with the other samples of the prompt as baseline.
+//!
+//! Objective: `max E[ r(x, y) − β·KL ]`, the completion as one action. Source: <https://arxiv.org/abs/2402.14740>.
+//!
+//! | here | paper |
+//! |---|---|
+//! | `R_i = score_i − β Σ_t (log π_old − log π_ref)` | the same |
+//! | `A_i = R_i − mean of the group's others` | the same |
+//! | clipped ratio of whole completions, as rollouts are reused for `inner_epochs` | one pass, no ratio |
+
+use burn::tensor::{Bool, Device, Tensor};
+use revealed_objectives::advantages::rloo;
+use revealed_objectives::policy::sequence_clipped_surrogate;
+use revealed_objectives::reduce::sequence_sum;
+
+use crate::recipe::PolicySection;
+use crate::rollout::Rollout;
+
+/// `A`, one a completion.
+pub(crate) fn advantages(rollout: &Rollout, config: &PolicySection, device: &Device) -> Tensor<1> {
+    let rewards: Vec<f32> = rollout
+        .scores
+        .iter()
+        .zip(rollout.kl())
+        .map(|(score, kl)| (score - config.kl_coef * kl) as f32)
+        .collect();
+    rloo(
+        Tensor::from_floats(rewards.as_slice(), device),
+        rollout.group,
+    )
+}
+
+/// The share of a mini-batch of `rows` completions in its loss.
+///
+/// # Shapes
+/// - log_probs, old_log_probs, mask: `[B, C]`; advantages: `[B]`
+pub(crate) fn loss(
+    log_probs: Tensor<2>,
+    old_log_probs: Tensor<2>,
+    mask: Tensor<2, Bool>,
+    advantages: Tensor<1>,
+    rows: usize,
+    config: &PolicySection,
+) -> Tensor<1> {
+    let new = sequence_sum(log_probs, mask.clone());
+    let old = sequence_sum(old_log_probs, mask);
+    sequence_clipped_surrogate(new, old, advantages, config.clip_low, config.clip_high)
+        .sum()
+        .div_scalar(rows as f64)
+}

@@ -1,0 +1,117 @@
+//! A rollout: completions of the current policy with what the solvers need to know of them.
+
+use revealed_models::{CausalLm, Decoding};
+use revealed_reward::RewardModel;
+
+use crate::error::TrainError;
+use crate::observer::At;
+use crate::recipe::{MissingEos, PolicySection};
+use crate::run::{Draw, Run};
+use crate::task::Row;
+
+/// Completions of one step's prompts, `group` adjacent ones a prompt.
+#[derive(Debug, Clone)]
+pub struct Rollout {
+    /// Prompt and completion as drawn; the policy is trained on exactly these tokens.
+    pub rows: Vec<Row>,
+    /// The same in canonical form, which the reward scored.
+    pub canonical: Vec<Row>,
+    /// Completions a prompt.
+    pub group: usize,
+    /// Calibrated rewards, with the rule for missing terminators applied.
+    pub scores: Vec<f64>,
+    /// Log-probs of the policy that drew them, recomputed by the training path.
+    pub old_log_probs: Vec<Vec<f32>>,
+    /// Log-probs of the anchor.
+    pub ref_log_probs: Vec<Vec<f32>>,
+}
+
+impl Rollout {
+    /// Draws and scores completions of `prompts`.
+    ///
+    /// # Errors
+    /// When sampling or scoring fails.
+    pub fn new(
+        policy: &CausalLm,
+        anchor: &CausalLm,
+        reward: &RewardModel,
+        prompts: &[Vec<u32>],
+        at: At,
+        run: &Run<'_>,
+    ) -> Result<Self, TrainError> {
+        let config = &run.recipe.policy;
+        let draw = Draw {
+            samples: config.samples_per_prompt,
+            decoding: Decoding::Sample,
+            temperature: config.temperature,
+            seed: run.seed(at, "rollout"),
+        };
+        let rows = run.generate(policy, prompts, draw)?;
+        let canonical = run.canonical(&rows);
+        let budget = run.recipe.run.micro_batch_tokens;
+        let scores = reward.scores(&canonical, run.task.pad_id(), budget)?;
+        let terminated: Vec<bool> = rows.iter().map(|row| row.terminated).collect();
+        Ok(Self {
+            scores: without_eos(scores, &terminated, config),
+            old_log_probs: run.log_probs(policy, &rows, config.temperature)?,
+            ref_log_probs: run.log_probs(anchor, &rows, config.temperature)?,
+            group: config.samples_per_prompt,
+            canonical,
+            rows,
+        })
+    }
+
+    /// `Σ_t log π_old − log π_ref` of each row: a sample of its KL, in nats.
+    pub fn kl(&self) -> Vec<f64> {
+        let sum = |values: &Vec<f32>| values.iter().map(|v| f64::from(*v)).sum::<f64>();
+        self.old_log_probs
+            .iter()
+            .zip(&self.ref_log_probs)
+            .map(|(a, b)| sum(a) - sum(b))
+            .collect()
+    }
+
+    /// Completion tokens of all rows.
+    pub fn tokens(&self) -> usize {
+        self.old_log_probs.iter().map(Vec::len).sum()
+    }
+}
+
+/// Applies the rule for completions without terminator.
+pub(crate) fn without_eos(
+    scores: Vec<f64>,
+    terminated: &[bool],
+    config: &PolicySection,
+) -> Vec<f64> {
+    let lowest = scores.iter().copied().fold(f64::INFINITY, f64::min);
+    let value = config.missing_eos_value;
+    let open = |score: f64| match config.missing_eos {
+        MissingEos::Replace => value,
+        MissingEos::Penalty => score + value,
+        MissingEos::BatchMinimum => lowest + value,
+    };
+    scores
+        .iter()
+        .zip(terminated)
+        .map(|(s, ended)| if *ended { *s } else { open(*s) })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_rule_for_missing_terminators_does_what_its_name_says() {
+        let config = |missing_eos| PolicySection {
+            missing_eos,
+            missing_eos_value: -1.0,
+            ..PolicySection::default()
+        };
+        let scores = || vec![0.5, 2.0, -3.0];
+        let apply = |rule| without_eos(scores(), &[true, false, true], &config(rule));
+        assert_eq!(apply(MissingEos::Replace), [0.5, -1.0, -3.0]);
+        assert_eq!(apply(MissingEos::Penalty), [0.5, 1.0, -3.0]);
+        assert_eq!(apply(MissingEos::BatchMinimum), [0.5, -4.0, -3.0]);
+    }
+}

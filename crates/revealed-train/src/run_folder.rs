@@ -1,0 +1,195 @@
+//! A run on disk: `recipe.toml`, `metrics.jsonl`, `samples/`, `checkpoints/`, `report.md`, `policy/`, `reward/`.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use serde_json::json;
+
+use crate::checkpoint::Checkpoints;
+use crate::error::TrainError;
+use crate::irl::State;
+use crate::observer::{At, Event, Metric, Observer};
+use crate::recipe::{Recipe, Tuning};
+use crate::report::report_markdown;
+use crate::task::Task;
+
+/// The folder of a run. As an [`Observer`] it writes metrics and samples.
+#[derive(Debug)]
+pub struct RunFolder {
+    path: PathBuf,
+    metrics: File,
+    failed: Option<std::io::Error>,
+}
+
+impl RunFolder {
+    /// Makes the folder and writes the recipe as resolved.
+    ///
+    /// # Errors
+    /// When it holds a run already, or cannot be written.
+    pub fn create(path: &Path, recipe: &Recipe) -> Result<Self, TrainError> {
+        if path.join("recipe.toml").exists() {
+            return Err(TrainError::Checkpoint {
+                path: path.into(),
+                reason: "this folder holds a run already; resume it with --resume, or choose another with run.out".into(),
+            });
+        }
+        fs::create_dir_all(path).map_err(TrainError::io(path))?;
+        revealed_models::write_file(
+            &path.join("recipe.toml"),
+            recipe.to_commented_toml().as_bytes(),
+        )?;
+        Self::open(path)
+    }
+
+    /// Opens the folder of a run to go on with it, under the same recipe.
+    ///
+    /// # Errors
+    /// When there is no run, or its recipe differs in more than where it runs.
+    pub fn resume(path: &Path, recipe: &Recipe) -> Result<Self, TrainError> {
+        let file = path.join("recipe.toml");
+        if !file.is_file() {
+            return Err(TrainError::Checkpoint {
+                path: path.into(),
+                reason: "there is no run here to resume; leave --resume out".into(),
+            });
+        }
+        let keys = Recipe::read(&file, &[])?.differences(recipe);
+        let changed: Vec<String> = keys
+            .into_iter()
+            .filter(|key| key != "run.out" && key != "run.rounds")
+            .collect();
+        if !changed.is_empty() {
+            return Err(TrainError::RecipeChanged {
+                path: path.into(),
+                keys: changed.join(", "),
+            });
+        }
+        Self::open(path)
+    }
+
+    fn open(path: &Path) -> Result<Self, TrainError> {
+        let file = path.join("metrics.jsonl");
+        let metrics = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(&file)
+            .map_err(TrainError::io(&file))?;
+        Ok(Self {
+            path: path.into(),
+            metrics,
+            failed: None,
+        })
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The run's checkpoints.
+    pub fn checkpoints(&self, recipe: &Recipe) -> Checkpoints {
+        Checkpoints::new(&self.path, recipe)
+    }
+
+    /// Bytes of `metrics.jsonl` so far.
+    ///
+    /// # Errors
+    /// When a line could not be written.
+    pub fn metrics_bytes(path: &Path) -> Result<u64, TrainError> {
+        let file = path.join("metrics.jsonl");
+        match fs::metadata(&file) {
+            Ok(metadata) => Ok(metadata.len()),
+            Err(source) => Err(TrainError::Io { path: file, source }),
+        }
+    }
+
+    /// Cuts `metrics.jsonl` back to a checkpoint's length, so that no step stands there twice.
+    ///
+    /// # Errors
+    /// When the file cannot be changed.
+    pub fn rewind(&mut self, bytes: u64) -> Result<(), TrainError> {
+        let file = self.path.join("metrics.jsonl");
+        self.metrics.set_len(bytes).map_err(TrainError::io(file))
+    }
+
+    /// Writes what the run made: `policy/` (adapter or full model), `reward/` (a sequence classifier, merged),
+    /// under LoRA also `reward-adapter/`, and `report.md`.
+    ///
+    /// # Errors
+    /// When something cannot be written, or a metrics line could not be before.
+    pub fn finish(
+        mut self,
+        state: &State,
+        recipe: &Recipe,
+        task: &Task,
+        model_folder: &Path,
+    ) -> Result<(), TrainError> {
+        if let Some(source) = self.failed.take() {
+            return Err(TrainError::Io {
+                path: self.path.join("metrics.jsonl"),
+                source,
+            });
+        }
+        let base = recipe.model.path.as_str();
+        let policy = self.path.join("policy");
+        match recipe.model.tuning {
+            Tuning::Lora => state.policy.save_adapter(&policy, base)?,
+            Tuning::Full => state.policy.save(&policy)?,
+        }
+        revealed_models::copy_tokenizer(model_folder, &policy)?;
+        if let Some(reward) = &state.reward {
+            let text = serde_json::to_value(task.encoder.recipe()).unwrap_or_default();
+            let folder = self.path.join("reward");
+            reward.save(&folder, task.reward_pad_id(), &text)?;
+            revealed_models::copy_tokenizer(model_folder, &folder)?;
+            if recipe.model.tuning == Tuning::Lora {
+                let folder = self.path.join("reward-adapter");
+                reward.save_adapter(&folder, base, task.reward_pad_id(), &text)?;
+            }
+        }
+        let report = report_markdown(state, recipe, task);
+        Ok(revealed_models::write_file(
+            &self.path.join("report.md"),
+            report.as_bytes(),
+        )?)
+    }
+
+    fn line(&mut self, at: At, metrics: &[Metric]) {
+        let mut line = json!({"round": at.round, "phase": at.phase, "step": at.step});
+        for (name, value) in metrics {
+            line[*name] = json!(value);
+        }
+        let written = writeln!(self.metrics, "{line}");
+        if let Err(error) = written {
+            self.failed.get_or_insert(error);
+        }
+    }
+
+    fn samples(&mut self, round: usize, samples: &[crate::observer::ShownSample]) {
+        let folder = self.path.join("samples");
+        let lines: String = samples
+            .iter()
+            .filter_map(|sample| serde_json::to_string(sample).ok())
+            .map(|line| line + "\n")
+            .collect();
+        let write = || {
+            fs::create_dir_all(&folder)?;
+            fs::write(folder.join(format!("round-{round}.jsonl")), lines)
+        };
+        if let Err(error) = write() {
+            self.failed.get_or_insert(error);
+        }
+    }
+}
+
+impl Observer for RunFolder {
+    fn observe(&mut self, event: &Event<'_>) {
+        match event {
+            Event::Step { at, metrics, .. } => self.line(*at, metrics),
+            Event::Ended { at, metrics } if !metrics.is_empty() => self.line(*at, metrics),
+            Event::Samples { round, samples } => self.samples(*round, samples),
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,209 @@
+//! Demonstrations, prompts and held-out demonstrations as token rows: what a run works on.
+
+use revealed_data::{
+    DataError, Demonstration, Encoded, Encoder, Prompt, read_demonstrations, read_prompts, split,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::error::TrainError;
+use crate::recipe::DataSection;
+
+/// A row of prompt and completion tokens in canonical form.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Row {
+    /// Prompt ids, completion ids, terminator if there is one.
+    pub input_ids: Vec<u32>,
+    /// Where the completion starts.
+    pub completion_start: usize,
+    /// Whether it ends in the terminator.
+    pub terminated: bool,
+}
+
+impl Row {
+    /// Its prompt.
+    pub fn prompt(&self) -> &[u32] {
+        &self.input_ids[..self.completion_start]
+    }
+
+    /// Its completion, with the terminator.
+    pub fn completion(&self) -> &[u32] {
+        &self.input_ids[self.completion_start..]
+    }
+}
+
+impl AsRef<[u32]> for Row {
+    fn as_ref(&self) -> &[u32] {
+        &self.input_ids
+    }
+}
+
+impl From<Encoded> for Row {
+    fn from(encoded: Encoded) -> Self {
+        Self {
+            input_ids: encoded.input_ids,
+            completion_start: encoded.completion_start,
+            terminated: encoded.terminated,
+        }
+    }
+}
+
+/// Everything a run reads, encoded.
+#[derive(Debug)]
+pub struct Task {
+    /// The path from text to tokens, shared by demonstrations and samples.
+    pub encoder: Encoder,
+    /// Demonstrations to learn from.
+    pub train: Vec<Row>,
+    /// Demonstrations that no gradient sees; gates decide on them.
+    pub held_out: Vec<Row>,
+    /// Prompts the policy is improved on: the training prompts, and unlabelled ones.
+    pub prompts: Vec<Vec<u32>>,
+    /// Longest completion of demonstrations and samples, in tokens.
+    pub max_completion_tokens: usize,
+    /// One line a thing that was left out.
+    pub notes: Vec<String>,
+}
+
+impl Task {
+    /// Reads the files a recipe names.
+    ///
+    /// # Errors
+    /// When a file is unusable, or too little is left of it.
+    pub fn load(data: &DataSection, encoder: Encoder, seed: u64) -> Result<Self, TrainError> {
+        let mut notes = Vec::new();
+        let mut demonstrations = read_demonstrations(&data.demonstrations)?;
+        let rows = demonstrations.len();
+        let kept = keep_encodable(&encoder, &mut demonstrations, &mut notes)?;
+        if kept < rows {
+            notes.push(format!("{kept} of {rows} demonstrations kept"));
+        }
+        let (train, held_out) = match &data.held_out_file {
+            Some(path) => (demonstrations, {
+                let mut held_out = read_demonstrations(path)?;
+                keep_encodable(&encoder, &mut held_out, &mut notes)?;
+                held_out
+            }),
+            None => {
+                let parts = split(demonstrations, data.held_out, seed);
+                (parts.train, parts.held_out)
+            }
+        };
+        let mut train = encode(&encoder, &train)?;
+        if data.max_demonstrations > 0 && train.len() > data.max_demonstrations {
+            notes.push(format!(
+                "the first {} of {} training demonstrations are used",
+                data.max_demonstrations,
+                train.len()
+            ));
+            train.truncate(data.max_demonstrations);
+        }
+        let held_out = encode(&encoder, &held_out)?;
+        enough("training demonstrations", train.len(), 2)?;
+        enough("held-out demonstrations", held_out.len(), 2)?;
+        let mut prompts: Vec<Vec<u32>> = train.iter().map(|row| row.prompt().to_vec()).collect();
+        if let Some(path) = &data.prompts {
+            prompts.extend(unlabelled(&encoder, path, data, &mut notes)?);
+        }
+        let open = train.iter().filter(|row| !row.terminated).count();
+        if open > 0 {
+            notes.push(format!(
+                "{open} of {} demonstrations are cut at max_completion_tokens = {} and teach no end; consider long_completions = \"drop\" or a larger limit",
+                train.len(),
+                data.max_completion_tokens
+            ));
+        }
+        let max_completion_tokens = data.max_completion_tokens;
+        Ok(Self {
+            encoder,
+            train,
+            held_out,
+            prompts,
+            max_completion_tokens,
+            notes,
+        })
+    }
+
+    /// The canonical form of what a policy wrote: the same path demonstrations took.
+    pub fn canonical(&self, prompt_ids: &[u32], sample_ids: &[u32]) -> Row {
+        self.encoder.sample(prompt_ids, sample_ids).into()
+    }
+
+    /// Filler for batches; masks never depend on it.
+    pub fn pad_id(&self) -> u32 {
+        self.encoder.pad_id()
+    }
+
+    /// A filler that no row ends in, which Transformers needs to find a padded row's last token.
+    pub fn reward_pad_id(&self) -> u32 {
+        let stops = self.encoder.stop_ids();
+        let pad = self.encoder.pad_id();
+        let other = || (0..).find(|id| !stops.contains(id)).unwrap_or(pad);
+        if stops.contains(&pad) { other() } else { pad }
+    }
+}
+
+fn enough(what: &'static str, found: usize, needed: usize) -> Result<(), TrainError> {
+    if found >= needed {
+        return Ok(());
+    }
+    Err(TrainError::TooFew {
+        what,
+        found,
+        needed,
+        advice: "add rows, raise max_prompt_tokens or max_completion_tokens, or change data.held_out",
+    })
+}
+
+/// Drops rows that are too long, with a note; other problems are errors.
+fn keep_encodable(
+    encoder: &Encoder,
+    demonstrations: &mut Vec<Demonstration>,
+    notes: &mut Vec<String>,
+) -> Result<usize, DataError> {
+    let set = encoder.encode_all(demonstrations)?;
+    for dropped in set.dropped.iter().take(3) {
+        notes.push(format!("dropped {}: {}", dropped.id, dropped.reason));
+    }
+    if set.dropped.len() > 3 {
+        notes.push(format!("… and {} more dropped", set.dropped.len() - 3));
+    }
+    let keep: std::collections::HashSet<usize> = set.rows.iter().map(|(index, _)| *index).collect();
+    let mut index = 0;
+    demonstrations.retain(|_| {
+        index += 1;
+        keep.contains(&(index - 1))
+    });
+    Ok(demonstrations.len())
+}
+
+fn encode(encoder: &Encoder, demonstrations: &[Demonstration]) -> Result<Vec<Row>, DataError> {
+    Ok(encoder
+        .encode_all(demonstrations)?
+        .rows
+        .into_iter()
+        .map(|(_, row)| row.into())
+        .collect())
+}
+
+fn unlabelled(
+    encoder: &Encoder,
+    path: &std::path::Path,
+    data: &DataSection,
+    notes: &mut Vec<String>,
+) -> Result<Vec<Vec<u32>>, TrainError> {
+    let all: Vec<(String, Prompt)> = read_prompts(path)?;
+    let mut kept = Vec::with_capacity(all.len());
+    for (_, prompt) in &all {
+        let ids = encoder.prompt(prompt)?;
+        if ids.len() <= data.max_prompt_tokens {
+            kept.push(ids);
+        }
+    }
+    if kept.len() < all.len() {
+        notes.push(format!(
+            "{} unlabelled prompts are too long and dropped",
+            all.len() - kept.len()
+        ));
+    }
+    Ok(kept)
+}
