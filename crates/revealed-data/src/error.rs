@@ -331,7 +331,7 @@ pub enum DataError {
     EmptyPrompt,
     /// A prompt over the limit.
     #[error(
-        "the prompt has {tokens} tokens, more than max_prompt_tokens = {limit}; raise the limit or set too_long.prompts to \"truncate_left\""
+        "the prompt has {tokens} tokens, more than max_prompt_tokens = {limit}; raise the limit or set too_long.prompts to \"truncate-left\""
     )]
     PromptTooLong {
         /// Its tokens.

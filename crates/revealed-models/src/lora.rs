@@ -77,11 +77,20 @@ impl LoraConfig {
         self.lora_alpha / if self.use_rslora { r.sqrt() } else { r }
     }
 
+    /// Whether every layer but the output head gets an adapter.
+    pub(crate) fn all_linear(&self) -> bool {
+        self.target_modules
+            .iter()
+            .any(|target| target == "all-linear")
+    }
+
     /// Whether a layer of this name gets an adapter.
     pub(crate) fn applies_to(&self, name: &str) -> bool {
-        self.target_modules.iter().any(|target| {
-            target == "all-linear" || name == target || name.ends_with(&format!(".{target}"))
-        })
+        let matches = |target: &String| {
+            name.strip_suffix(target.as_str())
+                .is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+        };
+        self.all_linear() || self.target_modules.iter().any(matches)
     }
 
     /// Refuses a rank of zero, and targets that match none of the given layers.
@@ -101,6 +110,13 @@ impl LoraConfig {
                 field: "lora_alpha",
                 found: self.lora_alpha.to_string(),
                 expected: "a positive number",
+            });
+        }
+        if self.target_modules.is_empty() {
+            return Err(ModelError::Adapter {
+                field: "target_modules",
+                found: "[]".into(),
+                expected: "names of linear layers, or \"all-linear\"",
             });
         }
         let names: Vec<&str> = layers.map(|layer| layer.name.as_str()).collect();

@@ -81,12 +81,13 @@ fn adapter_json(
     task: &str,
     saved: Option<&str>,
 ) -> Value {
-    let mut targets: Vec<&str> = model
-        .decoder
-        .linears()
-        .filter(|layer| layer.lora.is_some())
-        .filter_map(|layer| layer.name.rsplit('.').next())
-        .collect();
+    // PEFT counts the reward's head among all linear layers, so that word is not passed on.
+    let mut targets: Vec<&str> = match config.all_linear() {
+        true => (model.decoder.linears())
+            .filter_map(|layer| layer.name.rsplit('.').next())
+            .collect(),
+        false => config.target_modules.iter().map(String::as_str).collect(),
+    };
     targets.sort_unstable();
     targets.dedup();
     json!({

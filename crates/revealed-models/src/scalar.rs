@@ -57,7 +57,11 @@ impl ScalarModel {
     pub fn trainable(mut self) -> Self {
         self.backbone = self.backbone.trainable();
         let head = self.score.val();
-        let head = if head.is_autodiff() { head } else { head.autodiff() };
+        let head = if head.is_autodiff() {
+            head
+        } else {
+            head.autodiff()
+        };
         self.score = named_param("score.weight", head.detach().require_grad());
         self
     }

@@ -1,1 +1,8 @@
 //! revealed
+pub use burn::tensor::Device;
+pub use revealed_data as data;
+pub use revealed_eval as eval;
+pub use revealed_models as models;
+pub use revealed_objectives as objectives;
+pub use revealed_reward as reward;
+pub use revealed_train as train;

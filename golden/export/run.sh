@@ -1,0 +1,27 @@
+#!/bin/sh
+# Exports folders with this project and checks them with Transformers and PEFT.
+#
+#     golden/export/run.sh [BASE_FOLDER ...]
+#
+# Without folders: four golden models. PYTHON names an interpreter with golden/requirements.txt.
+set -eu
+calling=$PWD
+cd "$(dirname "$0")/../.."
+python=${PYTHON:-python3}
+out=$(mktemp -d)
+trap 'rm -rf "$out"' EXIT
+
+[ $# -gt 0 ] || set -- "$PWD/golden/models/llama3" "$PWD/golden/models/pythia" \
+    "$PWD/golden/models/qwen3" "$PWD/golden/models/qwen2"
+for base in "$@"; do
+    case $base in /*) ;; *) base=$calling/$base ;; esac
+    echo "== $(basename "$base")"
+    cargo run --quiet -p revealed-models --example export -- "$base" "$out"
+    for kind in model adapter reward reward-adapter; do
+        echo "-- $kind"
+        set -- "$out/$kind" "$out/$kind.json"
+        case $kind in *adapter) set -- "$base" "$@" ;; esac
+        "$python" golden/export/check.py "$kind" "$@"
+    done
+done
+echo "all equal"
