@@ -1,1 +1,111 @@
-fn main() {}
+//! The program `revealed`: results on stdout, everything else on stderr; exit codes 0, 1 (failed), 2 (usage).
+
+mod align;
+mod check;
+mod log_probs;
+mod merge;
+mod output;
+mod progress;
+mod quickstart;
+mod recipe;
+mod rows;
+mod sample;
+mod score;
+mod setup;
+mod sft;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Args, Parser, Subcommand};
+use revealed::Device;
+
+use crate::output::{StdoutClosed, chain, note};
+use crate::progress::{Progress, Verbosity};
+
+/// Align a language model from demonstrations: learn their reward, improve the policy against it.
+#[derive(Debug, Parser)]
+#[command(name = "revealed", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    #[command(flatten)]
+    global: Global,
+}
+
+#[derive(Debug, Args)]
+struct Global {
+    /// flex, libtorch, libtorch-cuda:N, cuda:N, wgpu:N, vulkan:N or metal:N, as compiled in
+    #[arg(long, global = true, default_value = "flex")]
+    device: String,
+    /// Errors only
+    #[arg(long, short, global = true, conflicts_with = "verbose")]
+    quiet: bool,
+    /// Say more; twice for every step
+    #[arg(long, short, global = true, action = clap::ArgAction::Count)]
+    verbose: u8,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the built-in task, whose true reward is known; needs no files
+    Quickstart(quickstart::QuickstartArgs),
+    /// Print the commented default recipe
+    Recipe,
+    /// Show what a data file looks like to a model
+    Check(check::CheckArgs),
+    /// Supervised fine-tuning alone
+    Sft(sft::SftArgs),
+    /// SFT, then rounds of reward fit and policy improvement
+    Align(align::AlignArgs),
+    /// Complete prompts
+    Sample(sample::SampleArgs),
+    /// Log-probs of given completions
+    LogProbs(log_probs::LogProbsArgs),
+    /// Score completions by a learned reward
+    Score(score::ScoreArgs),
+    /// Fold an adapter into full weights
+    Merge(merge::MergeArgs),
+}
+
+fn main() -> ExitCode {
+    output::leave_quietly_when_stdout_closes();
+    let cli = Cli::parse();
+    let verbosity = Verbosity::new(cli.global.quiet, cli.global.verbose);
+    progress::start_log(verbosity);
+    match run(&cli, &mut Progress::new(verbosity)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if error.is::<StdoutClosed>() => ExitCode::SUCCESS,
+        Err(error) => {
+            note(&format!("error: {}", chain(error.as_ref())));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(cli: &Cli, progress: &mut Progress) -> Result<()> {
+    // Before any file is read: a run must not fail on its device after an hour.
+    let device: Device = revealed::device(&cli.global.device)?;
+    match &cli.command {
+        Command::Quickstart(args) => quickstart::quickstart(args, &device, progress),
+        Command::Recipe => recipe::recipe(),
+        Command::Check(args) => check::check(args, progress),
+        Command::Sft(args) => sft::sft(args, &device, progress),
+        Command::Align(args) => align::align(args, &device, progress),
+        Command::Sample(args) => sample::sample(args, &device, progress),
+        Command::LogProbs(args) => log_probs::log_probs(args, &device, progress),
+        Command::Score(args) => score::score(args, &device, progress),
+        Command::Merge(args) => merge::merge(args, &device),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

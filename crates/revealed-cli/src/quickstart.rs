@@ -69,7 +69,9 @@ pub fn quickstart(
     let base_folder = args.out.join("base");
     if !base_folder.join("model.safetensors").is_file() {
         write_world(&world, &args.out)?;
-        observer.observe(&Event::Note("training the base model on 20,000 clerk replies".into()));
+        observer.observe(&Event::Note(
+            "training the base model on 20,000 clerk replies".into(),
+        ));
         train_base(&world, &recipe, device, observer)?;
     }
     let base = CausalLm::load(&base_folder, device)?;
@@ -78,7 +80,12 @@ pub fn quickstart(
     eprintln!("memory plan:\n{}", MemoryPlan::new(&base, &recipe));
 
     let checkpoints = folder.checkpoints(&recipe);
-    let state = match args.resume.then(|| checkpoints.load(&base)).transpose()?.flatten() {
+    let state = match args
+        .resume
+        .then(|| checkpoints.load(&base))
+        .transpose()?
+        .flatten()
+    {
         Some((state, bytes)) => {
             folder.rewind(bytes)?;
             state
@@ -90,11 +97,18 @@ pub fn quickstart(
     };
     let mut observers = (&mut folder, observer);
     let objective: PairLoss = recipe.reward.objective;
-    let mut run =
-        Run { task: &task, recipe: &recipe, objective: &objective, observer: &mut observers };
+    let mut run = Run {
+        task: &task,
+        recipe: &recipe,
+        objective: &objective,
+        observer: &mut observers,
+    };
     let state = align(state, &mut run, |state| {
         if state.reports.last().is_some_and(|last| last.accepted) {
-            let round = args.out.join("rounds").join(state.reports.len().to_string());
+            let round = args
+                .out
+                .join("rounds")
+                .join(state.reports.len().to_string());
             if !round.join("config.json").is_file() {
                 state.policy.save(&round)?;
             }
@@ -121,7 +135,10 @@ fn write_world(world: &shop_desk::Task, out: &Path) -> Result<()> {
     let base = out.join("base");
     std::fs::create_dir_all(&base)?;
     std::fs::write(base.join("tokenizer.json"), shop_desk::tokenizer_json())?;
-    std::fs::write(base.join("tokenizer_config.json"), shop_desk::tokenizer_config_json())?;
+    std::fs::write(
+        base.join("tokenizer_config.json"),
+        shop_desk::tokenizer_config_json(),
+    )?;
     Ok(())
 }
 
@@ -144,12 +161,21 @@ fn train_base(
     pretrain.sft.epochs = world.clerk.len().min(2);
     pretrain.sft.max_steps = 600;
     pretrain.sft.batch_size = 64;
-    pretrain.sft.optimizer =
-        OptimizerConfig { lr: 4e-3, schedule: Schedule::Cosine, ..OptimizerConfig::default() };
+    pretrain.sft.optimizer = OptimizerConfig {
+        lr: 4e-3,
+        schedule: Schedule::Cosine,
+        warmup_ratio: 0.05,
+        ..OptimizerConfig::default()
+    };
     let encoder = Encoder::from_folder(&folder, pretrain.data.encode_options())?;
     let task = Task::load(&pretrain.data, encoder, recipe.run.seed)?;
     let objective = PairLoss::default();
-    let mut run = Run { task: &task, recipe: &pretrain, objective: &objective, observer };
+    let mut run = Run {
+        task: &task,
+        recipe: &pretrain,
+        objective: &objective,
+        observer,
+    };
     fit_sft(model, &mut run)?.save(&folder)?;
     Ok(())
 }
@@ -164,10 +190,19 @@ struct GoldRow {
     examples: Vec<String>,
 }
 
-fn gold_row(name: &str, model: &CausalLm, test: &[Note], task: &Task, seed: u64) -> Result<GoldRow> {
+fn gold_row(
+    name: &str,
+    model: &CausalLm,
+    test: &[Note],
+    task: &Task,
+    seed: u64,
+) -> Result<GoldRow> {
     let prompts: Vec<Vec<u32>> = test
         .iter()
-        .map(|note| task.encoder.prompt(&revealed::data::Prompt::Text(note.prompt())))
+        .map(|note| {
+            task.encoder
+                .prompt(&revealed::data::Prompt::Text(note.prompt()))
+        })
         .collect::<Result<_, _>>()?;
     let mut all = Vec::new();
     for (decoding, temperature, samples) in [
@@ -197,7 +232,12 @@ fn gold_row(name: &str, model: &CausalLm, test: &[Note], task: &Task, seed: u64)
             .collect();
         all.push(scored);
     }
-    let scores = |which: usize| all[which].iter().map(|(score, ..)| *score).collect::<Vec<f64>>();
+    let scores = |which: usize| {
+        all[which]
+            .iter()
+            .map(|(score, ..)| *score)
+            .collect::<Vec<f64>>()
+    };
     let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
     // Samples of one prompt are not independent: the interval is over prompts.
     let by_prompt: Vec<f64> = scores(0).chunks(GOLD_SAMPLES).map(mean).collect();
@@ -205,11 +245,24 @@ fn gold_row(name: &str, model: &CausalLm, test: &[Note], task: &Task, seed: u64)
         name: name.into(),
         scores: [0, 1, 2].map(|which| mean(&scores(which))),
         interval: mean_ci95(&by_prompt),
-        perfect: mean(&scores(0).iter().map(|s| f64::from(u8::from(*s >= 1.0))).collect::<Vec<_>>()),
-        terminated: mean(
-            &all[0].iter().map(|(_, ended, _)| f64::from(u8::from(*ended))).collect::<Vec<_>>(),
+        perfect: mean(
+            &scores(0)
+                .iter()
+                .map(|s| f64::from(u8::from(*s >= 1.0)))
+                .collect::<Vec<_>>(),
         ),
-        examples: all[0].iter().step_by(GOLD_SAMPLES).take(3).map(|row| row.2.clone()).collect(),
+        terminated: mean(
+            &all[0]
+                .iter()
+                .map(|(_, ended, _)| f64::from(u8::from(*ended)))
+                .collect::<Vec<_>>(),
+        ),
+        examples: all[0]
+            .iter()
+            .step_by(GOLD_SAMPLES)
+            .take(3)
+            .map(|row| row.2.clone())
+            .collect(),
     })
 }
 
@@ -229,8 +282,11 @@ fn report(
         rows.push(row(&format!("round {}", report.round), &model)?);
         kept.push(report.round);
     }
-    let demonstrations: Vec<f64> =
-        world.demonstrations.iter().map(|(note, reply)| gold(note, reply, true).score).collect();
+    let demonstrations: Vec<f64> = world
+        .demonstrations
+        .iter()
+        .map(|(note, reply)| gold(note, reply, true).score)
+        .collect();
     let demonstrated = demonstrations.iter().sum::<f64>() / demonstrations.len() as f64;
     write_summary(&rows, demonstrated, state, &kept, args)?;
     print_table(&rows, demonstrated);

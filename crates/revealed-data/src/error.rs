@@ -331,7 +331,7 @@ pub enum DataError {
     EmptyPrompt,
     /// A prompt over the limit.
     #[error(
-        "the prompt has {tokens} tokens, more than max_prompt_tokens = {limit}; raise the limit or set too_long.prompts to \"truncate-left\""
+        "the prompt has {tokens} tokens, more than max_prompt_tokens = {limit}; raise the limit, or have long prompts cut (\"truncate-left\")"
     )]
     PromptTooLong {
         /// Its tokens.
@@ -341,7 +341,7 @@ pub enum DataError {
     },
     /// A completion over the limit.
     #[error(
-        "the completion has {tokens} tokens, more than max_completion_tokens = {limit}; raise the limit or set too_long.completions to \"truncate\""
+        "the completion has {tokens} tokens, more than max_completion_tokens = {limit}; raise the limit, or have long completions cut (\"truncate\")"
     )]
     CompletionTooLong {
         /// Its tokens.

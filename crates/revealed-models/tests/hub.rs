@@ -120,6 +120,7 @@ fn an_index_that_leaves_the_folder_is_never_followed() {
     let snapshot = cache(home.path(), "owner/shards", "llama-bf16");
     let index = snapshot.join("model.safetensors.index.json");
     fs::write(&index, r#"{"weight_map": {"w": "../../../outside"}}"#).unwrap();
+    fs::write(home.path().join("hub/outside"), "x").unwrap();
     let answer = resolve_in(home.path(), CLOSED, "owner/shards");
     assert!(answer.starts_with("refused `owner/shards`"), "{answer}");
 }

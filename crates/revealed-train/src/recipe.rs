@@ -154,7 +154,7 @@ section! {
         prompts: Option<PathBuf> = None,
         /// Demonstrations held out for the gates, chosen by prompt
         held_out: usize = 64,
-        /// File of held-out demonstrations, instead of holding some out
+        /// File of held-out demonstrations, instead of holding some out; "" for none
         held_out_file: Option<PathBuf> = None,
         /// Use only the first so many training demonstrations; 0 for all
         max_demonstrations: usize = 0,
@@ -344,6 +344,10 @@ pub struct Recipe {
 }
 
 impl DataSection {
+    fn optional_files(&mut self) -> [&mut Option<PathBuf>; 2] {
+        [&mut self.prompts, &mut self.held_out_file]
+    }
+
     /// The part that `revealed-data` acts on.
     pub fn encode_options(&self) -> EncodeOptions {
         EncodeOptions {
@@ -387,7 +391,7 @@ impl Recipe {
                 override_table(item).map_err(|source| syntax(&format!("--set {item}"), source))?;
             merge(&mut merged, table);
         }
-        let recipe: Self = merged.try_into().map_err(|source| {
+        let mut recipe: Self = merged.try_into().map_err(|source| {
             syntax(
                 if overrides.is_empty() {
                     origin
@@ -397,13 +401,21 @@ impl Recipe {
                 source,
             )
         })?;
+        // TOML has no word for nothing, so files say "".
+        for file in recipe.data.optional_files() {
+            file.take_if(|path| path.as_os_str().is_empty());
+        }
         recipe.check()?;
         Ok(recipe)
     }
 
     /// The recipe as TOML, a comment above every field.
     pub fn to_commented_toml(&self) -> String {
-        let plain = toml::to_string(self).unwrap_or_default();
+        let mut shown = self.clone();
+        for file in shown.data.optional_files() {
+            file.get_or_insert_default();
+        }
+        let plain = toml::to_string(&shown).unwrap_or_default();
         let mut section = String::new();
         let mut text = String::new();
         for line in plain.lines() {

@@ -1,5 +1,10 @@
-//! revealed
+#![doc = include_str!("../README.md")]
+
+mod device;
+
+pub use burn;
 pub use burn::tensor::Device;
+pub use device::{DeviceError, device};
 pub use revealed_data as data;
 pub use revealed_eval as eval;
 pub use revealed_models as models;

@@ -3,12 +3,17 @@ mod quickstart;
 use clap::Parser;
 use revealed::train::{Event, Observer};
 #[derive(Parser)]
-struct A { #[command(flatten)] a: quickstart::QuickstartArgs }
+struct A {
+    #[command(flatten)]
+    a: quickstart::QuickstartArgs,
+}
 struct P;
 impl Observer for P {
     fn observe(&mut self, e: &Event<'_>) {
         match e {
-            Event::Step { at, steps, metrics } if at.step % (steps / 10).max(1) == 0 || at.step == 1 => {
+            Event::Step { at, steps, metrics }
+                if at.step % (steps / 10).max(1) == 0 || at.step == 1 =>
+            {
                 let m: Vec<String> = metrics.iter().map(|(k, v)| format!("{k} {v:.3}")).collect();
                 eprintln!("{at}/{steps} {}", m.join(" "));
             }
@@ -18,4 +23,7 @@ impl Observer for P {
         }
     }
 }
-fn main() -> anyhow::Result<()> { let a = A::parse().a; quickstart::quickstart(&a, &revealed::Device::flex(), &mut P) }
+fn main() -> anyhow::Result<()> {
+    let a = A::parse().a;
+    quickstart::quickstart(&a, &revealed::Device::flex(), &mut P)
+}

@@ -99,7 +99,7 @@ pub fn config_json(hidden: usize, layers: usize, heads: usize) -> String {
         "attention_bias": false,
         "attention_dropout": 0.0,
         "mlp_bias": false,
-        "initializer_range": 0.02,
+        "initializer_range": 0.08,
         "tie_word_embeddings": true,
         "use_cache": true,
         "torch_dtype": "float32",

@@ -1,0 +1,72 @@
+//! `revealed align`: the whole loop, with checkpoints after every phase.
+
+use anyhow::Result;
+use revealed::Device;
+use revealed::train::{self, Recipe, Run, RunFolder, State, round_markdown};
+
+use crate::output::Output;
+use crate::progress::Progress;
+use crate::setup::{RecipeArgs, Setup};
+
+/// Arguments of `revealed align`.
+#[derive(Debug, clap::Args)]
+pub struct AlignArgs {
+    #[command(flatten)]
+    recipe: RecipeArgs,
+    /// Go on with the run in the recipe's folder
+    #[arg(long)]
+    resume: bool,
+}
+
+/// Aligns the model and writes the run's folder.
+pub fn align(args: &AlignArgs, device: &Device, progress: &mut Progress) -> Result<()> {
+    let Setup {
+        recipe,
+        folder,
+        base,
+        policy,
+        task,
+    } = Setup::load(&args.recipe, device, progress)?;
+    let out = recipe.run.out.clone();
+    let mut files = match args.resume {
+        true => RunFolder::resume(&out, &recipe)?,
+        false => RunFolder::create(&out, &recipe)?,
+    };
+    let checkpoints = files.checkpoints(&recipe);
+    let saved = if args.resume {
+        checkpoints.load(&base)?
+    } else {
+        None
+    };
+    let (state, bytes) = saved.unwrap_or_else(|| (State::new(base, policy), 0));
+    files.rewind(bytes)?;
+    if args.resume {
+        progress.note(&whereabouts(&state, &recipe));
+    }
+    let objective = recipe.reward.objective;
+    let mut observers = (&mut files, progress);
+    let mut run = Run {
+        task: &task,
+        recipe: &recipe,
+        objective: &objective,
+        observer: &mut observers,
+    };
+    let state = train::align(state, &mut run, |state| {
+        checkpoints.save(state, RunFolder::metrics_bytes(&out)?)
+    })?;
+    files.finish(&state, &recipe, &task, &folder)?;
+    let mut output = Output::new();
+    for report in &state.reports {
+        output.text(round_markdown(report).trim_start())?;
+        output.text("\n")?;
+    }
+    output.text(&format!("run folder: {}\n", out.display()))?;
+    output.flush()
+}
+
+fn whereabouts(state: &State, recipe: &Recipe) -> String {
+    match state.is_finished(recipe) {
+        true => "this run is finished already; more rounds need a larger run.rounds".into(),
+        false => format!("resuming at round {}, {}", state.round, state.phase),
+    }
+}

@@ -1,0 +1,139 @@
+//! `revealed log-probs`: what a model thinks of given completions, token by token.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use revealed::Device;
+use revealed::data::{Demonstration, Encoded, plan_batches, read_demonstrations};
+use revealed::models::{CausalLm, CompletionBatch, PaddingSide};
+use serde::Serialize;
+
+use crate::output::Output;
+use crate::progress::Progress;
+use crate::rows::{ModelArgs, Rows, report_errors};
+
+/// Rows read between two writes.
+const ROWS: usize = 256;
+
+/// Arguments of `revealed log-probs`.
+#[derive(Debug, clap::Args)]
+pub struct LogProbsArgs {
+    #[command(flatten)]
+    model: ModelArgs,
+    /// Demonstrations: .jsonl, .json or .parquet
+    #[arg(long)]
+    data: PathBuf,
+    /// Padded tokens in one forward pass: memory, not results
+    #[arg(long, default_value_t = 4096)]
+    batch_tokens: usize,
+}
+
+#[derive(Serialize)]
+struct Line<'a> {
+    id: &'a str,
+    input_ids: Vec<u32>,
+    completion_start: usize,
+    /// Of `input_ids[completion_start..]`, in order.
+    log_probs: Vec<f32>,
+    sum: f64,
+}
+
+#[derive(Serialize)]
+struct Failed<'a> {
+    id: &'a str,
+    error: String,
+}
+
+/// Prints a line a row. A row that does not fit gets a line with `error`; only if none fits is that a failure.
+pub fn log_probs(args: &LogProbsArgs, device: &Device, progress: &mut Progress) -> Result<()> {
+    let demonstrations = read_demonstrations(&args.data)?;
+    let (model, rows) = args.model.load(device)?;
+    let mut output = Output::new();
+    let (mut failed, mut done) = (0, 0);
+    progress.begin("log-probs", demonstrations.len());
+    for chunk in demonstrations.chunks(ROWS) {
+        failed += score(chunk, &model, &rows, args.batch_tokens, &mut output)?;
+        done += chunk.len();
+        progress.step(done, demonstrations.len(), "");
+    }
+    progress.end("");
+    report_errors(failed, demonstrations.len(), &args.data, progress)
+}
+
+/// Writes the log-probs of some rows, in order; gives how many could not be used.
+fn score(
+    demonstrations: &[Demonstration],
+    model: &CausalLm,
+    rows: &Rows,
+    batch_tokens: usize,
+    output: &mut Output,
+) -> Result<usize> {
+    let encoded: Vec<Result<Encoded, String>> = demonstrations
+        .iter()
+        .map(|row| rows.row(&row.prompt, &row.completion))
+        .collect();
+    let usable: Vec<&Encoded> = encoded.iter().flatten().collect();
+    let mut log_probs = of_rows(&usable, model, rows.encoder.pad_id(), batch_tokens)?.into_iter();
+    let mut failed = 0;
+    for (Demonstration { id, .. }, row) in demonstrations.iter().zip(encoded) {
+        match row {
+            Err(error) => {
+                failed += 1;
+                output.line(&Failed { id, error })?;
+            }
+            Ok(Encoded {
+                input_ids,
+                completion_start,
+                ..
+            }) => {
+                let log_probs = log_probs.next().context("one result a row")?;
+                let sum = log_probs.iter().map(|value| f64::from(*value)).sum();
+                output.line(&Line {
+                    id,
+                    input_ids,
+                    completion_start,
+                    log_probs,
+                    sum,
+                })?;
+            }
+        }
+    }
+    output.flush()?;
+    Ok(failed)
+}
+
+/// Log-probs of every completion token of every row.
+fn of_rows(
+    rows: &[&Encoded],
+    model: &CausalLm,
+    pad_id: u32,
+    batch_tokens: usize,
+) -> Result<Vec<Vec<f32>>> {
+    let lengths: Vec<usize> = rows.iter().map(|row| row.input_ids.len()).collect();
+    let mut all = vec![Vec::new(); rows.len()];
+    for indices in plan_batches(&lengths, usize::MAX, batch_tokens).batches {
+        let pick = |index: &usize| {
+            (
+                rows[*index].input_ids.as_slice(),
+                rows[*index].completion_start,
+            )
+        };
+        let chosen: Vec<(&[u32], usize)> = indices.iter().map(pick).collect();
+        let batch = CompletionBatch::new(&chosen, pad_id, PaddingSide::Right, &model.device())?;
+        let width = batch.completion_mask.dims()[1];
+        let values = model
+            .log_probs(&batch, 1.0)
+            .log_probs
+            .try_into_vec_as::<f32>();
+        let values = values.map_err(|error| anyhow::anyhow!("reading log-probs back: {error}"))?;
+        for (place, index) in indices.iter().enumerate() {
+            let row = &values[place * width..][..batch.completion_lengths[place]];
+            anyhow::ensure!(
+                row.iter().all(|value| value.is_finite()),
+                "the model gave a log-prob that is no number; its weights are damaged or diverged"
+            );
+            all[*index] = row.to_vec();
+        }
+    }
+    Ok(all)
+}

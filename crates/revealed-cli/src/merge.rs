@@ -1,0 +1,71 @@
+//! `revealed merge`: an adapter folded into full weights, checked by loading them again.
+
+use std::path::PathBuf;
+
+use anyhow::{Result, bail};
+use revealed::Device;
+use revealed::models::{CausalLm, PaddingSide, TokenBatch, copy_tokenizer};
+use serde_json::json;
+
+use crate::output::Output;
+use crate::rows::load_model;
+use crate::setup::model_folder;
+
+/// Rows and tokens a row on which logits are compared.
+const ROWS: usize = 4;
+const TOKENS: usize = 32;
+
+/// Arguments of `revealed merge`.
+#[derive(Debug, clap::Args)]
+pub struct MergeArgs {
+    /// Model folder or hub id the adapter belongs to
+    #[arg(long)]
+    model: String,
+    /// PEFT adapter folder
+    #[arg(long)]
+    adapter: PathBuf,
+    /// Folder for the merged model
+    #[arg(long)]
+    out: PathBuf,
+}
+
+/// Writes the merged model and prints the largest difference of its logits from the adapter's.
+pub fn merge(args: &MergeArgs, device: &Device) -> Result<()> {
+    let folder = model_folder(&args.model)?;
+    if args.out.join("config.json").exists() {
+        bail!(
+            "{}: this folder holds a model already; choose another with --out",
+            args.out.display()
+        );
+    }
+    let model = load_model(&folder, Some(&args.adapter), device)?;
+    model.clone().merged()?.save(&args.out)?;
+    copy_tokenizer(&folder, &args.out)?;
+    let merged = CausalLm::load(&args.out, device)?;
+    let rows = probe(&model);
+    let logits = |model: &CausalLm| -> Result<_> {
+        Ok(model.logits(&TokenBatch::new(&rows, 0, PaddingSide::Right, device)?))
+    };
+    let difference = (logits(&model)? - logits(&merged)?)
+        .abs()
+        .max()
+        .into_scalar::<f32>();
+    let mut output = Output::new();
+    output.line(&json!({
+        "out": args.out,
+        "max_logit_difference": difference,
+        "tokens": rows.iter().map(Vec::len).sum::<usize>(),
+    }))?;
+    output.flush()
+}
+
+/// Token rows that reach all over the vocabulary.
+fn probe(model: &CausalLm) -> Vec<Vec<u32>> {
+    let shape = model.shape();
+    let length = TOKENS.min(shape.context);
+    // A prime step visits tokens far apart.
+    let token = |index: usize| (index * 7919 % shape.vocab_size) as u32;
+    (0..ROWS)
+        .map(|row| (0..length).map(|at| token(row * length + at)).collect())
+        .collect()
+}

@@ -1,0 +1,263 @@
+//! Progress on stderr: bars on a terminal, plain lines otherwise.
+
+use std::io::IsTerminal;
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressStyle};
+use revealed::train::{At, Event, Metric, Observer, RoundReport};
+use tracing_subscriber::filter::LevelFilter;
+
+use crate::output::note;
+
+/// How much is said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Verbosity {
+    /// Errors only.
+    Quiet,
+    /// Progress and notes.
+    Normal,
+    /// The libraries' log too, by phases.
+    Verbose,
+    /// And by steps.
+    Debug,
+}
+
+impl Verbosity {
+    /// From the command line.
+    pub fn new(quiet: bool, verbose: u8) -> Self {
+        match (quiet, verbose) {
+            (true, _) => Self::Quiet,
+            (false, 0) => Self::Normal,
+            (false, 1) => Self::Verbose,
+            _ => Self::Debug,
+        }
+    }
+}
+
+/// Sends the libraries' log to stderr.
+pub fn start_log(verbosity: Verbosity) {
+    let level = match verbosity {
+        Verbosity::Quiet => LevelFilter::ERROR,
+        Verbosity::Normal => LevelFilter::WARN,
+        Verbosity::Verbose => LevelFilter::INFO,
+        Verbosity::Debug => LevelFilter::DEBUG,
+    };
+    // A second subscriber is refused; there is only one here.
+    let _ = tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_max_level(level)
+        .with_ansi(std::io::stderr().is_terminal())
+        .try_init();
+}
+
+enum Form {
+    Silent,
+    Lines,
+    Bars(Option<ProgressBar>),
+}
+
+/// Tells people how far the work is.
+pub struct Progress {
+    form: Form,
+    title: String,
+    tenth: usize,
+}
+
+impl Progress {
+    /// Bars where stderr is a terminal.
+    pub fn new(verbosity: Verbosity) -> Self {
+        let form = match verbosity {
+            Verbosity::Quiet => Form::Silent,
+            _ if std::io::stderr().is_terminal() => Form::Bars(None),
+            _ => Form::Lines,
+        };
+        Self {
+            form,
+            title: String::new(),
+            tenth: 0,
+        }
+    }
+
+    /// A line.
+    pub fn note(&self, text: &str) {
+        match &self.form {
+            Form::Silent => {}
+            Form::Bars(Some(bar)) => bar.suspend(|| note(text)),
+            _ => note(text),
+        }
+    }
+
+    /// Work of so many steps begins; 0 where unknown.
+    pub fn begin(&mut self, title: &str, steps: usize) {
+        self.finish();
+        (self.title, self.tenth) = (title.to_owned(), 0);
+        match &mut self.form {
+            Form::Silent => {}
+            Form::Lines if steps == 0 => note(&format!("{title} …")),
+            Form::Lines => note(&format!("{title}: {steps} steps")),
+            Form::Bars(bar) => *bar = Some(new_bar(title, steps)),
+        }
+    }
+
+    /// So many steps are done.
+    pub fn step(&mut self, done: usize, steps: usize, metrics: &str) {
+        let tenth = done * 10 / steps.max(1);
+        match &mut self.form {
+            Form::Bars(Some(bar)) => {
+                bar.set_length(steps as u64);
+                bar.set_position(done as u64);
+                bar.set_message(metrics.to_owned());
+            }
+            Form::Lines if tenth > self.tenth || done == 1 => {
+                self.tenth = tenth;
+                note(&format!("{} {done}/{steps}  {metrics}", self.title));
+            }
+            _ => {}
+        }
+    }
+
+    /// The work is done.
+    pub fn end(&mut self, metrics: &str) {
+        let title = std::mem::take(&mut self.title);
+        match &mut self.form {
+            Form::Silent => {}
+            Form::Lines => note(&format!("{title} done  {metrics}")),
+            Form::Bars(bar) => {
+                let took = bar.take().map(|bar| {
+                    bar.finish_and_clear();
+                    bar.elapsed().as_secs_f64()
+                });
+                note(&format!(
+                    "{title} done in {:.1} s  {metrics}",
+                    took.unwrap_or_default()
+                ));
+            }
+        }
+    }
+
+    fn finish(&mut self) {
+        if let Form::Bars(bar) = &mut self.form
+            && let Some(bar) = bar.take()
+        {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        self.finish();
+    }
+}
+
+impl Observer for Progress {
+    fn observe(&mut self, event: &Event<'_>) {
+        match event {
+            Event::Started { at, steps } => self.begin(&place(*at), *steps),
+            Event::Step { at, steps, metrics } => self.step(at.step, *steps, &live(metrics)),
+            Event::Ended { metrics, .. } => self.end(&live(metrics)),
+            Event::Round(report) => self.note(&verdict(report)),
+            Event::Note(text) => self.note(text),
+            _ => {}
+        }
+    }
+}
+
+fn place(at: At) -> String {
+    match at.round {
+        0 => at.phase.to_string(),
+        round => format!("round {round} {}", at.phase),
+    }
+}
+
+/// The first few metrics that say how the work goes; the file has them all.
+fn live(metrics: &[Metric]) -> String {
+    let shown = metrics
+        .iter()
+        .filter(|(name, _)| !matches!(*name, "learning_rate" | "tokens"));
+    let figures: Vec<String> = shown
+        .take(4)
+        .map(|(name, value)| format!("{name} {}", figure(*value)))
+        .collect();
+    figures.join("  ")
+}
+
+fn figure(value: f64) -> String {
+    match value.abs() {
+        size if size >= 1e5 || (size > 0.0 && size < 1e-3) => format!("{value:.2e}"),
+        _ => format!("{value:.3}"),
+    }
+}
+
+/// One round in one line.
+fn verdict(report: &RoundReport) -> String {
+    let word = if report.accepted {
+        "kept"
+    } else {
+        "rolled back"
+    };
+    let mut line = format!(
+        "round {} {word}: held-out reward {:.2} -> {:.2} (demonstrations {:.2}), KL {:.2}, reward accuracy {:.3} / {:.3} / {:.3} (initial / before / after)",
+        report.round,
+        report.before.reward,
+        report.after.reward,
+        report.demonstrations_reward,
+        report.after.kl,
+        report.accuracy_initial,
+        report.accuracy_before,
+        report.accuracy_after,
+    );
+    for reason in &report.reasons {
+        line.push_str(&format!("\n  {reason}"));
+    }
+    line
+}
+
+fn new_bar(title: &str, steps: usize) -> ProgressBar {
+    let (bar, template) = match steps {
+        0 => (
+            ProgressBar::new_spinner(),
+            "{prefix} {spinner} {elapsed} {msg}",
+        ),
+        _ => (
+            ProgressBar::new(steps as u64),
+            "{prefix} [{bar:24}] {pos}/{len} {per_sec} eta {eta}  {msg}",
+        ),
+    };
+    let style = ProgressStyle::with_template(template);
+    let bar = bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+    bar.set_prefix(title.to_owned());
+    bar.enable_steady_tick(Duration::from_millis(200));
+    bar
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use revealed::train::Phase;
+
+    #[test]
+    fn live_metrics_are_few_and_leave_the_schedule_out() {
+        let metrics = [("loss", 0.5), ("learning_rate", 1e-4), ("grad_norm", 2e-5)];
+        assert_eq!(live(&metrics), "loss 0.500  grad_norm 2.00e-5");
+    }
+
+    #[test]
+    fn a_place_names_its_round_only_within_the_loop() {
+        let at = |round, phase| {
+            place(At {
+                round,
+                phase,
+                step: 0,
+            })
+        };
+        assert_eq!(at(0, Phase::Sft), "sft");
+        assert_eq!(at(2, Phase::Fit), "round 2 fit");
+    }
+
+    #[test]
+    fn quiet_wins_over_verbose() {
+        assert_eq!(Verbosity::new(true, 2), Verbosity::Quiet);
+        assert!(Verbosity::new(false, 1) > Verbosity::Normal);
+    }
+}

@@ -1,0 +1,161 @@
+//! `revealed sample`: completions of prompts as JSON lines.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use revealed::Device;
+use revealed::data::{Prompt, read_prompts};
+use revealed::models::{CausalLm, Decoding, Sample, SamplingConfig};
+use revealed::train::derive;
+use serde::Serialize;
+
+use crate::output::Output;
+use crate::progress::Progress;
+use crate::rows::{ModelArgs, Rows, report_errors};
+
+/// Prompts a call of the sampler; results appear after each.
+const PROMPTS: usize = 128;
+
+/// Arguments of `revealed sample`.
+#[derive(Debug, clap::Args)]
+pub struct SampleArgs {
+    #[command(flatten)]
+    model: ModelArgs,
+    /// Prompts: .jsonl, .json or .parquet; of demonstrations the prompts are taken
+    #[arg(long)]
+    prompts: PathBuf,
+    /// Take the likeliest token each time
+    #[arg(long)]
+    greedy: bool,
+    /// Completions of each prompt
+    #[arg(long, default_value_t = 1)]
+    samples: usize,
+    /// Longest completion, in tokens with the terminator
+    #[arg(long, default_value_t = 256)]
+    max_tokens: usize,
+    /// Divides the logits
+    #[arg(long, default_value_t = 1.0)]
+    temperature: f64,
+    /// Keep this many likeliest tokens; 0 for all
+    #[arg(long, default_value_t = 0)]
+    top_k: usize,
+    /// Keep the likeliest tokens that together reach this probability
+    #[arg(long, default_value_t = 1.0)]
+    top_p: f64,
+    /// Keep tokens at least this likely relative to the likeliest
+    #[arg(long, default_value_t = 0.0)]
+    min_p: f64,
+    /// Seed
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Rows decoded together
+    #[arg(long, default_value_t = 64)]
+    batch_size: usize,
+}
+
+/// A completion; with its prompt as given, so that the line reads as a demonstration again.
+#[derive(Serialize)]
+struct Line<'a> {
+    id: &'a str,
+    sample: usize,
+    prompt: &'a Prompt,
+    completion: String,
+    token_ids: Vec<u32>,
+    log_probs: Vec<f32>,
+    finished: bool,
+}
+
+#[derive(Serialize)]
+struct Failed<'a> {
+    id: &'a str,
+    prompt: &'a Prompt,
+    error: String,
+}
+
+/// Completes prompts. A prompt that does not fit gets a line with `error`; only if none fits is that a failure.
+pub fn sample(args: &SampleArgs, device: &Device, progress: &mut Progress) -> Result<()> {
+    let mut config = SamplingConfig {
+        decoding: if args.greedy {
+            Decoding::Greedy
+        } else {
+            Decoding::Sample
+        },
+        temperature: args.temperature,
+        top_k: args.top_k,
+        top_p: args.top_p,
+        min_p: args.min_p,
+        max_new_tokens: args.max_tokens,
+        samples_per_prompt: args.samples,
+        batch_size: args.batch_size,
+        ..SamplingConfig::default()
+    };
+    config.check()?;
+    let prompts = read_prompts(&args.prompts)?;
+    let (model, rows) = args.model.load(device)?;
+    config.stop_ids = rows.encoder.stop_ids().to_vec();
+    config.pad_id = rows.encoder.pad_id();
+    let mut output = Output::new();
+    let mut failed = 0;
+    progress.begin("sampling", prompts.len());
+    for (call, chunk) in prompts.chunks(PROMPTS).enumerate() {
+        config.seed = derive(args.seed, 0, "sample", call);
+        failed += complete(chunk, &model, &rows, &config, &mut output)?;
+        let done = prompts.len().min((call + 1) * PROMPTS);
+        progress.step(done, prompts.len(), "");
+    }
+    progress.end("");
+    report_errors(failed, prompts.len(), &args.prompts, progress)
+}
+
+/// Writes the completions of some prompts, in order; gives how many could not be used.
+fn complete(
+    prompts: &[(String, Prompt)],
+    model: &CausalLm,
+    rows: &Rows,
+    config: &SamplingConfig,
+    output: &mut Output,
+) -> Result<usize> {
+    let encoded: Vec<Result<Vec<u32>, String>> = prompts
+        .iter()
+        .map(|(_, prompt)| rows.prompt(prompt, config.max_new_tokens))
+        .collect();
+    let usable: Vec<Vec<u32>> = encoded.iter().flatten().cloned().collect();
+    let mut samples = match usable.is_empty() {
+        true => Vec::new(),
+        false => revealed::models::sample(model, &usable, config)?,
+    }
+    .into_iter();
+    let mut failed = 0;
+    for ((id, prompt), encoded) in prompts.iter().zip(encoded) {
+        if let Err(error) = encoded {
+            failed += 1;
+            output.line(&Failed { id, prompt, error })?;
+            continue;
+        }
+        for sample in samples.by_ref().take(config.samples_per_prompt) {
+            output.line(&line(id, prompt, sample, rows))?;
+        }
+    }
+    output.flush()?;
+    Ok(failed)
+}
+
+fn line<'a>(id: &'a str, prompt: &'a Prompt, sample: Sample, rows: &Rows) -> Line<'a> {
+    let Sample {
+        index,
+        token_ids,
+        log_probs,
+        finished,
+        ..
+    } = sample;
+    let completion = rows.encoder.decode(&token_ids);
+    Line {
+        id,
+        sample: index,
+        prompt,
+        completion,
+        token_ids,
+        log_probs,
+        finished,
+    }
+}

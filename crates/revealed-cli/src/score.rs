@@ -1,0 +1,224 @@
+//! `revealed score`: calibrated scores of demonstrations, and accuracy on preference pairs.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use revealed::Device;
+use revealed::data::{Demonstration, Encoded, Encoder, Preference, Records, TextRecipe, read};
+use revealed::eval::stats::{Z_95, wilson};
+use revealed::reward::{RewardFile, RewardModel};
+use serde_json::json;
+
+use crate::output::Output;
+use crate::progress::Progress;
+use crate::rows::{Rows, report_errors};
+use crate::setup::model_folder;
+
+/// Rows scored between two writes.
+const ROWS: usize = 256;
+
+/// Arguments of `revealed score`.
+#[derive(Debug, clap::Args)]
+pub struct ScoreArgs {
+    /// Reward folder: full weights or adapter
+    #[arg(long)]
+    reward: PathBuf,
+    /// The model an adapter goes on, instead of the one it names
+    #[arg(long)]
+    base: Option<String>,
+    /// Demonstrations or preferences: .jsonl, .json or .parquet
+    #[arg(long)]
+    data: PathBuf,
+    /// Longest prompt, in tokens, instead of the reward's own limit
+    #[arg(long)]
+    max_prompt_tokens: Option<usize>,
+    /// Longest completion, in tokens, instead of the reward's own limit
+    #[arg(long)]
+    max_completion_tokens: Option<usize>,
+    /// Padded tokens in one forward pass: memory, not results
+    #[arg(long, default_value_t = 4096)]
+    batch_tokens: usize,
+}
+
+struct Scorer {
+    reward: RewardModel,
+    rows: Rows,
+    batch_tokens: usize,
+}
+
+/// Prints a line a row. A row beyond the limits gets a line with `error` and counts for nothing; only if all
+/// are is that a failure.
+pub fn score(args: &ScoreArgs, device: &Device, progress: &mut Progress) -> Result<()> {
+    let records = read(&args.data)?.records;
+    if let Records::Prompts(_) = records {
+        bail!(
+            "{} holds prompts alone; scores need completions (messages; prompt, completion; chosen, rejected)",
+            args.data.display()
+        );
+    }
+    let scorer = Scorer::load(args, device)?;
+    let mut output = Output::new();
+    let (total, mut failed) = (records.len(), 0);
+    progress.begin("scoring", total);
+    match records {
+        Records::Demonstrations(all) => {
+            for (call, rows) in all.chunks(ROWS).enumerate() {
+                failed += demonstrations(rows, &scorer, &mut output)?;
+                progress.step(total.min((call + 1) * ROWS), total, "");
+            }
+        }
+        Records::Preferences(all) => {
+            let mut correct = 0.0;
+            for (call, rows) in all.chunks(ROWS).enumerate() {
+                let (right, wrong) = preferences(rows, &scorer, &mut output)?;
+                (correct, failed) = (correct + right, failed + wrong);
+                progress.step(total.min((call + 1) * ROWS), total, "");
+            }
+            accuracy(correct, total - failed, &mut output)?;
+        }
+        Records::Prompts(_) => {}
+    }
+    progress.end("");
+    report_errors(failed, total, &args.data, progress)
+}
+
+impl Scorer {
+    fn load(args: &ScoreArgs, device: &Device) -> Result<Self> {
+        let file = RewardModel::read_file(&args.reward)?;
+        let encoder = encoder(args, file)?;
+        let (reward, _) = RewardModel::load(&args.reward, args.base.as_deref(), device)?;
+        let shape = reward.model.backbone.shape();
+        let rows = Rows { encoder, shape };
+        Ok(Self {
+            reward,
+            rows,
+            batch_tokens: args.batch_tokens,
+        })
+    }
+
+    fn raw(&self, rows: &[&Encoded]) -> Result<Vec<f64>> {
+        let ids: Vec<&[u32]> = rows.iter().map(|row| row.input_ids.as_slice()).collect();
+        Ok(self
+            .reward
+            .raw_scores(&ids, self.rows.encoder.pad_id(), self.batch_tokens)?)
+    }
+}
+
+/// The text side that the reward was fitted with, on the tokenizer beside it or its base's.
+fn encoder(args: &ScoreArgs, file: RewardFile) -> Result<Encoder> {
+    let path = args.reward.join(revealed::reward::REWARD_FILE);
+    let wrong = || {
+        format!(
+            "{}: `text` is not a recipe from text to ids",
+            path.display()
+        )
+    };
+    let mut recipe: TextRecipe = serde_json::from_value(file.text).with_context(wrong)?;
+    recipe.max_prompt_tokens = args.max_prompt_tokens.unwrap_or(recipe.max_prompt_tokens);
+    recipe.max_completion_tokens = args
+        .max_completion_tokens
+        .unwrap_or(recipe.max_completion_tokens);
+    let base = args.base.as_deref().or(file.base_model.as_deref());
+    let folder = match base {
+        Some(base) if !has_tokenizer(&args.reward) => model_folder(base)?,
+        _ => args.reward.clone(),
+    };
+    Ok(Encoder::from_recipe(&folder, recipe)?)
+}
+
+fn has_tokenizer(folder: &Path) -> bool {
+    folder.join("tokenizer.json").is_file()
+}
+
+fn demonstrations(rows: &[Demonstration], scorer: &Scorer, output: &mut Output) -> Result<usize> {
+    let encoded: Vec<Result<Encoded, String>> = rows
+        .iter()
+        .map(|row| scorer.rows.row(&row.prompt, &row.completion))
+        .collect();
+    let usable: Vec<&Encoded> = encoded.iter().flatten().collect();
+    let mut raw = scorer.raw(&usable)?.into_iter();
+    let mut failed = 0;
+    for (row, encoded) in rows.iter().zip(&encoded) {
+        match encoded {
+            Err(error) => {
+                failed += 1;
+                output.line(&json!({"id": row.id, "error": error}))?;
+            }
+            Ok(_) => {
+                let raw = raw.next().context("one score a row")?;
+                let score = scorer.reward.calibration.apply(raw);
+                output.line(&json!({"id": row.id, "score": score, "raw": raw}))?;
+            }
+        }
+    }
+    output.flush()?;
+    Ok(failed)
+}
+
+/// Pairs in order, ties a half; and how many pairs could not be scored.
+fn preferences(rows: &[Preference], scorer: &Scorer, output: &mut Output) -> Result<(f64, usize)> {
+    let side = |row: &Preference, text: &str, name: &str| {
+        scorer
+            .rows
+            .row(&row.prompt, text)
+            .map_err(|error| format!("{name}: {error}"))
+    };
+    let encoded: Vec<Result<[Encoded; 2], String>> = rows
+        .iter()
+        .map(|row| {
+            let chosen = side(row, &row.chosen, "chosen")?;
+            Ok([chosen, side(row, &row.rejected, "rejected")?])
+        })
+        .collect();
+    let usable: Vec<&Encoded> = encoded.iter().flatten().flatten().collect();
+    let raw = scorer.raw(&usable)?;
+    let mut pairs = raw.chunks_exact(2);
+    let (mut correct, mut failed) = (0.0, 0);
+    for (row, encoded) in rows.iter().zip(&encoded) {
+        if let Err(error) = encoded {
+            failed += 1;
+            output.line(&json!({"id": row.id, "error": error}))?;
+            continue;
+        }
+        let pair = pairs.next().context("two scores a pair")?;
+        let right = in_order(pair[0], pair[1]);
+        correct += right;
+        let [chosen, rejected] = [pair[0], pair[1]].map(|s| scorer.reward.calibration.apply(s));
+        let line = json!({"id": row.id, "chosen": chosen, "rejected": rejected, "correct": right});
+        output.line(&line)?;
+    }
+    output.flush()?;
+    Ok((correct, failed))
+}
+
+/// 1 for a pair in order, 0 for one that is not, ½ for a tie.
+fn in_order(chosen: f64, rejected: f64) -> f64 {
+    match chosen.total_cmp(&rejected) {
+        _ if chosen == rejected => 0.5,
+        std::cmp::Ordering::Greater => 1.0,
+        _ => 0.0,
+    }
+}
+
+/// The share of scored pairs in order, with Wilson's 95 % interval.
+fn accuracy(correct: f64, pairs: usize, output: &mut Output) -> Result<()> {
+    if pairs > 0 {
+        let (low, high) = wilson(correct, pairs, Z_95);
+        let share = correct / pairs as f64;
+        output.line(&json!({"pairs": pairs, "accuracy": share, "interval": [low, high]}))?;
+    }
+    output.flush()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::in_order;
+
+    #[test]
+    fn a_tie_counts_half() {
+        assert_eq!(
+            [(1.0, 0.0), (0.0, 1.0), (0.5, 0.5)].map(|(a, b)| in_order(a, b)),
+            [1.0, 0.0, 0.5]
+        );
+    }
+}

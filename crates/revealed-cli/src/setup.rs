@@ -1,0 +1,200 @@
+//! From a recipe to what a run needs: model, policy, task.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use revealed::Device;
+use revealed::data::Encoder;
+use revealed::models::{CausalLm, HfConfig};
+use revealed::train::{DataSection, MemoryPlan, Recipe, Task, Tuning};
+
+use crate::progress::Progress;
+
+/// A recipe to run.
+#[derive(Debug, clap::Args)]
+pub struct RecipeArgs {
+    /// Recipe file (TOML); `revealed recipe` prints one with all settings
+    pub recipe: PathBuf,
+    /// Change a setting, such as `--set policy.steps=10`
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub overrides: Vec<String>,
+}
+
+/// What `sft` and `align` start from.
+pub struct Setup {
+    /// As resolved: the model's path is absolute, limits fit the model.
+    pub recipe: Recipe,
+    /// The model's folder.
+    pub folder: PathBuf,
+    /// The model as it is.
+    pub base: CausalLm,
+    /// The model to train: with fresh adapters under LoRA.
+    pub policy: CausalLm,
+    /// The data.
+    pub task: Task,
+}
+
+impl Setup {
+    /// Reads everything that a recipe names, the cheap and likely wrong first, and says what it found.
+    ///
+    /// # Errors
+    /// When a key is missing, or a file is missing or wrong.
+    pub fn load(args: &RecipeArgs, device: &Device, progress: &Progress) -> Result<Self> {
+        let mut recipe = Recipe::read(&args.recipe, &args.overrides)?;
+        given(
+            "model.path",
+            recipe.model.path.is_empty(),
+            "models/smollm2-135m",
+        )?;
+        let empty = recipe.data.demonstrations.as_os_str().is_empty();
+        given("data.demonstrations", empty, "demonstrations.jsonl")?;
+        let folder = model_folder(&recipe.model.path)?;
+        // Adapters name their base; they have to load from anywhere.
+        recipe.model.path = folder.display().to_string();
+        if let Some(note) = fit_to_context(&mut recipe.data, &folder)? {
+            progress.note(&note);
+        }
+        let encoder = Encoder::from_folder(&folder, recipe.data.encode_options())?;
+        let task = Task::load(&recipe.data, encoder, recipe.run.seed)?;
+        let base = CausalLm::load(&folder, device)?;
+        within_vocabulary(&task, base.shape().vocab_size, &folder)?;
+        let policy = match recipe.model.tuning {
+            Tuning::Lora => base
+                .clone()
+                .with_lora(&recipe.model.lora, recipe.run.seed)?,
+            Tuning::Full => base.clone(),
+        };
+        progress.note(&format!(
+            "recipe as resolved:\n{}",
+            recipe.to_commented_toml()
+        ));
+        for note in &task.notes {
+            progress.note(&format!("data: {note}"));
+        }
+        progress.note(&format!(
+            "data: {} demonstrations, {} held out, {} prompts",
+            task.train.len(),
+            task.held_out.len(),
+            task.prompts.len()
+        ));
+        progress.note(&format!(
+            "memory plan:\n{}",
+            MemoryPlan::new(&policy, &recipe)
+        ));
+        Ok(Self {
+            recipe,
+            folder,
+            base,
+            policy,
+            task,
+        })
+    }
+}
+
+fn given(key: &str, empty: bool, example: &str) -> Result<()> {
+    if empty {
+        bail!("recipe: `{key}` is missing; set it in the recipe or with `--set {key}={example}`");
+    }
+    Ok(())
+}
+
+/// The absolute folder of a path or hub id.
+///
+/// # Errors
+/// When there is no such model.
+pub fn model_folder(name: &str) -> Result<PathBuf> {
+    let folder = revealed::models::resolve(name)?;
+    folder
+        .canonicalize()
+        .with_context(|| format!("{}: cannot be opened", folder.display()))
+}
+
+/// The longest row a model folder's config allows, if it says.
+///
+/// # Errors
+/// When the config cannot be read.
+pub fn context(folder: &Path) -> Result<Option<usize>> {
+    let config = HfConfig::read(folder)?;
+    let length = config
+        .fields()
+        .get("max_position_embeddings")
+        .and_then(|value| value.as_u64());
+    Ok(length.and_then(|length| usize::try_from(length).ok()))
+}
+
+/// Lowers limits so that prompt and completion together fit the model: completions that would fill the context get
+/// half of it, prompts what completions leave. Longer texts are then dropped or cut by the recipe's rule. Says so
+/// if it does.
+///
+/// # Errors
+/// When the config cannot be read.
+pub fn fit_to_context(data: &mut DataSection, folder: &Path) -> Result<Option<String>> {
+    let (prompt, completion) = (data.max_prompt_tokens, data.max_completion_tokens);
+    let Some(context) = context(folder)?.filter(|c| prompt.saturating_add(completion) > *c) else {
+        return Ok(None);
+    };
+    if completion >= context {
+        data.max_completion_tokens = (context / 2).max(1);
+    }
+    data.max_prompt_tokens = prompt
+        .min(context.saturating_sub(data.max_completion_tokens))
+        .max(1);
+    Ok(Some(format!(
+        "the model's context is {context} tokens: data.max_prompt_tokens lowered from {prompt} to {}, data.max_completion_tokens {} (was {completion})",
+        data.max_prompt_tokens, data.max_completion_tokens
+    )))
+}
+
+fn within_vocabulary(task: &Task, vocab: usize, folder: &Path) -> Result<()> {
+    let rows = task
+        .train
+        .iter()
+        .chain(&task.held_out)
+        .map(|row| row.input_ids.as_slice());
+    let mut ids = rows.chain(task.prompts.iter().map(Vec::as_slice)).flatten();
+    match ids.find(|id| **id as usize >= vocab) {
+        None => Ok(()),
+        Some(id) => bail!(
+            "{}: the tokenizer gives token {id}, but the model's vocabulary has {vocab}; put the tokenizer of this model there",
+            folder.display()
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn folder(context: usize) -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        let text = format!("{{\"max_position_embeddings\": {context}}}");
+        std::fs::write(folder.path().join("config.json"), text).unwrap();
+        folder
+    }
+
+    #[test]
+    fn prompts_get_what_completions_leave_of_the_context() {
+        let mut data = DataSection {
+            max_completion_tokens: 40,
+            ..Default::default()
+        };
+        let note = fit_to_context(&mut data, folder(64).path())
+            .unwrap()
+            .unwrap();
+        assert_eq!(data.max_prompt_tokens, 24);
+        assert!(note.contains("from 512 to 24"), "{note}");
+        assert_eq!(fit_to_context(&mut data, folder(64).path()).unwrap(), None);
+    }
+
+    #[test]
+    fn completions_that_fill_the_context_get_half_of_it() {
+        let mut data = DataSection::default();
+        fit_to_context(&mut data, folder(64).path())
+            .unwrap()
+            .unwrap();
+        assert_eq!(
+            (data.max_prompt_tokens, data.max_completion_tokens),
+            (32, 32)
+        );
+    }
+}

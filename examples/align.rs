@@ -1,0 +1,54 @@
+//! Aligns a model folder on a file of demonstrations: `cargo run --example align -- MODEL DATA [OUT]`.
+
+use std::path::PathBuf;
+
+use revealed::data::Encoder;
+use revealed::models::CausalLm;
+use revealed::train::{Recipe, Run, RunFolder, State, Task, align};
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let mut args = std::env::args().skip(1);
+    let (Some(model), Some(data)) = (args.next(), args.next()) else {
+        return Err("usage: align MODEL DATA [OUT]".into());
+    };
+    let out = PathBuf::from(args.next().unwrap_or("runs/example".into()));
+
+    let mut recipe = Recipe::default();
+    recipe.model.path = model;
+    recipe.data.demonstrations = data.into();
+    recipe.data.max_demonstrations = 64;
+    recipe.data.held_out = 16;
+    recipe.data.max_prompt_tokens = 128;
+    recipe.data.max_completion_tokens = 64;
+    recipe.sft.epochs = 1;
+    recipe.reward.steps = 10;
+    recipe.policy.steps = 3;
+    recipe.policy.batch_size = 32;
+    recipe.run.rounds = 1;
+    recipe.check()?;
+
+    let folder = revealed::models::resolve(&recipe.model.path)?;
+    let base = CausalLm::load(&folder, &revealed::device("flex")?)?;
+    let policy = base
+        .clone()
+        .with_lora(&recipe.model.lora, recipe.run.seed)?;
+    let encoder = Encoder::from_folder(&folder, recipe.data.encode_options())?;
+    let task = Task::load(&recipe.data, encoder, recipe.run.seed)?;
+
+    let mut files = RunFolder::create(&out, &recipe)?;
+    let objective = recipe.reward.objective;
+    let mut run = Run {
+        task: &task,
+        recipe: &recipe,
+        objective: &objective,
+        observer: &mut files,
+    };
+    let state = align(State::new(base, policy), &mut run, |_| Ok(()))?;
+    files.finish(&state, &recipe, &task, &folder)?;
+    println!(
+        "{} rounds judged; adapter, reward and report in {}",
+        state.reports.len(),
+        out.display()
+    );
+    Ok(())
+}
