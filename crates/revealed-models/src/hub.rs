@@ -55,10 +55,10 @@ pub fn resolve(name: &str) -> Result<PathBuf, ModelError> {
     let complete = cached
         .get("model.safetensors")
         .or(cached.get("model.safetensors.index.json"));
-    if let (Some(config), Some(_)) = (cached.get("config.json"), complete) {
-        if let Some(folder) = config.parent().filter(|folder| whole(folder)) {
-            return Ok(folder.to_path_buf());
-        }
+    if let (Some(config), Some(_)) = (cached.get("config.json"), complete)
+        && let Some(folder) = config.parent().filter(|folder| whole(folder))
+    {
+        return Ok(folder.to_path_buf());
     }
     fetch(repo).map_err(unresolved)
 }

@@ -38,7 +38,7 @@ impl TensorFiles {
         let single = folder.join("model.safetensors");
         let index = folder.join("model.safetensors.index.json");
         if single.is_file() {
-            return Self::open(&[single.clone()], single);
+            return Self::open(std::slice::from_ref(&single), single.clone());
         }
         if !index.is_file() {
             return Err(ModelError::MissingFile {

@@ -174,7 +174,7 @@ fn assert_drawn_from(config: SamplingConfig, keep: impl Fn(f64) -> bool) {
         samples_per_prompt: count,
         ..config
     };
-    let mut seen = vec![0.0; 24];
+    let mut seen = [0.0; 24];
     for drawn in sample(&model, &[prompt], &config).unwrap() {
         let token = drawn.token_ids[0] as usize;
         seen[token] += 1.0;
@@ -254,7 +254,8 @@ fn prompts_that_do_not_fit_the_model_are_refused_by_their_index() {
 #[test]
 fn settings_out_of_range_are_refused_by_name() {
     let model = tiny_llama(24, 8, false, 3);
-    let wrong: [(&str, fn(&mut SamplingConfig)); 8] = [
+    type Change = fn(&mut SamplingConfig);
+    let wrong: [(&str, Change); 8] = [
         ("temperature", |c| c.temperature = 0.0),
         ("temperature", |c| c.temperature = f64::NAN),
         ("top_p", |c| c.top_p = 0.0),

@@ -1,0 +1,89 @@
+//! The crates know of each other only what the architecture says, and only the facade enables backends.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
+
+/// Edges that exist; a leaf has none.
+const EDGES: &[(&str, &[&str])] = &[
+    ("revealed-data", &[]),
+    ("revealed-models", &[]),
+    ("revealed-objectives", &[]),
+    ("revealed-reward", &["revealed-models"]),
+    (
+        "revealed-train",
+        &["revealed-data", "revealed-models", "revealed-objectives", "revealed-reward"],
+    ),
+    (
+        "revealed-eval",
+        &["revealed-data", "revealed-models", "revealed-objectives", "revealed-reward"],
+    ),
+    (
+        "revealed",
+        &[
+            "revealed-data",
+            "revealed-models",
+            "revealed-objectives",
+            "revealed-reward",
+            "revealed-train",
+            "revealed-eval",
+        ],
+    ),
+    ("revealed-cli", &["revealed"]),
+];
+
+/// Lines of a manifest's section, without comments.
+fn section(manifest: &str, names: &[&str]) -> Vec<String> {
+    let mut inside = false;
+    let mut lines = Vec::new();
+    for line in manifest.lines().map(str::trim) {
+        if line.starts_with('[') {
+            inside = names.iter().any(|name| line == format!("[{name}]"));
+        } else if inside && !line.is_empty() && !line.starts_with('#') {
+            lines.push(line.to_owned());
+        }
+    }
+    lines
+}
+
+fn manifests() -> BTreeMap<String, String> {
+    let crates = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let mut found = BTreeMap::new();
+    for entry in fs::read_dir(crates).unwrap() {
+        let path = entry.unwrap().path();
+        if let Ok(text) = fs::read_to_string(path.join("Cargo.toml")) {
+            found.insert(path.file_name().unwrap().to_string_lossy().into_owned(), text);
+        }
+    }
+    found
+}
+
+#[test]
+fn every_crate_depends_only_on_those_below_it() {
+    let manifests = manifests();
+    let known: BTreeSet<&str> = EDGES.iter().map(|(name, _)| *name).collect();
+    assert_eq!(manifests.keys().map(String::as_str).collect::<BTreeSet<_>>(), known);
+    for (name, allowed) in EDGES {
+        for line in section(&manifests[*name], &["dependencies", "dev-dependencies"]) {
+            let dependency = line.split(['.', ' ', '=']).next().unwrap();
+            if dependency.starts_with("revealed") {
+                assert!(allowed.contains(&dependency), "{name} → {dependency} is not an edge");
+            }
+        }
+    }
+}
+
+#[test]
+fn only_the_facade_enables_backends_in_a_build() {
+    let backends = ["flex", "tch", "wgpu", "webgpu", "vulkan", "metal", "cuda", "ndarray"];
+    for (name, manifest) in manifests() {
+        if name == "revealed" || name == "revealed-cli" {
+            continue;
+        }
+        for line in section(&manifest, &["dependencies"]) {
+            let enabled = backends.iter().find(|backend| line.contains(&format!("\"{backend}\"")));
+            assert_eq!(enabled, None, "{name}: {line}");
+        }
+        assert!(section(&manifest, &["features"]).is_empty(), "{name} has features of its own");
+    }
+}
