@@ -29,20 +29,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let folder = revealed::models::resolve(&recipe.model.path)?;
     let base = CausalLm::load(&folder, &revealed::device("flex")?)?;
-    let policy = base
-        .clone()
-        .with_lora(&recipe.model.lora, recipe.run.seed)?;
+    let policy = base.clone().with_lora(&recipe.model.lora, recipe.run.seed)?;
     let encoder = Encoder::from_folder(&folder, recipe.data.encode_options())?;
     let task = Task::load(&recipe.data, encoder, recipe.run.seed)?;
 
     let mut files = RunFolder::create(&out, &recipe)?;
     let objective = recipe.reward.objective;
-    let mut run = Run {
-        task: &task,
-        recipe: &recipe,
-        objective: &objective,
-        observer: &mut files,
-    };
+    let mut run = Run { task: &task, recipe: &recipe, objective: &objective, observer: &mut files };
     let state = align(State::new(base, policy), &mut run, |_| Ok(()))?;
     files.finish(&state, &recipe, &task, &folder)?;
     println!(

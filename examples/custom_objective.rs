@@ -18,11 +18,7 @@ struct GrowingMargin {
 
 impl RewardObjective for GrowingMargin {
     fn loss(&self, demonstration: Tensor<1>, sample: Tensor<1>) -> Tensor<1> {
-        let margin = sample
-            .clone()
-            .abs()
-            .mul_scalar(self.growth)
-            .add_scalar(self.margin);
+        let margin = sample.clone().abs().mul_scalar(self.growth).add_scalar(self.margin);
         (margin - (demonstration - sample)).clamp_min(0.0)
     }
 }
@@ -47,10 +43,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let world = shop_desk::task(0);
     shop_desk::write_jsonl(&file("demonstrations.jsonl"), &world.demonstrations)?;
     std::fs::write(file("tokenizer.json"), shop_desk::tokenizer_json())?;
-    std::fs::write(
-        file("tokenizer_config.json"),
-        shop_desk::tokenizer_config_json(),
-    )?;
+    std::fs::write(file("tokenizer_config.json"), shop_desk::tokenizer_config_json())?;
 
     let mut recipe = Recipe::default();
     recipe.data.demonstrations = file("demonstrations.jsonl");
@@ -68,16 +61,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let encoder = Encoder::from_folder(folder.path(), recipe.data.encode_options())?;
     let task = Task::load(&recipe.data, encoder, 0)?;
 
-    let objective = GrowingMargin {
-        margin: 0.5,
-        growth: 0.1,
-    };
-    let mut run = Run {
-        task: &task,
-        recipe: &recipe,
-        objective: &objective,
-        observer: &mut Rounds,
-    };
+    let objective = GrowingMargin { margin: 0.5, growth: 0.1 };
+    let mut run =
+        Run { task: &task, recipe: &recipe, objective: &objective, observer: &mut Rounds };
     align(State::new(base, policy), &mut run, |_| Ok(()))?;
     Ok(())
 }

@@ -20,24 +20,14 @@ pub struct AlignArgs {
 
 /// Aligns the model and writes the run's folder.
 pub fn align(args: &AlignArgs, device: &Device, progress: &mut Progress) -> Result<()> {
-    let Setup {
-        recipe,
-        folder,
-        base,
-        policy,
-        task,
-    } = Setup::load(&args.recipe, device, progress)?;
+    let Setup { recipe, folder, base, policy, task } = Setup::load(&args.recipe, device, progress)?;
     let out = recipe.run.out.clone();
     let mut files = match args.resume {
         true => RunFolder::resume(&out, &recipe)?,
         false => RunFolder::create(&out, &recipe)?,
     };
     let checkpoints = files.checkpoints(&recipe);
-    let saved = if args.resume {
-        checkpoints.load(&base)?
-    } else {
-        None
-    };
+    let saved = if args.resume { checkpoints.load(&base)? } else { None };
     let (state, bytes) = saved.unwrap_or_else(|| (State::new(base, policy), 0));
     files.rewind(bytes)?;
     if args.resume {
@@ -45,12 +35,8 @@ pub fn align(args: &AlignArgs, device: &Device, progress: &mut Progress) -> Resu
     }
     let objective = recipe.reward.objective;
     let mut observers = (&mut files, progress);
-    let mut run = Run {
-        task: &task,
-        recipe: &recipe,
-        objective: &objective,
-        observer: &mut observers,
-    };
+    let mut run =
+        Run { task: &task, recipe: &recipe, objective: &objective, observer: &mut observers };
     let state = train::align(state, &mut run, |state| {
         checkpoints.save(state, RunFolder::metrics_bytes(&out)?)
     })?;

@@ -88,8 +88,5 @@ fn choice<T: serde::de::DeserializeOwned>(name: &str) -> Result<T, serde_json::E
 
 fn encodable(rows: Vec<Demonstration>, encoder: &Encoder) -> Result<Vec<Demonstration>> {
     let kept = encoder.encode_all(&rows)?.rows;
-    Ok(kept
-        .into_iter()
-        .map(|(index, _)| rows[index].clone())
-        .collect())
+    Ok(kept.into_iter().map(|(index, _)| rows[index].clone()).collect())
 }

@@ -68,10 +68,8 @@ fn score(
     batch_tokens: usize,
     output: &mut Output,
 ) -> Result<usize> {
-    let encoded: Vec<Result<Encoded, String>> = demonstrations
-        .iter()
-        .map(|row| rows.row(&row.prompt, &row.completion))
-        .collect();
+    let encoded: Vec<Result<Encoded, String>> =
+        demonstrations.iter().map(|row| rows.row(&row.prompt, &row.completion)).collect();
     let usable: Vec<&Encoded> = encoded.iter().flatten().collect();
     let mut log_probs = of_rows(&usable, model, rows.encoder.pad_id(), batch_tokens)?.into_iter();
     let mut failed = 0;
@@ -81,20 +79,10 @@ fn score(
                 failed += 1;
                 output.line(&Failed { id, error })?;
             }
-            Ok(Encoded {
-                input_ids,
-                completion_start,
-                ..
-            }) => {
+            Ok(Encoded { input_ids, completion_start, .. }) => {
                 let log_probs = log_probs.next().context("one result a row")?;
                 let sum = log_probs.iter().map(|value| f64::from(*value)).sum();
-                output.line(&Line {
-                    id,
-                    input_ids,
-                    completion_start,
-                    log_probs,
-                    sum,
-                })?;
+                output.line(&Line { id, input_ids, completion_start, log_probs, sum })?;
             }
         }
     }
@@ -112,19 +100,12 @@ fn of_rows(
     let lengths: Vec<usize> = rows.iter().map(|row| row.input_ids.len()).collect();
     let mut all = vec![Vec::new(); rows.len()];
     for indices in plan_batches(&lengths, usize::MAX, batch_tokens).batches {
-        let pick = |index: &usize| {
-            (
-                rows[*index].input_ids.as_slice(),
-                rows[*index].completion_start,
-            )
-        };
+        let pick =
+            |index: &usize| (rows[*index].input_ids.as_slice(), rows[*index].completion_start);
         let chosen: Vec<(&[u32], usize)> = indices.iter().map(pick).collect();
         let batch = CompletionBatch::new(&chosen, pad_id, PaddingSide::Right, &model.device())?;
         let width = batch.completion_mask.dims()[1];
-        let values = model
-            .log_probs(&batch, 1.0)
-            .log_probs
-            .try_into_vec_as::<f32>();
+        let values = model.log_probs(&batch, 1.0).log_probs.try_into_vec_as::<f32>();
         let values = values.map_err(|error| anyhow::anyhow!("reading log-probs back: {error}"))?;
         for (place, index) in indices.iter().enumerate() {
             let row = &values[place * width..][..batch.completion_lengths[place]];

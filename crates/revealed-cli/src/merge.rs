@@ -46,10 +46,7 @@ pub fn merge(args: &MergeArgs, device: &Device) -> Result<()> {
     let logits = |model: &CausalLm| -> Result<_> {
         Ok(model.logits(&TokenBatch::new(&rows, 0, PaddingSide::Right, device)?))
     };
-    let difference = (logits(&model)? - logits(&merged)?)
-        .abs()
-        .max()
-        .into_scalar::<f32>();
+    let difference = (logits(&model)? - logits(&merged)?).abs().max().into_scalar::<f32>();
     let mut output = Output::new();
     output.line(&json!({
         "out": args.out,
@@ -65,7 +62,5 @@ fn probe(model: &CausalLm) -> Vec<Vec<u32>> {
     let length = TOKENS.min(shape.context);
     // A prime step visits tokens far apart.
     let token = |index: usize| (index * 7919 % shape.vocab_size) as u32;
-    (0..ROWS)
-        .map(|row| (0..length).map(|at| token(row * length + at)).collect())
-        .collect()
+    (0..ROWS).map(|row| (0..length).map(|at| token(row * length + at)).collect()).collect()
 }

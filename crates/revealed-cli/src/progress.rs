@@ -1,11 +1,12 @@
 //! Progress on stderr: bars on a terminal, plain lines otherwise.
 
 use std::io::IsTerminal;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use revealed::train::{At, Event, Metric, Observer, RoundReport};
 use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::fmt::format::FmtSpan;
 
 use crate::output::note;
 
@@ -46,6 +47,7 @@ pub fn start_log(verbosity: Verbosity) {
     let _ = tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
         .with_max_level(level)
+        .with_span_events(FmtSpan::CLOSE)
         .with_ansi(std::io::stderr().is_terminal())
         .try_init();
 }
@@ -61,6 +63,7 @@ pub struct Progress {
     form: Form,
     title: String,
     tenth: usize,
+    since: Instant,
 }
 
 impl Progress {
@@ -71,11 +74,7 @@ impl Progress {
             _ if std::io::stderr().is_terminal() => Form::Bars(None),
             _ => Form::Lines,
         };
-        Self {
-            form,
-            title: String::new(),
-            tenth: 0,
-        }
+        Self { form, title: String::new(), tenth: 0, since: Instant::now() }
     }
 
     /// A line.
@@ -90,7 +89,7 @@ impl Progress {
     /// Work of so many steps begins; 0 where unknown.
     pub fn begin(&mut self, title: &str, steps: usize) {
         self.finish();
-        (self.title, self.tenth) = (title.to_owned(), 0);
+        (self.title, self.tenth, self.since) = (title.to_owned(), 0, Instant::now());
         match &mut self.form {
             Form::Silent => {}
             Form::Lines if steps == 0 => note(&format!("{title} …")),
@@ -118,21 +117,10 @@ impl Progress {
 
     /// The work is done.
     pub fn end(&mut self, metrics: &str) {
+        self.finish();
         let title = std::mem::take(&mut self.title);
-        match &mut self.form {
-            Form::Silent => {}
-            Form::Lines => note(&format!("{title} done  {metrics}")),
-            Form::Bars(bar) => {
-                let took = bar.take().map(|bar| {
-                    bar.finish_and_clear();
-                    bar.elapsed().as_secs_f64()
-                });
-                note(&format!(
-                    "{title} done in {:.1} s  {metrics}",
-                    took.unwrap_or_default()
-                ));
-            }
-        }
+        let seconds = self.since.elapsed().as_secs_f64();
+        self.note(&format!("{title} done in {seconds:.1} s  {metrics}"));
     }
 
     fn finish(&mut self) {
@@ -172,13 +160,9 @@ fn place(at: At) -> String {
 
 /// The first few metrics that say how the work goes; the file has them all.
 fn live(metrics: &[Metric]) -> String {
-    let shown = metrics
-        .iter()
-        .filter(|(name, _)| !matches!(*name, "learning_rate" | "tokens"));
-    let figures: Vec<String> = shown
-        .take(4)
-        .map(|(name, value)| format!("{name} {}", figure(*value)))
-        .collect();
+    let shown = metrics.iter().filter(|(name, _)| !matches!(*name, "learning_rate" | "tokens"));
+    let figures: Vec<String> =
+        shown.take(4).map(|(name, value)| format!("{name} {}", figure(*value))).collect();
     figures.join("  ")
 }
 
@@ -191,11 +175,7 @@ fn figure(value: f64) -> String {
 
 /// One round in one line.
 fn verdict(report: &RoundReport) -> String {
-    let word = if report.accepted {
-        "kept"
-    } else {
-        "rolled back"
-    };
+    let word = if report.accepted { "kept" } else { "rolled back" };
     let mut line = format!(
         "round {} {word}: held-out reward {:.2} -> {:.2} (demonstrations {:.2}), KL {:.2}, reward accuracy {:.3} / {:.3} / {:.3} (initial / before / after)",
         report.round,
@@ -215,13 +195,10 @@ fn verdict(report: &RoundReport) -> String {
 
 fn new_bar(title: &str, steps: usize) -> ProgressBar {
     let (bar, template) = match steps {
-        0 => (
-            ProgressBar::new_spinner(),
-            "{prefix} {spinner} {elapsed} {msg}",
-        ),
+        0 => (ProgressBar::new_spinner(), "{prefix} {spinner} {elapsed} {wide_msg}"),
         _ => (
             ProgressBar::new(steps as u64),
-            "{prefix} [{bar:24}] {pos}/{len} {per_sec} eta {eta}  {msg}",
+            "{prefix} [{bar:24}] {pos}/{len} {per_sec} eta {eta}  {wide_msg}",
         ),
     };
     let style = ProgressStyle::with_template(template);
@@ -244,13 +221,7 @@ mod tests {
 
     #[test]
     fn a_place_names_its_round_only_within_the_loop() {
-        let at = |round, phase| {
-            place(At {
-                round,
-                phase,
-                step: 0,
-            })
-        };
+        let at = |round, phase| place(At { round, phase, step: 0 });
         assert_eq!(at(0, Phase::Sft), "sft");
         assert_eq!(at(2, Phase::Fit), "round 2 fit");
     }

@@ -23,19 +23,34 @@ pub struct QuickstartArgs {
     /// Seed of the world and of everything random
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
-    /// The run's folder
-    #[arg(long, default_value = "runs/quickstart")]
-    pub out: PathBuf,
+    /// The run's folder [default: the first free of runs/quickstart, runs/quickstart-2, …]
+    #[arg(long)]
+    pub out: Option<PathBuf>,
     /// Go on with the run in that folder
     #[arg(long)]
     pub resume: bool,
 }
 
+impl QuickstartArgs {
+    /// The folder to use: a new run never writes into an old one's.
+    fn folder(&self) -> PathBuf {
+        if let Some(out) = &self.out {
+            return out.clone();
+        }
+        let name = |number: usize| match number {
+            1 => PathBuf::from("runs/quickstart"),
+            _ => PathBuf::from(format!("runs/quickstart-{number}")),
+        };
+        let free = (1..).find(|number| !name(*number).exists()).unwrap_or(1);
+        name(if self.resume { free.max(2) - 1 } else { free })
+    }
+}
+
 /// The settings, fixed in advance: nothing here or later looks at the gold reward.
-pub fn recipe(args: &QuickstartArgs) -> Recipe {
+fn settings(out: &Path, seed: u64) -> Recipe {
     let mut recipe = Recipe::default();
-    let world = args.out.join("world");
-    recipe.model.path = args.out.join("base").display().to_string();
+    let world = out.join("world");
+    recipe.model.path = out.join("base").display().to_string();
     recipe.model.tuning = Tuning::Full;
     recipe.data.demonstrations = world.join("demonstrations.jsonl");
     recipe.data.held_out_file = Some(world.join("held_out.jsonl"));
@@ -47,8 +62,9 @@ pub fn recipe(args: &QuickstartArgs) -> Recipe {
     recipe.sft.optimizer.lr = 1e-3;
     recipe.reward.optimizer.lr = 5e-4;
     recipe.policy.optimizer.lr = 5e-4;
-    recipe.run.out = args.out.clone();
-    recipe.run.seed = args.seed;
+    recipe.policy.kl_coef = 0.3;
+    recipe.run.out = out.into();
+    recipe.run.seed = seed;
     recipe.run.micro_batch_tokens = 8192;
     recipe.run.sample_batch_size = 256;
     recipe
@@ -60,32 +76,26 @@ pub fn quickstart(
     device: &Device,
     observer: &mut dyn Observer,
 ) -> Result<()> {
-    let recipe = recipe(args);
+    let out = args.folder();
+    let recipe = settings(&out, args.seed);
     let mut folder = match args.resume {
-        true => RunFolder::resume(&args.out, &recipe)?,
-        false => RunFolder::create(&args.out, &recipe)?,
+        true => RunFolder::resume(&out, &recipe)?,
+        false => RunFolder::create(&out, &recipe)?,
     };
     let world = shop_desk::task(args.seed);
-    let base_folder = args.out.join("base");
+    let base_folder = out.join("base");
     if !base_folder.join("model.safetensors").is_file() {
-        write_world(&world, &args.out)?;
-        observer.observe(&Event::Note(
-            "training the base model on 20,000 clerk replies".into(),
-        ));
+        write_world(&world, &out)?;
+        observer.observe(&Event::Note("training the base model on 20,000 clerk replies".into()));
         train_base(&world, &recipe, device, observer)?;
     }
     let base = CausalLm::load(&base_folder, device)?;
     let encoder = Encoder::from_folder(&base_folder, recipe.data.encode_options())?;
     let task = Task::load(&recipe.data, encoder, args.seed)?;
-    eprintln!("memory plan:\n{}", MemoryPlan::new(&base, &recipe));
+    observer.observe(&Event::Note(format!("memory plan:\n{}", MemoryPlan::new(&base, &recipe))));
 
     let checkpoints = folder.checkpoints(&recipe);
-    let state = match args
-        .resume
-        .then(|| checkpoints.load(&base))
-        .transpose()?
-        .flatten()
-    {
+    let state = match args.resume.then(|| checkpoints.load(&base)).transpose()?.flatten() {
         Some((state, bytes)) => {
             folder.rewind(bytes)?;
             state
@@ -97,26 +107,19 @@ pub fn quickstart(
     };
     let mut observers = (&mut folder, observer);
     let objective: PairLoss = recipe.reward.objective;
-    let mut run = Run {
-        task: &task,
-        recipe: &recipe,
-        objective: &objective,
-        observer: &mut observers,
-    };
+    let mut run =
+        Run { task: &task, recipe: &recipe, objective: &objective, observer: &mut observers };
     let state = align(state, &mut run, |state| {
         if state.reports.last().is_some_and(|last| last.accepted) {
-            let round = args
-                .out
-                .join("rounds")
-                .join(state.reports.len().to_string());
+            let round = out.join("rounds").join(state.reports.len().to_string());
             if !round.join("config.json").is_file() {
                 state.policy.save(&round)?;
             }
         }
-        checkpoints.save(state, RunFolder::metrics_bytes(&args.out)?)
+        checkpoints.save(state, RunFolder::metrics_bytes(&out)?)
     })?;
     folder.finish(&state, &recipe, &task, &base_folder)?;
-    report(&state, &world, &task, device, args)
+    report(&state, &world, &task, device, &recipe)
 }
 
 fn write_world(world: &shop_desk::Task, out: &Path) -> Result<()> {
@@ -135,10 +138,7 @@ fn write_world(world: &shop_desk::Task, out: &Path) -> Result<()> {
     let base = out.join("base");
     std::fs::create_dir_all(&base)?;
     std::fs::write(base.join("tokenizer.json"), shop_desk::tokenizer_json())?;
-    std::fs::write(
-        base.join("tokenizer_config.json"),
-        shop_desk::tokenizer_config_json(),
-    )?;
+    std::fs::write(base.join("tokenizer_config.json"), shop_desk::tokenizer_config_json())?;
     Ok(())
 }
 
@@ -170,12 +170,7 @@ fn train_base(
     let encoder = Encoder::from_folder(&folder, pretrain.data.encode_options())?;
     let task = Task::load(&pretrain.data, encoder, recipe.run.seed)?;
     let objective = PairLoss::default();
-    let mut run = Run {
-        task: &task,
-        recipe: &pretrain,
-        objective: &objective,
-        observer,
-    };
+    let mut run = Run { task: &task, recipe: &pretrain, objective: &objective, observer };
     fit_sft(model, &mut run)?.save(&folder)?;
     Ok(())
 }
@@ -199,10 +194,7 @@ fn gold_row(
 ) -> Result<GoldRow> {
     let prompts: Vec<Vec<u32>> = test
         .iter()
-        .map(|note| {
-            task.encoder
-                .prompt(&revealed::data::Prompt::Text(note.prompt()))
-        })
+        .map(|note| task.encoder.prompt(&revealed::data::Prompt::Text(note.prompt())))
         .collect::<Result<_, _>>()?;
     let mut all = Vec::new();
     for (decoding, temperature, samples) in [
@@ -232,12 +224,7 @@ fn gold_row(
             .collect();
         all.push(scored);
     }
-    let scores = |which: usize| {
-        all[which]
-            .iter()
-            .map(|(score, ..)| *score)
-            .collect::<Vec<f64>>()
-    };
+    let scores = |which: usize| all[which].iter().map(|(score, ..)| *score).collect::<Vec<f64>>();
     let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
     // Samples of one prompt are not independent: the interval is over prompts.
     let by_prompt: Vec<f64> = scores(0).chunks(GOLD_SAMPLES).map(mean).collect();
@@ -246,23 +233,12 @@ fn gold_row(
         scores: [0, 1, 2].map(|which| mean(&scores(which))),
         interval: mean_ci95(&by_prompt),
         perfect: mean(
-            &scores(0)
-                .iter()
-                .map(|s| f64::from(u8::from(*s >= 1.0)))
-                .collect::<Vec<_>>(),
+            &scores(0).iter().map(|s| f64::from(u8::from(*s >= 1.0))).collect::<Vec<_>>(),
         ),
         terminated: mean(
-            &all[0]
-                .iter()
-                .map(|(_, ended, _)| f64::from(u8::from(*ended)))
-                .collect::<Vec<_>>(),
+            &all[0].iter().map(|(_, ended, _)| f64::from(u8::from(*ended))).collect::<Vec<_>>(),
         ),
-        examples: all[0]
-            .iter()
-            .step_by(GOLD_SAMPLES)
-            .take(3)
-            .map(|row| row.2.clone())
-            .collect(),
+        examples: all[0].iter().step_by(GOLD_SAMPLES).take(3).map(|row| row.2.clone()).collect(),
     })
 }
 
@@ -271,24 +247,22 @@ fn report(
     world: &shop_desk::Task,
     task: &Task,
     device: &Device,
-    args: &QuickstartArgs,
+    recipe: &Recipe,
 ) -> Result<()> {
-    let row = |name: &str, model: &CausalLm| gold_row(name, model, &world.test, task, args.seed);
+    let (out, seed) = (&recipe.run.out, recipe.run.seed);
+    let row = |name: &str, model: &CausalLm| gold_row(name, model, &world.test, task, seed);
     let mut rows = vec![row("base", &state.initial)?, row("sft", &state.sft)?];
     let mut kept = Vec::new();
     for report in state.reports.iter().filter(|report| report.accepted) {
-        let folder = args.out.join("rounds").join(report.round.to_string());
+        let folder = out.join("rounds").join(report.round.to_string());
         let model = CausalLm::load(&folder, device).context("loading a kept round")?;
         rows.push(row(&format!("round {}", report.round), &model)?);
         kept.push(report.round);
     }
-    let demonstrations: Vec<f64> = world
-        .demonstrations
-        .iter()
-        .map(|(note, reply)| gold(note, reply, true).score)
-        .collect();
+    let demonstrations: Vec<f64> =
+        world.demonstrations.iter().map(|(note, reply)| gold(note, reply, true).score).collect();
     let demonstrated = demonstrations.iter().sum::<f64>() / demonstrations.len() as f64;
-    write_summary(&rows, demonstrated, state, &kept, args)?;
+    write_summary(&rows, demonstrated, state, &kept, recipe)?;
     print_table(&rows, demonstrated);
     print_rounds(state);
     print_samples(&rows, world);
@@ -298,7 +272,7 @@ fn report(
          where SFT is near the top. It says nothing about other data. Gold was read for this table only: rounds were\n\
          kept and stopped on held-out demonstrations."
     );
-    println!("\nrun folder: {}", args.out.display());
+    println!("\nrun folder: {}", out.display());
     Ok(())
 }
 
@@ -307,7 +281,7 @@ fn write_summary(
     demonstrated: f64,
     state: &State,
     kept: &[usize],
-    args: &QuickstartArgs,
+    recipe: &Recipe,
 ) -> Result<()> {
     let detail = |row: &GoldRow| {
         json!({
@@ -326,11 +300,11 @@ fn write_summary(
         "table": rows.iter().map(detail).collect::<Vec<_>>(),
         "kept_rounds": kept,
         "rounds": state.reports,
-        "seed": args.seed,
+        "seed": recipe.run.seed,
         "samples_per_prompt": GOLD_SAMPLES,
     });
     let text = serde_json::to_string_pretty(&summary)?;
-    revealed::models::write_file(&args.out.join("summary.json"), text.as_bytes())?;
+    revealed::models::write_file(&recipe.run.out.join("summary.json"), text.as_bytes())?;
     Ok(())
 }
 

@@ -41,10 +41,7 @@ impl ModelArgs {
             template: self.template.clone(),
             max_prompt_tokens: limit,
             max_completion_tokens: limit,
-            too_long: TooLong {
-                prompts: LongPrompt::Drop,
-                completions: LongCompletion::Drop,
-            },
+            too_long: TooLong { prompts: LongPrompt::Drop, completions: LongCompletion::Drop },
         };
         let encoder = Encoder::from_folder(&folder, options)?;
         let model = load_model(&folder, self.adapter.as_deref(), device)?;
@@ -76,34 +73,22 @@ pub struct Rows {
 impl Rows {
     /// A prompt after which `room` tokens still fit; the reason where it is none.
     pub fn prompt(&self, prompt: &Prompt, room: usize) -> Result<Vec<u32>, String> {
-        let ids = self
-            .encoder
-            .prompt(prompt)
-            .map_err(|error| self.reason(error))?;
+        let ids = self.encoder.prompt(prompt).map_err(|error| self.reason(error))?;
         self.fits(&ids, room)?;
         Ok(ids)
     }
 
     /// A prompt and its completion; the reason where they do not fit.
     pub fn row(&self, prompt: &Prompt, completion: &str) -> Result<Encoded, String> {
-        let row = self
-            .encoder
-            .encode(prompt, completion)
-            .map_err(|error| self.reason(error))?;
+        let row = self.encoder.encode(prompt, completion).map_err(|error| self.reason(error))?;
         self.fits(&row.input_ids, 0)?;
         Ok(row)
     }
 
     fn fits(&self, ids: &[u32], room: usize) -> Result<(), String> {
-        let Shape {
-            context,
-            vocab_size,
-            ..
-        } = self.shape;
+        let Shape { context, vocab_size, .. } = self.shape;
         if let Some(id) = ids.iter().find(|id| **id as usize >= vocab_size) {
-            return Err(format!(
-                "token {id} is outside the model's vocabulary of {vocab_size}"
-            ));
+            return Err(format!("token {id} is outside the model's vocabulary of {vocab_size}"));
         }
         match ids.len().saturating_add(room) <= context {
             true => Ok(()),
@@ -111,10 +96,9 @@ impl Rows {
                 "the prompt has {} tokens and {room} more are asked for; the model's context is {context}",
                 ids.len()
             )),
-            false => Err(format!(
-                "the row has {} tokens; the model's context is {context}",
-                ids.len()
-            )),
+            false => {
+                Err(format!("the row has {} tokens; the model's context is {context}", ids.len()))
+            }
         }
     }
 
@@ -144,10 +128,7 @@ pub fn report_errors(failed: usize, total: usize, path: &Path, progress: &Progre
         ));
     }
     if failed == total {
-        bail!(
-            "no row of {} could be used; the `error` of each line says why",
-            path.display()
-        );
+        bail!("no row of {} could be used; the `error` of each line says why", path.display());
     }
     Ok(())
 }

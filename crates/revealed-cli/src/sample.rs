@@ -75,11 +75,7 @@ struct Failed<'a> {
 /// Completes prompts. A prompt that does not fit gets a line with `error`; only if none fits is that a failure.
 pub fn sample(args: &SampleArgs, device: &Device, progress: &mut Progress) -> Result<()> {
     let mut config = SamplingConfig {
-        decoding: if args.greedy {
-            Decoding::Greedy
-        } else {
-            Decoding::Sample
-        },
+        decoding: if args.greedy { Decoding::Greedy } else { Decoding::Sample },
         temperature: args.temperature,
         top_k: args.top_k,
         top_p: args.top_p,
@@ -115,10 +111,8 @@ fn complete(
     config: &SamplingConfig,
     output: &mut Output,
 ) -> Result<usize> {
-    let encoded: Vec<Result<Vec<u32>, String>> = prompts
-        .iter()
-        .map(|(_, prompt)| rows.prompt(prompt, config.max_new_tokens))
-        .collect();
+    let encoded: Vec<Result<Vec<u32>, String>> =
+        prompts.iter().map(|(_, prompt)| rows.prompt(prompt, config.max_new_tokens)).collect();
     let usable: Vec<Vec<u32>> = encoded.iter().flatten().cloned().collect();
     let mut samples = match usable.is_empty() {
         true => Vec::new(),
@@ -141,21 +135,7 @@ fn complete(
 }
 
 fn line<'a>(id: &'a str, prompt: &'a Prompt, sample: Sample, rows: &Rows) -> Line<'a> {
-    let Sample {
-        index,
-        token_ids,
-        log_probs,
-        finished,
-        ..
-    } = sample;
+    let Sample { index, token_ids, log_probs, finished, .. } = sample;
     let completion = rows.encoder.decode(&token_ids);
-    Line {
-        id,
-        sample: index,
-        prompt,
-        completion,
-        token_ids,
-        log_probs,
-        finished,
-    }
+    Line { id, sample: index, prompt, completion, token_ids, log_probs, finished }
 }

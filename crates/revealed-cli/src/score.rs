@@ -89,35 +89,23 @@ impl Scorer {
         let (reward, _) = RewardModel::load(&args.reward, args.base.as_deref(), device)?;
         let shape = reward.model.backbone.shape();
         let rows = Rows { encoder, shape };
-        Ok(Self {
-            reward,
-            rows,
-            batch_tokens: args.batch_tokens,
-        })
+        Ok(Self { reward, rows, batch_tokens: args.batch_tokens })
     }
 
     fn raw(&self, rows: &[&Encoded]) -> Result<Vec<f64>> {
         let ids: Vec<&[u32]> = rows.iter().map(|row| row.input_ids.as_slice()).collect();
-        Ok(self
-            .reward
-            .raw_scores(&ids, self.rows.encoder.pad_id(), self.batch_tokens)?)
+        Ok(self.reward.raw_scores(&ids, self.rows.encoder.pad_id(), self.batch_tokens)?)
     }
 }
 
 /// The text side that the reward was fitted with, on the tokenizer beside it or its base's.
 fn encoder(args: &ScoreArgs, file: RewardFile) -> Result<Encoder> {
     let path = args.reward.join(revealed::reward::REWARD_FILE);
-    let wrong = || {
-        format!(
-            "{}: `text` is not a recipe from text to ids",
-            path.display()
-        )
-    };
+    let wrong = || format!("{}: `text` is not a recipe from text to ids", path.display());
     let mut recipe: TextRecipe = serde_json::from_value(file.text).with_context(wrong)?;
     recipe.max_prompt_tokens = args.max_prompt_tokens.unwrap_or(recipe.max_prompt_tokens);
-    recipe.max_completion_tokens = args
-        .max_completion_tokens
-        .unwrap_or(recipe.max_completion_tokens);
+    recipe.max_completion_tokens =
+        args.max_completion_tokens.unwrap_or(recipe.max_completion_tokens);
     let base = args.base.as_deref().or(file.base_model.as_deref());
     let folder = match base {
         Some(base) if !has_tokenizer(&args.reward) => model_folder(base)?,
@@ -131,10 +119,8 @@ fn has_tokenizer(folder: &Path) -> bool {
 }
 
 fn demonstrations(rows: &[Demonstration], scorer: &Scorer, output: &mut Output) -> Result<usize> {
-    let encoded: Vec<Result<Encoded, String>> = rows
-        .iter()
-        .map(|row| scorer.rows.row(&row.prompt, &row.completion))
-        .collect();
+    let encoded: Vec<Result<Encoded, String>> =
+        rows.iter().map(|row| scorer.rows.row(&row.prompt, &row.completion)).collect();
     let usable: Vec<&Encoded> = encoded.iter().flatten().collect();
     let mut raw = scorer.raw(&usable)?.into_iter();
     let mut failed = 0;
@@ -158,10 +144,7 @@ fn demonstrations(rows: &[Demonstration], scorer: &Scorer, output: &mut Output) 
 /// Pairs in order, ties a half; and how many pairs could not be scored.
 fn preferences(rows: &[Preference], scorer: &Scorer, output: &mut Output) -> Result<(f64, usize)> {
     let side = |row: &Preference, text: &str, name: &str| {
-        scorer
-            .rows
-            .row(&row.prompt, text)
-            .map_err(|error| format!("{name}: {error}"))
+        scorer.rows.row(&row.prompt, text).map_err(|error| format!("{name}: {error}"))
     };
     let encoded: Vec<Result<[Encoded; 2], String>> = rows
         .iter()

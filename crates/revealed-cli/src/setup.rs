@@ -41,11 +41,7 @@ impl Setup {
     /// When a key is missing, or a file is missing or wrong.
     pub fn load(args: &RecipeArgs, device: &Device, progress: &Progress) -> Result<Self> {
         let mut recipe = Recipe::read(&args.recipe, &args.overrides)?;
-        given(
-            "model.path",
-            recipe.model.path.is_empty(),
-            "models/smollm2-135m",
-        )?;
+        given("model.path", recipe.model.path.is_empty(), "models/smollm2-135m")?;
         let empty = recipe.data.demonstrations.as_os_str().is_empty();
         given("data.demonstrations", empty, "demonstrations.jsonl")?;
         let folder = model_folder(&recipe.model.path)?;
@@ -59,15 +55,10 @@ impl Setup {
         let base = CausalLm::load(&folder, device)?;
         within_vocabulary(&task, base.shape().vocab_size, &folder)?;
         let policy = match recipe.model.tuning {
-            Tuning::Lora => base
-                .clone()
-                .with_lora(&recipe.model.lora, recipe.run.seed)?,
+            Tuning::Lora => base.clone().with_lora(&recipe.model.lora, recipe.run.seed)?,
             Tuning::Full => base.clone(),
         };
-        progress.note(&format!(
-            "recipe as resolved:\n{}",
-            recipe.to_commented_toml()
-        ));
+        progress.note(&format!("recipe as resolved:\n{}", recipe.to_commented_toml()));
         for note in &task.notes {
             progress.note(&format!("data: {note}"));
         }
@@ -77,17 +68,8 @@ impl Setup {
             task.held_out.len(),
             task.prompts.len()
         ));
-        progress.note(&format!(
-            "memory plan:\n{}",
-            MemoryPlan::new(&policy, &recipe)
-        ));
-        Ok(Self {
-            recipe,
-            folder,
-            base,
-            policy,
-            task,
-        })
+        progress.note(&format!("memory plan:\n{}", MemoryPlan::new(&policy, &recipe)));
+        Ok(Self { recipe, folder, base, policy, task })
     }
 }
 
@@ -104,9 +86,7 @@ fn given(key: &str, empty: bool, example: &str) -> Result<()> {
 /// When there is no such model.
 pub fn model_folder(name: &str) -> Result<PathBuf> {
     let folder = revealed::models::resolve(name)?;
-    folder
-        .canonicalize()
-        .with_context(|| format!("{}: cannot be opened", folder.display()))
+    folder.canonicalize().with_context(|| format!("{}: cannot be opened", folder.display()))
 }
 
 /// The longest row a model folder's config allows, if it says.
@@ -115,10 +95,7 @@ pub fn model_folder(name: &str) -> Result<PathBuf> {
 /// When the config cannot be read.
 pub fn context(folder: &Path) -> Result<Option<usize>> {
     let config = HfConfig::read(folder)?;
-    let length = config
-        .fields()
-        .get("max_position_embeddings")
-        .and_then(|value| value.as_u64());
+    let length = config.fields().get("max_position_embeddings").and_then(|value| value.as_u64());
     Ok(length.and_then(|length| usize::try_from(length).ok()))
 }
 
@@ -136,9 +113,7 @@ pub fn fit_to_context(data: &mut DataSection, folder: &Path) -> Result<Option<St
     if completion >= context {
         data.max_completion_tokens = (context / 2).max(1);
     }
-    data.max_prompt_tokens = prompt
-        .min(context.saturating_sub(data.max_completion_tokens))
-        .max(1);
+    data.max_prompt_tokens = prompt.min(context.saturating_sub(data.max_completion_tokens)).max(1);
     Ok(Some(format!(
         "the model's context is {context} tokens: data.max_prompt_tokens lowered from {prompt} to {}, data.max_completion_tokens {} (was {completion})",
         data.max_prompt_tokens, data.max_completion_tokens
@@ -146,11 +121,7 @@ pub fn fit_to_context(data: &mut DataSection, folder: &Path) -> Result<Option<St
 }
 
 fn within_vocabulary(task: &Task, vocab: usize, folder: &Path) -> Result<()> {
-    let rows = task
-        .train
-        .iter()
-        .chain(&task.held_out)
-        .map(|row| row.input_ids.as_slice());
+    let rows = task.train.iter().chain(&task.held_out).map(|row| row.input_ids.as_slice());
     let mut ids = rows.chain(task.prompts.iter().map(Vec::as_slice)).flatten();
     match ids.find(|id| **id as usize >= vocab) {
         None => Ok(()),
@@ -174,13 +145,8 @@ mod tests {
 
     #[test]
     fn prompts_get_what_completions_leave_of_the_context() {
-        let mut data = DataSection {
-            max_completion_tokens: 40,
-            ..Default::default()
-        };
-        let note = fit_to_context(&mut data, folder(64).path())
-            .unwrap()
-            .unwrap();
+        let mut data = DataSection { max_completion_tokens: 40, ..Default::default() };
+        let note = fit_to_context(&mut data, folder(64).path()).unwrap().unwrap();
         assert_eq!(data.max_prompt_tokens, 24);
         assert!(note.contains("from 512 to 24"), "{note}");
         assert_eq!(fit_to_context(&mut data, folder(64).path()).unwrap(), None);
@@ -189,12 +155,7 @@ mod tests {
     #[test]
     fn completions_that_fill_the_context_get_half_of_it() {
         let mut data = DataSection::default();
-        fit_to_context(&mut data, folder(64).path())
-            .unwrap()
-            .unwrap();
-        assert_eq!(
-            (data.max_prompt_tokens, data.max_completion_tokens),
-            (32, 32)
-        );
+        fit_to_context(&mut data, folder(64).path()).unwrap().unwrap();
+        assert_eq!((data.max_prompt_tokens, data.max_completion_tokens), (32, 32));
     }
 }

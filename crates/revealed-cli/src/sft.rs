@@ -17,13 +17,7 @@ pub struct SftArgs {
 
 /// Fits the model to the demonstrations and writes `policy/` into the run's folder.
 pub fn sft(args: &SftArgs, device: &Device, progress: &mut Progress) -> Result<()> {
-    let Setup {
-        recipe,
-        folder,
-        base,
-        policy,
-        task,
-    } = Setup::load(&args.recipe, device, progress)?;
+    let Setup { recipe, folder, base, policy, task } = Setup::load(&args.recipe, device, progress)?;
     if recipe.sft.epochs == 0 {
         bail!("recipe: `sft.epochs` = 0 trains nothing; set it to 1 or more");
     }
@@ -31,12 +25,8 @@ pub fn sft(args: &SftArgs, device: &Device, progress: &mut Progress) -> Result<(
     let mut files = RunFolder::create(&out, &recipe)?;
     let objective = recipe.reward.objective;
     let mut observers = (&mut files, progress);
-    let mut run = Run {
-        task: &task,
-        recipe: &recipe,
-        objective: &objective,
-        observer: &mut observers,
-    };
+    let mut run =
+        Run { task: &task, recipe: &recipe, objective: &objective, observer: &mut observers };
     let model = fit_sft(policy.clone(), &mut run)?;
     let state = State {
         phase: Phase::Sample,
@@ -44,9 +34,7 @@ pub fn sft(args: &SftArgs, device: &Device, progress: &mut Progress) -> Result<(
         policy: model,
         ..State::new(base, policy)
     };
-    files
-        .checkpoints(&recipe)
-        .save(&state, RunFolder::metrics_bytes(&out)?)?;
+    files.checkpoints(&recipe).save(&state, RunFolder::metrics_bytes(&out)?)?;
     files.finish(&state, &recipe, &task, &folder)?;
     let mut output = Output::new();
     output.text(&format!("run folder: {}\n", out.display()))?;

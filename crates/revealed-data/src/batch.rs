@@ -33,18 +33,12 @@ pub fn plan_batches(lengths: &[usize], max_rows: usize, max_tokens: usize) -> Ba
             _ => batches.push(vec![row]),
         }
     }
-    let tokens = lengths
-        .iter()
-        .fold(0usize, |sum, &length| sum.saturating_add(length));
+    let tokens = lengths.iter().fold(0usize, |sum, &length| sum.saturating_add(length));
     let slots = batches.iter().fold(0usize, |sum, batch| {
         let longest = batch.last().map_or(0, |&row| lengths[row]);
         sum.saturating_add(longest.saturating_mul(batch.len()))
     });
-    BatchPlan {
-        batches,
-        tokens,
-        padding: slots.saturating_sub(tokens),
-    }
+    BatchPlan { batches, tokens, padding: slots.saturating_sub(tokens) }
 }
 
 /// The numbers `0..n` in an order drawn from `seed`: Fisher–Yates on ChaCha8, the same on every

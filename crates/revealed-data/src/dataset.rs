@@ -126,20 +126,11 @@ pub fn read(path: &Path) -> Result<Dataset, DataError> {
             Some(dataset) => dataset,
             none => none.insert(Dataset::empty(path, layout::detect(path, row, &columns)?)),
         };
-        let layout = Layout {
-            kind: dataset.kind,
-            columns: &columns,
-            number,
-        };
+        let layout = Layout { kind: dataset.kind, columns: &columns, number };
         number += 1;
-        dataset
-            .records
-            .push(&layout)
-            .map_err(|problem| rows::refuse(path, row, problem))
+        dataset.records.push(&layout).map_err(|problem| rows::refuse(path, row, problem))
     })?;
-    dataset.ok_or_else(|| DataError::Empty {
-        path: path.to_owned(),
-    })
+    dataset.ok_or_else(|| DataError::Empty { path: path.to_owned() })
 }
 
 /// Reads a file of demonstrations.
@@ -153,11 +144,7 @@ pub fn read_demonstrations(path: &Path) -> Result<Vec<Demonstration>, DataError>
         Records::Demonstrations(rows) => Ok(rows),
         _ => {
             let expected = "demonstrations (messages; prompt, completion; instruction, output)";
-            Err(DataError::WrongKind {
-                path: dataset.path,
-                found,
-                expected,
-            })
+            Err(DataError::WrongKind { path: dataset.path, found, expected })
         }
     }
 }
@@ -173,11 +160,7 @@ pub fn read_preferences(path: &Path) -> Result<Vec<Preference>, DataError> {
         Records::Preferences(rows) => Ok(rows),
         _ => {
             let expected = "preferences (chosen and rejected, with or without prompt)";
-            Err(DataError::WrongKind {
-                path: dataset.path,
-                found,
-                expected,
-            })
+            Err(DataError::WrongKind { path: dataset.path, found, expected })
         }
     }
 }
@@ -205,11 +188,7 @@ impl Dataset {
             }
             Kind::Prompts => Records::Prompts(Vec::new()),
         };
-        Self {
-            path: path.to_owned(),
-            kind,
-            records,
-        }
+        Self { path: path.to_owned(), kind, records }
     }
 }
 

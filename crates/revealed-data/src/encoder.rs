@@ -72,9 +72,7 @@ pub struct Encoded {
 impl Encoded {
     /// `true` for the tokens that are trained and scored: `[B,T]` masks take rows like this one.
     pub fn completion_mask(&self) -> Vec<bool> {
-        (0..self.input_ids.len())
-            .map(|index| index >= self.completion_start)
-            .collect()
+        (0..self.input_ids.len()).map(|index| index >= self.completion_start).collect()
     }
 }
 
@@ -146,17 +144,12 @@ impl Encoder {
                 Some(text) => Some((text, path.clone())),
                 None => {
                     let source = std::io::ErrorKind::NotFound.into();
-                    return Err(DataError::Io {
-                        path: path.clone(),
-                        source,
-                    });
+                    return Err(DataError::Io { path: path.clone(), source });
                 }
             },
         };
         // A clock before 1970 is a date as good as any: it only has to be the same for every row.
-        let now = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .map_or(0, |time| time.as_secs());
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
         let template = source
             .map(|(text, origin)| ChatTemplate::new(&text, &origin, folder.specials.clone(), now))
             .transpose()?;
@@ -176,20 +169,11 @@ impl Encoder {
             None => None,
             Some(text) => {
                 let variables = recipe.special_tokens.clone();
-                Some(ChatTemplate::new(
-                    text,
-                    Path::new("the text recipe"),
-                    variables,
-                    recipe.now,
-                )?)
+                Some(ChatTemplate::new(text, Path::new("the text recipe"), variables, recipe.now)?)
             }
         };
         let options = EncodeOptions {
-            template: if template.is_some() {
-                TemplateChoice::Auto
-            } else {
-                TemplateChoice::None
-            },
+            template: if template.is_some() { TemplateChoice::Auto } else { TemplateChoice::None },
             max_prompt_tokens: recipe.max_prompt_tokens,
             max_completion_tokens: recipe.max_completion_tokens,
             too_long: recipe.too_long,
@@ -198,21 +182,9 @@ impl Encoder {
         let encoder = Self::new(folder, template, options)?;
         let own = encoder.recipe();
         for (field, theirs, ours) in [
-            (
-                "vocab_size",
-                recipe.vocab_size.to_string(),
-                own.vocab_size.to_string(),
-            ),
-            (
-                "terminator",
-                recipe.terminator.to_string(),
-                own.terminator.to_string(),
-            ),
-            (
-                "prefix",
-                format!("{:?}", recipe.prefix),
-                format!("{:?}", own.prefix),
-            ),
+            ("vocab_size", recipe.vocab_size.to_string(), own.vocab_size.to_string()),
+            ("terminator", recipe.terminator.to_string(), own.terminator.to_string()),
+            ("prefix", format!("{:?}", recipe.prefix), format!("{:?}", own.prefix)),
         ] {
             if theirs != ours {
                 let folder = model_folder.to_owned();
@@ -233,16 +205,10 @@ impl Encoder {
         options: EncodeOptions,
     ) -> Result<Self, DataError> {
         let Some(&terminator) = folder.stop_ids.first() else {
-            return Err(DataError::NoTerminator {
-                folder: folder.path,
-            });
+            return Err(DataError::NoTerminator { folder: folder.path });
         };
         let added = folder.tokenizer.get_added_tokens_decoder();
-        let special = added
-            .iter()
-            .filter(|(_, token)| token.special)
-            .map(|(&id, _)| id)
-            .collect();
+        let special = added.iter().filter(|(_, token)| token.special).map(|(&id, _)| id).collect();
         let mut encoder = Self {
             folder: folder.path,
             tokenizer: Arc::new(folder.tokenizer),
@@ -347,12 +313,7 @@ impl Encoder {
         let spells = |text: &str| {
             self.tokenizer
                 .encode_fast(text, false)
-                .is_ok_and(|encoding| {
-                    encoding
-                        .get_ids()
-                        .iter()
-                        .any(|id| self.special.contains(id))
-                })
+                .is_ok_and(|encoding| encoding.get_ids().iter().any(|id| self.special.contains(id)))
         };
         match prompt {
             Prompt::Text(text) => spells(text),
@@ -361,14 +322,7 @@ impl Encoder {
     }
 
     fn shown(&self, ids: &[u32]) -> Tokens {
-        Tokens(
-            ids.iter()
-                .map(|&id| Token {
-                    id,
-                    text: self.token(id),
-                })
-                .collect(),
-        )
+        Tokens(ids.iter().map(|&id| Token { id, text: self.token(id) }).collect())
     }
 }
 

@@ -143,16 +143,7 @@ impl fmt::Display for Columns {
         }
         // A row may hold thousands of keys; a message need not.
         const SHOWN: usize = 20;
-        write!(
-            f,
-            "{}",
-            self.0
-                .iter()
-                .take(SHOWN)
-                .cloned()
-                .collect::<Vec<_>>()
-                .join(", ")
-        )?;
+        write!(f, "{}", self.0.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(", "))?;
         match self.0.len().saturating_sub(SHOWN) {
             0 => Ok(()),
             more => write!(f, " and {more} more"),

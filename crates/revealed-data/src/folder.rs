@@ -12,15 +12,8 @@ use crate::DataError;
 
 /// The largest tokenizers have some tens of megabytes.
 const MAX_BYTES: u64 = 1 << 30;
-const SPECIALS: [&str; 7] = [
-    "bos_token",
-    "eos_token",
-    "pad_token",
-    "unk_token",
-    "sep_token",
-    "cls_token",
-    "mask_token",
-];
+const SPECIALS: [&str; 7] =
+    ["bos_token", "eos_token", "pad_token", "unk_token", "sep_token", "cls_token", "mask_token"];
 
 /// The files of a folder, read.
 pub(crate) struct Folder {
@@ -50,17 +43,9 @@ impl Folder {
             .into_iter()
             .filter_map(|name| Some((name.to_owned(), special(name)?)))
             .collect();
-        let id_of = |name: &str| {
-            specials
-                .get(name)
-                .and_then(|token| tokenizer.token_to_id(token))
-        };
+        let id_of = |name: &str| specials.get(name).and_then(|token| tokenizer.token_to_id(token));
         let named = |field: &'static str| -> Result<Vec<u32>, DataError> {
-            let own = ids(
-                &path.join("generation_config.json"),
-                field,
-                &generation[field],
-            )?;
+            let own = ids(&path.join("generation_config.json"), field, &generation[field])?;
             match own.is_empty() {
                 true => ids(&path.join("config.json"), field, &model[field]),
                 false => Ok(own),
@@ -78,30 +63,16 @@ impl Folder {
         let template = template(path, &config)?;
         let add_bos = config["add_bos_token"].as_bool();
         let path = path.to_owned();
-        Ok(Self {
-            path,
-            tokenizer,
-            specials,
-            add_bos,
-            template,
-            bos_id,
-            pad_id,
-            stop_ids,
-        })
+        Ok(Self { path, tokenizer, specials, add_bos, template, bos_id, pad_id, stop_ids })
     }
 }
 
 fn tokenizer(folder: &Path) -> Result<Tokenizer, DataError> {
     let path = folder.join("tokenizer.json");
     let Some(bytes) = bytes(&path)? else {
-        return Err(DataError::NoTokenizer {
-            folder: folder.to_owned(),
-        });
+        return Err(DataError::NoTokenizer { folder: folder.to_owned() });
     };
-    let refuse = |source| DataError::Tokenizer {
-        path: path.clone(),
-        source,
-    };
+    let refuse = |source| DataError::Tokenizer { path: path.clone(), source };
     let mut tokenizer = Tokenizer::from_bytes(bytes).map_err(refuse)?;
     // Files keep what their last user set; limits and padding are ours alone.
     tokenizer.with_truncation(None).map_err(refuse)?;
@@ -127,16 +98,9 @@ fn template(folder: &Path, config: &Value) -> Result<Option<(String, PathBuf)>, 
         Value::Null => Ok(None),
         Value::String(text) => Ok(Some((text.clone(), path))),
         Value::Array(templates) => {
-            let default = templates
-                .iter()
-                .find(|template| template["name"] == "default");
+            let default = templates.iter().find(|template| template["name"] == "default");
             let text = default.and_then(|template| template["template"].as_str());
-            let names = || {
-                templates
-                    .iter()
-                    .map(|t| t["name"].to_string())
-                    .collect::<Vec<_>>()
-            };
+            let names = || templates.iter().map(|t| t["name"].to_string()).collect::<Vec<_>>();
             let text = text.ok_or_else(|| refuse(format!("a list of {}", names().join(", "))))?;
             Ok(Some((text.to_owned(), path)))
         }
@@ -155,10 +119,7 @@ pub(crate) fn template_file(path: &Path) -> Result<Option<String>, DataError> {
 
 /// A token is text, or an object with its text.
 fn text(value: &Value) -> Option<String> {
-    value
-        .as_str()
-        .or_else(|| value["content"].as_str())
-        .map(str::to_owned)
+    value.as_str().or_else(|| value["content"].as_str()).map(str::to_owned)
 }
 
 /// An id, a list of ids, or null.
@@ -169,12 +130,8 @@ fn ids(path: &Path, field: &'static str, value: &Value) -> Result<Vec<u32>, Data
         found: value.to_string(),
         expected: "a token id, a list of token ids, or null",
     };
-    let id = |value: &Value| {
-        value
-            .as_u64()
-            .and_then(|id| u32::try_from(id).ok())
-            .ok_or_else(refuse)
-    };
+    let id =
+        |value: &Value| value.as_u64().and_then(|id| u32::try_from(id).ok()).ok_or_else(refuse);
     match value {
         Value::Null => Ok(Vec::new()),
         Value::Array(values) => values.iter().map(id).collect(),
@@ -187,17 +144,12 @@ fn json(path: &Path) -> Result<Value, DataError> {
     let Some(bytes) = bytes(path)? else {
         return Ok(Value::Null);
     };
-    serde_json::from_slice(&bytes).map_err(|source| DataError::Json {
-        path: path.to_owned(),
-        source,
-    })
+    serde_json::from_slice(&bytes)
+        .map_err(|source| DataError::Json { path: path.to_owned(), source })
 }
 
 fn bytes(path: &Path) -> Result<Option<Vec<u8>>, DataError> {
-    let io = |source| DataError::Io {
-        path: path.to_owned(),
-        source,
-    };
+    let io = |source| DataError::Io { path: path.to_owned(), source };
     let file = match File::open(path) {
         Ok(file) => file,
         Err(source) if source.kind() == ErrorKind::NotFound => return Ok(None),

@@ -37,12 +37,7 @@ pub(crate) fn detect(path: &Path, row: Row, columns: &Columns) -> Result<Kind, D
         return Ok(Kind::Prompts);
     }
     let found = names(columns);
-    Err(DataError::Columns {
-        path: path.to_owned(),
-        row,
-        found,
-        expected: EXPECTED,
-    })
+    Err(DataError::Columns { path: path.to_owned(), row, found, expected: EXPECTED })
 }
 
 fn names(columns: &Columns) -> Names {
@@ -64,12 +59,7 @@ impl Layout<'_> {
             Kind::Alpaca => self.alpaca()?,
             _ => (self.prompt()?, self.completion("completion")?),
         };
-        Ok(Demonstration {
-            id: self.id(),
-            source: self.label("source"),
-            prompt,
-            completion,
-        })
+        Ok(Demonstration { id: self.id(), source: self.label("source"), prompt, completion })
     }
 
     /// A preference, of a kind that holds them.
@@ -80,23 +70,13 @@ impl Layout<'_> {
         let whole = |turns: &Prompt| matches!(turns, Prompt::Messages(turns) if turns.len() > 1);
         // Some files give a text prompt and again the whole conversation on both sides.
         let (prompt, chosen, rejected) = if explicit && !(whole(&chosen) && whole(&rejected)) {
-            (
-                self.prompt()?,
-                answer("chosen", chosen)?,
-                answer("rejected", rejected)?,
-            )
+            (self.prompt()?, answer("chosen", chosen)?, answer("rejected", rejected)?)
         } else {
             common_prompt(chosen, rejected)?
         };
         let meta = self.columns.get("meta").and_then(|meta| meta.get("subset"));
         let subset = self.label("subset").or_else(|| meta.and_then(label));
-        Ok(Preference {
-            id: self.id(),
-            subset,
-            prompt,
-            chosen,
-            rejected,
-        })
+        Ok(Preference { id: self.id(), subset, prompt, chosen, rejected })
     }
 
     /// The id and prompt, of a file of prompts.
@@ -113,13 +93,11 @@ impl Layout<'_> {
     }
 
     fn column(&self, column: &'static str) -> Result<&Value, RowProblem> {
-        self.columns
-            .get(column)
-            .ok_or_else(|| RowProblem::MissingColumn {
-                column,
-                kind: self.kind.name(),
-                found: names(self.columns),
-            })
+        self.columns.get(column).ok_or_else(|| RowProblem::MissingColumn {
+            column,
+            kind: self.kind.name(),
+            found: names(self.columns),
+        })
     }
 
     fn text(&self, column: &'static str) -> Result<String, RowProblem> {
@@ -128,11 +106,9 @@ impl Layout<'_> {
 
     fn prompt(&self) -> Result<Prompt, RowProblem> {
         match self.text_or_messages("prompt")? {
-            Prompt::Messages(messages) if messages.is_empty() => Err(RowProblem::TooFewMessages {
-                column: "prompt",
-                found: 0,
-                needed: 1,
-            }),
+            Prompt::Messages(messages) if messages.is_empty() => {
+                Err(RowProblem::TooFewMessages { column: "prompt", found: 0, needed: 1 })
+            }
             prompt => Ok(prompt),
         }
     }
@@ -152,17 +128,10 @@ impl Layout<'_> {
         };
         if turns.len() < 2 {
             let found = turns.len();
-            return Err(RowProblem::TooFewMessages {
-                column,
-                found,
-                needed: 2,
-            });
+            return Err(RowProblem::TooFewMessages { column, found, needed: 2 });
         }
         let last = turns.split_off(turns.len() - 1);
-        Ok((
-            Prompt::Messages(turns),
-            answer(column, Prompt::Messages(last))?,
-        ))
+        Ok((Prompt::Messages(turns), answer(column, Prompt::Messages(last))?))
     }
 
     fn alpaca(&self) -> Result<(Prompt, String), RowProblem> {
@@ -173,10 +142,7 @@ impl Layout<'_> {
                 content = format!("{content}\n\n{input}");
             }
         }
-        let user = Message {
-            role: "user".to_owned(),
-            content,
-        };
+        let user = Message { role: "user".to_owned(), content };
         Ok((Prompt::Messages(vec![user]), self.text("output")?))
     }
 
@@ -184,13 +150,7 @@ impl Layout<'_> {
         match self.column(column)? {
             Value::Array(turns) => {
                 let turn = |(index, turn)| message(&format!("{column}[{index}]"), turn);
-                Ok(Prompt::Messages(
-                    turns
-                        .iter()
-                        .enumerate()
-                        .map(turn)
-                        .collect::<Result<_, _>>()?,
-                ))
+                Ok(Prompt::Messages(turns.iter().enumerate().map(turn).collect::<Result<_, _>>()?))
             }
             Value::String(_) => Ok(Prompt::Text(self.text(column)?)),
             other => Err(RowProblem::WrongType {
@@ -228,10 +188,7 @@ fn message(column: &str, turn: &Value) -> Result<Message, RowProblem> {
         let found = turn.get(name).unwrap_or(&Value::Null);
         text(&format!("{column}.{name}"), found)
     };
-    Ok(Message {
-        role: field("role")?,
-        content: field("content")?,
-    })
+    Ok(Message { role: field("role")?, content: field("content")? })
 }
 
 /// The one assistant message, or the text.
@@ -239,20 +196,10 @@ fn answer(column: &'static str, turns: Prompt) -> Result<String, RowProblem> {
     match turns {
         Prompt::Text(text) => Ok(text),
         Prompt::Messages(mut turns) => match (turns.pop(), turns.len()) {
-            (None, _) => Err(RowProblem::TooFewMessages {
-                column,
-                found: 0,
-                needed: 1,
-            }),
+            (None, _) => Err(RowProblem::TooFewMessages { column, found: 0, needed: 1 }),
             (Some(last), 0) if last.role == "assistant" => Ok(last.content),
-            (Some(last), 0) => Err(RowProblem::LastRole {
-                column,
-                found: last.role,
-            }),
-            (Some(_), rest) => Err(RowProblem::SeveralTurns {
-                column,
-                found: rest + 1,
-            }),
+            (Some(last), 0) => Err(RowProblem::LastRole { column, found: last.role }),
+            (Some(_), rest) => Err(RowProblem::SeveralTurns { column, found: rest + 1 }),
         },
     }
 }
@@ -263,9 +210,7 @@ fn common_prompt(chosen: Prompt, rejected: Prompt) -> Result<(Prompt, String, St
         (Prompt::Messages(mut chosen), Prompt::Messages(mut rejected)) => {
             // The last message of each side is its answer, even where the answers are equal.
             let most = chosen.len().min(rejected.len()).saturating_sub(1);
-            let shared = (0..most)
-                .take_while(|&turn| chosen[turn] == rejected[turn])
-                .count();
+            let shared = (0..most).take_while(|&turn| chosen[turn] == rejected[turn]).count();
             if shared == 0 {
                 return Err(RowProblem::NoCommonPrompt);
             }
@@ -288,11 +233,7 @@ fn common_prompt(chosen: Prompt, rejected: Prompt) -> Result<(Prompt, String, St
                 return Err(RowProblem::NoCommonPrompt);
             }
             let prompt = Prompt::Text(chosen[..shared].to_owned());
-            Ok((
-                prompt,
-                chosen[shared..].to_owned(),
-                rejected[shared..].to_owned(),
-            ))
+            Ok((prompt, chosen[shared..].to_owned(), rejected[shared..].to_owned()))
         }
         _ => Err(RowProblem::WrongType {
             column: "rejected".to_owned(),

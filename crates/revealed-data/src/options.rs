@@ -142,17 +142,8 @@ mod tests {
 
     #[test]
     fn a_limit_of_zero_is_refused_by_name() {
-        let options = EncodeOptions {
-            max_completion_tokens: 0,
-            ..Default::default()
-        };
-        assert!(
-            options
-                .check()
-                .unwrap_err()
-                .to_string()
-                .contains("max_completion_tokens")
-        );
+        let options = EncodeOptions { max_completion_tokens: 0, ..Default::default() };
+        assert!(options.check().unwrap_err().to_string().contains("max_completion_tokens"));
         assert!(EncodeOptions::default().check().is_ok());
     }
 }

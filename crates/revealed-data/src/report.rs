@@ -107,13 +107,8 @@ impl DataReport {
     pub fn with_split(mut self, split: &Split) -> Self {
         let (train, held_out) = (split.train.len(), split.held_out.len());
         if train == 0 || held_out == 0 {
-            let side = if train == 0 {
-                "to train on"
-            } else {
-                "held out"
-            };
-            self.warnings
-                .push(format!("the split leaves no demonstration {side}"));
+            let side = if train == 0 { "to train on" } else { "held out" };
+            self.warnings.push(format!("the split leaves no demonstration {side}"));
         }
         self.split = Some(SplitSizes { train, held_out });
         self
@@ -166,8 +161,7 @@ pub fn report(
         rows: dataset.records.len(),
         prompt_tokens: lengths(rows.iter().map(|row| row.completion_start)),
         completion_tokens: lengths(
-            rows.iter()
-                .map(|row| row.input_ids.len() - row.completion_start),
+            rows.iter().map(|row| row.input_ids.len() - row.completion_start),
         ),
         dropped: dropped.len(),
         truncated: truncated.len(),
@@ -205,11 +199,7 @@ fn items(records: &Records) -> Vec<Item<'_>> {
             .collect(),
         Records::Prompts(rows) => rows
             .iter()
-            .map(|(id, prompt)| Item {
-                id: id.clone(),
-                prompt,
-                completion: None,
-            })
+            .map(|(id, prompt)| Item { id: id.clone(), prompt, completion: None })
             .collect(),
     }
 }
@@ -220,12 +210,7 @@ fn encode(encoder: &Encoder, item: &Item<'_>) -> Result<(Encoded, Boundary), Dat
     }
     let input_ids = encoder.prompt(item.prompt)?;
     let completion_start = input_ids.len();
-    let row = Encoded {
-        input_ids,
-        completion_start,
-        terminated: false,
-        truncated: false,
-    };
+    let row = Encoded { input_ids, completion_start, terminated: false, truncated: false };
     Ok((row, Boundary::Stable))
 }
 
@@ -237,16 +222,9 @@ fn shown(encoder: &Encoder, id: &str, row: &Encoded) -> PreviewRow {
             _ if at == last && row.terminated => Mark::T,
             _ => Mark::C,
         };
-        PreviewToken {
-            mark,
-            id,
-            text: encoder.token(id),
-        }
+        PreviewToken { mark, id, text: encoder.token(id) }
     };
-    PreviewRow {
-        id: id.to_owned(),
-        tokens: row.input_ids.iter().enumerate().map(token).collect(),
-    }
+    PreviewRow { id: id.to_owned(), tokens: row.input_ids.iter().enumerate().map(token).collect() }
 }
 
 fn lengths(lengths: impl Iterator<Item = usize>) -> Lengths {
@@ -257,13 +235,7 @@ fn lengths(lengths: impl Iterator<Item = usize>) -> Lengths {
         let rank = (sorted.len() * percent).div_ceil(100).max(1);
         sorted.get(rank - 1).copied().unwrap_or_default()
     };
-    Lengths {
-        min: at(0),
-        median: at(50),
-        p95: at(95),
-        max: at(100),
-        total: sorted.iter().sum(),
-    }
+    Lengths { min: at(0), median: at(50), p95: at(95), max: at(100), total: sorted.iter().sum() }
 }
 
 fn duplicates(records: &Records) -> usize {
@@ -290,12 +262,7 @@ fn warnings(
             warnings.push(format!("{count} of {texts}: {text}"));
         }
     };
-    let first = crossed
-        .iter()
-        .take(LISTED)
-        .copied()
-        .collect::<Vec<_>>()
-        .join(", ");
+    let first = crossed.iter().take(LISTED).copied().collect::<Vec<_>>().join(", ");
     let crosses = format!(
         "a token would span prompt and completion if both were one text; end prompts, or begin \
          completions, at a word's boundary ({first})"
@@ -303,25 +270,13 @@ fn warnings(
     warn(crossed.len(), &crosses);
     warn(report.empty_completions, "the completion is empty or blank");
     warn(report.dropped, "dropped because the limits are exceeded");
-    warn(
-        report.truncated,
-        "cut to the limits; a cut completion has no terminator",
-    );
-    let specials = items
-        .iter()
-        .filter(|item| encoder.spells_special(item.prompt))
-        .count();
-    warn(
-        specials,
-        "the prompt's text spells a special token, which the model reads as one",
-    );
+    warn(report.truncated, "cut to the limits; a cut completion has no terminator");
+    let specials = items.iter().filter(|item| encoder.spells_special(item.prompt)).count();
+    warn(specials, "the prompt's text spells a special token, which the model reads as one");
     if report.dropped == texts && texts > 0 {
         warnings.push("no row is left; raise the limits".to_owned());
     }
-    if encoder.template().is_none()
-        && items
-            .iter()
-            .any(|i| matches!(i.prompt, Prompt::Messages(_)))
+    if encoder.template().is_none() && items.iter().any(|i| matches!(i.prompt, Prompt::Messages(_)))
     {
         warnings.push("no chat template: messages are taken as plain text".to_owned());
     }

@@ -29,19 +29,13 @@ pub(crate) fn for_each(
         Some("jsonl") => json_lines(path, BufReader::new(open(path)?), each),
         Some("json") => json_file(path, each),
         Some("parquet") => parquet_file(path, each),
-        _ => Err(DataError::Extension {
-            path: path.to_owned(),
-        }),
+        _ => Err(DataError::Extension { path: path.to_owned() }),
     }
 }
 
 /// The error of one row of one file.
 pub(crate) fn refuse(path: &Path, row: Row, problem: RowProblem) -> DataError {
-    DataError::Row {
-        path: path.to_owned(),
-        row,
-        problem,
-    }
+    DataError::Row { path: path.to_owned(), row, problem }
 }
 
 /// What a JSON value is, in words.
@@ -57,22 +51,13 @@ pub(crate) fn type_name(value: &Value) -> &'static str {
 }
 
 fn open(path: &Path) -> Result<File, DataError> {
-    File::open(path).map_err(|source| DataError::Io {
-        path: path.to_owned(),
-        source,
-    })
+    File::open(path).map_err(|source| DataError::Io { path: path.to_owned(), source })
 }
 
 fn object(path: &Path, row: Row, value: Value) -> Result<Columns, DataError> {
     match value {
         Value::Object(columns) => Ok(columns),
-        other => Err(refuse(
-            path,
-            row,
-            RowProblem::NotAnObject {
-                found: type_name(&other),
-            },
-        )),
+        other => Err(refuse(path, row, RowProblem::NotAnObject { found: type_name(&other) })),
     }
 }
 
@@ -88,10 +73,7 @@ fn json_lines(
         let read = (&mut lines)
             .take(MAX_LINE as u64 + 1)
             .read_until(b'\n', &mut line)
-            .map_err(|source| DataError::Io {
-                path: path.to_owned(),
-                source,
-            })?;
+            .map_err(|source| DataError::Io { path: path.to_owned(), source })?;
         if read == 0 {
             break;
         }
@@ -116,19 +98,10 @@ fn without_mark(bytes: &[u8]) -> &[u8] {
 }
 
 fn check_size(path: &Path, file: &File) -> Result<(), DataError> {
-    let bytes = file
-        .metadata()
-        .map_err(|source| DataError::Io {
-            path: path.to_owned(),
-            source,
-        })?
-        .len();
+    let bytes =
+        file.metadata().map_err(|source| DataError::Io { path: path.to_owned(), source })?.len();
     match bytes > MAX_FILE {
-        true => Err(DataError::FileTooLarge {
-            path: path.to_owned(),
-            bytes,
-            limit: MAX_FILE,
-        }),
+        true => Err(DataError::FileTooLarge { path: path.to_owned(), bytes, limit: MAX_FILE }),
         false => Ok(()),
     }
 }
@@ -142,18 +115,13 @@ fn json_file(
     let mut bytes = Vec::new();
     file.take(MAX_FILE)
         .read_to_end(&mut bytes)
-        .map_err(|source| DataError::Io {
-            path: path.to_owned(),
-            source,
-        })?;
+        .map_err(|source| DataError::Io { path: path.to_owned(), source })?;
     let bytes = without_mark(&bytes);
     if bytes.iter().find(|byte| !byte.is_ascii_whitespace()) != Some(&b'[') {
         return json_lines(path, bytes, each);
     }
-    let values: Vec<Value> = serde_json::from_slice(bytes).map_err(|source| DataError::Json {
-        path: path.to_owned(),
-        source,
-    })?;
+    let values: Vec<Value> = serde_json::from_slice(bytes)
+        .map_err(|source| DataError::Json { path: path.to_owned(), source })?;
     for (index, value) in values.into_iter().enumerate() {
         let row = Row::Index(index);
         each(row, object(path, row, value)?)?;
@@ -165,18 +133,13 @@ fn parquet_file(
     path: &Path,
     each: &mut dyn FnMut(Row, Columns) -> Result<(), DataError>,
 ) -> Result<(), DataError> {
-    let refuse = |source| DataError::Parquet {
-        path: path.to_owned(),
-        source,
-    };
+    let refuse = |source| DataError::Parquet { path: path.to_owned(), source };
     let file = open(path)?;
     check_size(path, &file)?;
     // The decoder panics on some damaged files; such a file is bad input, not a bug of ours.
     let guard = |decode: &mut dyn FnMut() -> Option<Result<ParquetRow, ParquetError>>| {
         std::panic::catch_unwind(std::panic::AssertUnwindSafe(decode)).unwrap_or_else(|_| {
-            Some(Err(ParquetError::General(
-                "the decoder met damaged pages".to_owned(),
-            )))
+            Some(Err(ParquetError::General("the decoder met damaged pages".to_owned())))
         })
     };
     let mut rows = None;
@@ -195,10 +158,7 @@ fn parquet_file(
         let columns = row.map_err(refuse)?.into_columns();
         each(
             Row::Index(index),
-            columns
-                .into_iter()
-                .map(|(name, field)| (name, json(&field)))
-                .collect(),
+            columns.into_iter().map(|(name, field)| (name, json(&field))).collect(),
         )?;
     }
     Ok(())
@@ -220,10 +180,9 @@ fn json(field: &Field) -> Value {
         Field::Double(value) => Value::from(*value),
         Field::Str(value) => Value::from(value.as_str()),
         Field::Bytes(value) => value.as_utf8().map_or(Value::Null, Value::from),
-        Field::Group(row) => row
-            .get_column_iter()
-            .map(|(name, field)| (name.clone(), json(field)))
-            .collect(),
+        Field::Group(row) => {
+            row.get_column_iter().map(|(name, field)| (name.clone(), json(field))).collect()
+        }
         Field::ListInternal(list) => list.elements().iter().map(json).collect(),
         _ => Value::Null,
     }

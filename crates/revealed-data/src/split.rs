@@ -23,10 +23,7 @@ pub struct Split {
 /// the number of demonstrations nothing is left to train on; the caller decides whether that is wrong.
 pub fn split(demonstrations: Vec<Demonstration>, held_out: usize, seed: u64) -> Split {
     let mut rows_by_prompt: BTreeMap<[u8; 32], usize> = BTreeMap::new();
-    let keys: Vec<[u8; 32]> = demonstrations
-        .iter()
-        .map(|d| rank(&d.prompt, seed))
-        .collect();
+    let keys: Vec<[u8; 32]> = demonstrations.iter().map(|d| rank(&d.prompt, seed)).collect();
     for key in &keys {
         *rows_by_prompt.entry(*key).or_default() += 1;
     }
@@ -39,15 +36,10 @@ pub fn split(demonstrations: Vec<Demonstration>, held_out: usize, seed: u64) -> 
         taken += rows;
         chosen.insert(key);
     }
-    let (held, train): (Vec<_>, Vec<_>) = demonstrations
-        .into_iter()
-        .zip(keys)
-        .partition(|(_, key)| chosen.contains(key));
+    let (held, train): (Vec<_>, Vec<_>) =
+        demonstrations.into_iter().zip(keys).partition(|(_, key)| chosen.contains(key));
     let rows = |side: Vec<(Demonstration, [u8; 32])>| side.into_iter().map(|(d, _)| d).collect();
-    Split {
-        train: rows(train),
-        held_out: rows(held),
-    }
+    Split { train: rows(train), held_out: rows(held) }
 }
 
 /// `sha256(seed, prompt)`, every text behind its length so that two prompts never share their bytes.

@@ -46,10 +46,7 @@ impl ChatTemplate {
         variables: BTreeMap<String, String>,
         now: u64,
     ) -> Result<Self, DataError> {
-        let syntax = SyntaxConfig::builder()
-            .trim_blocks(true)
-            .lstrip_blocks(true)
-            .build();
+        let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
         let mut environment = Environment::new();
         environment.set_syntax(syntax.map_err(|source| failure(origin, source))?);
         environment.set_fuel(Some(FUEL));
@@ -59,21 +56,13 @@ impl ChatTemplate {
             .set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
         environment.add_filter("tojson", python::tojson);
         environment.add_function("raise_exception", raise_exception);
-        environment.add_function("strftime_now", move |format: &str| {
-            python::strftime(format, now)
-        });
+        environment.add_function("strftime_now", move |format: &str| python::strftime(format, now));
         environment.add_function("__generation", generation);
         environment
             .add_template_owned("chat", generation_as_call(text))
             .map_err(|source| failure(origin, source))?;
         let environment = Arc::new(environment);
-        Ok(Self {
-            environment,
-            text: text.to_owned(),
-            origin: origin.to_owned(),
-            variables,
-            now,
-        })
+        Ok(Self { environment, text: text.to_owned(), origin: origin.to_owned(), variables, now })
     }
 
     /// The template's text as given.
@@ -117,16 +106,10 @@ impl ChatTemplate {
         let texts = messages.iter().flat_map(|turn| [&turn.role, &turn.content]);
         for character in texts.chain([&self.text]).flat_map(|text| text.chars()) {
             if character == START || character == END {
-                return Err(DataError::ReservedCharacter {
-                    code: character.into(),
-                });
+                return Err(DataError::ReservedCharacter { code: character.into() });
             }
         }
-        Ok(unmark(&self.render_marked(
-            messages,
-            add_generation_prompt,
-            true,
-        )?))
+        Ok(unmark(&self.render_marked(messages, add_generation_prompt, true)?))
     }
 
     fn render_marked(
@@ -164,10 +147,7 @@ fn as_value(turn: &Message) -> Value {
 }
 
 fn failure(origin: &Path, source: Error) -> DataError {
-    DataError::Template {
-        origin: origin.to_owned(),
-        source: Box::new(source),
-    }
+    DataError::Template { origin: origin.to_owned(), source: Box::new(source) }
 }
 
 fn raise_exception(message: &str) -> Result<Value, Error> {
@@ -178,10 +158,7 @@ fn raise_exception(message: &str) -> Result<Value, Error> {
 fn generation(state: &mut State, options: Kwargs) -> Result<Value, Error> {
     let caller: Value = options.get("caller")?;
     let body = caller.call(state, &[])?;
-    match state
-        .lookup("__marked")
-        .is_some_and(|marked| marked.is_true())
-    {
+    match state.lookup("__marked").is_some_and(|marked| marked.is_true()) {
         true => Ok(Value::from(format!("{START}{body}{END}"))),
         false => Ok(body),
     }
@@ -199,10 +176,7 @@ fn generation_as_call(text: &str) -> String {
             break;
         };
         let (body, after) = tag.split_at(end);
-        let name = body
-            .trim_start_matches(['-', '+'])
-            .trim_end_matches(['-', '+'])
-            .trim();
+        let name = body.trim_start_matches(['-', '+']).trim_end_matches(['-', '+']).trim();
         match name {
             "generation" => out.push_str(&body.replacen(name, "call __generation()", 1)),
             "endgeneration" => out.push_str(&body.replacen(name, "endcall", 1)),

@@ -30,10 +30,7 @@ pub fn wilson(successes: f64, n: usize, z: f64) -> (f64, f64) {
     let half = z * (p * (1.0 - p) / trials + z * z / (4.0 * trials * trials)).sqrt();
     let scale = 1.0 + z * z / trials;
     // Rounding may leave the unit interval by an ulp where p is 0 or 1.
-    (
-        ((centre - half) / scale).max(0.0),
-        ((centre + half) / scale).min(1.0),
-    )
+    (((centre - half) / scale).max(0.0), ((centre + half) / scale).min(1.0))
 }
 
 /// The mean and the standard deviation with `n − 1` in its denominator.
@@ -105,10 +102,7 @@ pub fn spearman(a: &[f64], b: &[f64]) -> f64 {
     let (a, b) = (ranks(a), ranks(b));
     let centre = (a.len() as f64 + 1.0) / 2.0;
     let dot = |x: &[f64], y: &[f64]| -> f64 {
-        x.iter()
-            .zip(y)
-            .map(|(x, y)| (x - centre) * (y - centre))
-            .sum()
+        x.iter().zip(y).map(|(x, y)| (x - centre) * (y - centre)).sum()
     };
     dot(&a, &b) / (dot(&a, &a) * dot(&b, &b)).sqrt()
 }
@@ -206,9 +200,7 @@ mod tests {
     #[test]
     fn spearman_gives_the_textbook_correlation() {
         // The worked example of IQ and hours of television: 1 − 6 · 194 / (10 · 99) = −29/165.
-        let iq = [
-            86.0, 97.0, 99.0, 100.0, 101.0, 103.0, 106.0, 110.0, 112.0, 113.0,
-        ];
+        let iq = [86.0, 97.0, 99.0, 100.0, 101.0, 103.0, 106.0, 110.0, 112.0, 113.0];
         let hours = [2.0, 20.0, 28.0, 27.0, 50.0, 29.0, 7.0, 17.0, 6.0, 12.0];
         assert_abs_diff_eq!(spearman(&iq, &hours), -29.0 / 165.0, epsilon = 1e-12);
     }

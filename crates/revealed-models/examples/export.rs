@@ -45,36 +45,20 @@ fn main() -> Result<(), Box<dyn Error>> {
     reward.save(&out.join("reward"), PAD)?;
     write(out, "reward", reward_numbers(&reward, &rows, &device)?)?;
 
-    let reward = trained_reward(
-        ScalarModel::new(model.with_lora(&lora(), 3)?, 4),
-        &rows,
-        &device,
-    )?;
+    let reward = trained_reward(ScalarModel::new(model.with_lora(&lora(), 3)?, 4), &rows, &device)?;
     reward.save_adapter(&out.join("reward-adapter"), &base_name)?;
-    write(
-        out,
-        "reward-adapter",
-        reward_numbers(&reward, &rows, &device)?,
-    )?;
+    write(out, "reward-adapter", reward_numbers(&reward, &rows, &device)?)?;
     Ok(())
 }
 
 fn rows(vocab: u32) -> Vec<Vec<u32>> {
     let row =
         |length: u32, step: u32| (0..length).map(move |i| 3 + (i * step + step) % (vocab - 3));
-    vec![
-        row(6, 7).collect(),
-        row(13, 31).collect(),
-        row(2, 5).collect(),
-    ]
+    vec![row(6, 7).collect(), row(13, 31).collect(), row(2, 5).collect()]
 }
 
 fn lora() -> LoraConfig {
-    LoraConfig {
-        r: 4,
-        lora_alpha: 8.0,
-        ..LoraConfig::default()
-    }
+    LoraConfig { r: 4, lora_alpha: 8.0, ..LoraConfig::default() }
 }
 
 /// One step of likelihood on the rows.
@@ -85,9 +69,7 @@ fn trained(
 ) -> Result<CausalLm, Box<dyn Error>> {
     let rows: Vec<(&[u32], usize)> = rows.iter().map(|row| (row.as_slice(), 1)).collect();
     let batch = CompletionBatch::new(&rows, PAD, PaddingSide::Right, device)?;
-    let gradients = model
-        .backward(&batch, 1.0, |log_probs| -log_probs.sum())
-        .gradients;
+    let gradients = model.backward(&batch, 1.0, |log_probs| -log_probs.sum()).gradients;
     Ok(AdamWConfig::new().init().step(STEP, model, gradients))
 }
 
@@ -126,9 +108,8 @@ fn language_numbers(
         max_new_tokens: 8,
         ..SamplingConfig::default()
     };
-    let greedy: Vec<Vec<u32>> = (sample(model, rows, &config)?.into_iter())
-        .map(|sample| sample.token_ids)
-        .collect();
+    let greedy: Vec<Vec<u32>> =
+        (sample(model, rows, &config)?.into_iter()).map(|sample| sample.token_ids).collect();
     let mut numbers = json!({"rows": rows, "log_probs": log_probs, "greedy": greedy});
     if vocab <= MANY {
         numbers["logits"] = json!(logits);
@@ -150,9 +131,6 @@ fn host<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
 }
 
 fn write(out: &Path, name: &str, numbers: Value) -> Result<(), Box<dyn Error>> {
-    write_file(
-        &out.join(format!("{name}.json")),
-        numbers.to_string().as_bytes(),
-    )?;
+    write_file(&out.join(format!("{name}.json")), numbers.to_string().as_bytes())?;
     Ok(())
 }

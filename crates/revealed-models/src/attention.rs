@@ -30,12 +30,7 @@ impl Attend {
                 (causal, padding) => causal.or(padding),
             }
         };
-        Self {
-            cos,
-            sin,
-            full: bias(None),
-            sliding: window.and_then(|w| bias(Some(w))),
-        }
+        Self { cos, sin, full: bias(None), sliding: window.and_then(|w| bias(Some(w))) }
     }
 
     /// Attention of every query over the keys it may see.
@@ -54,37 +49,26 @@ impl Attend {
         let [batch, heads, time, width] = q.dims();
         let [_, groups, keys, _] = k.dims();
         let shared = heads / groups;
-        let q = q
-            .mul_scalar(scale)
-            .reshape([batch, groups, shared * time, width]);
-        let scores = q
-            .matmul(k.swap_dims(2, 3))
-            .reshape([batch, groups, shared, time, keys]);
-        let bias = if window.is_some() {
-            &self.sliding
-        } else {
-            &self.full
-        };
+        let q = q.mul_scalar(scale).reshape([batch, groups, shared * time, width]);
+        let scores = q.matmul(k.swap_dims(2, 3)).reshape([batch, groups, shared, time, keys]);
+        let bias = if window.is_some() { &self.sliding } else { &self.full };
         let scores = match bias {
             Some(bias) => scores + bias.clone(),
             None => scores,
         };
         let weights = activation::softmax(scores, 4).reshape([batch, groups, shared * time, keys]);
-        weights
-            .matmul(v)
-            .reshape([batch, heads, time, width])
-            .swap_dims(1, 2)
-            .reshape([batch, time, heads * width])
+        weights.matmul(v).reshape([batch, heads, time, width]).swap_dims(1, 2).reshape([
+            batch,
+            time,
+            heads * width,
+        ])
     }
 }
 
 /// 0 where seen and `HIDDEN` where not, `[B, S]` to `[B, 1, 1, 1, S]`.
 fn hide(hidden: Tensor<2, Bool>) -> Tensor<5> {
     let [batch, keys] = hidden.dims();
-    hidden
-        .float()
-        .mul_scalar(HIDDEN)
-        .reshape([batch, 1, 1, 1, keys])
+    hidden.float().mul_scalar(HIDDEN).reshape([batch, 1, 1, 1, keys])
 }
 
 /// The causal (and sliding) mask as a bias `[1, 1, 1, T, S]`; none where every key is seen.
@@ -97,19 +81,13 @@ fn causal(time: usize, past: usize, window: Option<usize>, device: &Device) -> O
     for query in 0..time {
         let now = past + query;
         let oldest = window.map_or(0, |w| (now + 1).saturating_sub(w));
-        for (key, value) in bias[query * keys..(query + 1) * keys]
-            .iter_mut()
-            .enumerate()
-        {
+        for (key, value) in bias[query * keys..(query + 1) * keys].iter_mut().enumerate() {
             if key > now || key < oldest {
                 *value = HIDDEN;
             }
         }
     }
-    Some(Tensor::from_data(
-        TensorData::new(bias, [1, 1, 1, time, keys]),
-        device,
-    ))
+    Some(Tensor::from_data(TensorData::new(bias, [1, 1, 1, time, keys]), device))
 }
 
 /// Keys and values of one layer in a buffer that is allocated once.
@@ -137,12 +115,7 @@ impl KvCache {
         device: &Device,
     ) -> Self {
         let buffer = || Tensor::zeros([rows, kv_heads, capacity, width], device);
-        let layers = (0..layers)
-            .map(|_| LayerCache {
-                k: buffer(),
-                v: buffer(),
-            })
-            .collect();
+        let layers = (0..layers).map(|_| LayerCache { k: buffer(), v: buffer() }).collect();
         Self { layers, len: 0 }
     }
 

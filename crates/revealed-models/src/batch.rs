@@ -43,16 +43,10 @@ impl TokenBatch {
     ) -> Result<Self, ModelError> {
         let lengths: Vec<usize> = rows.iter().map(|row| row.as_ref().len()).collect();
         if let Some(row) = lengths.iter().position(|length| *length == 0) {
-            return Err(ModelError::Row {
-                row,
-                reason: "it has no tokens".into(),
-            });
+            return Err(ModelError::Row { row, reason: "it has no tokens".into() });
         }
         let Some(&time) = lengths.iter().max() else {
-            return Err(ModelError::Row {
-                row: 0,
-                reason: "the batch has no rows".into(),
-            });
+            return Err(ModelError::Row { row: 0, reason: "the batch has no rows".into() });
         };
         let batch = rows.len();
         let mut ids = vec![pad_id as i32; batch * time];
@@ -60,11 +54,7 @@ impl TokenBatch {
         let mut positions = vec![0i32; batch * time];
         for (index, row) in rows.iter().enumerate() {
             let row = row.as_ref();
-            let filler = if side == PaddingSide::Left {
-                time - row.len()
-            } else {
-                0
-            };
+            let filler = if side == PaddingSide::Left { time - row.len() } else { 0 };
             let start = index * time + filler;
             for (offset, token) in row.iter().enumerate() {
                 ids[start + offset] = *token as i32;
@@ -98,13 +88,8 @@ impl TokenBatch {
         let positions: Vec<i32> = lengths.iter().map(|length| *length as i32 - 1).collect();
         let padded = lengths.iter().any(|length| *length < keys);
         let key_padding = padded.then(|| {
-            let mask = lengths
-                .iter()
-                .flat_map(|l| (0..keys).map(move |key| key + l >= keys));
-            Tensor::from_data(
-                TensorData::new(mask.collect::<Vec<bool>>(), [rows, keys]),
-                device,
-            )
+            let mask = lengths.iter().flat_map(|l| (0..keys).map(move |key| key + l >= keys));
+            Tensor::from_data(TensorData::new(mask.collect::<Vec<bool>>(), [rows, keys]), device)
         });
         Self {
             input_ids: Tensor::from_data(TensorData::new(tokens.to_vec(), [rows, 1]), device),
@@ -134,9 +119,8 @@ impl TokenBatch {
     /// # Shapes
     /// - output: `[B]`, right for left and right padding
     pub fn last_token(&self) -> Tensor<1, Int> {
-        let columns: Vec<i32> = (0..self.lengths.len())
-            .map(|r| self.column(r, self.lengths[r] - 1) as i32)
-            .collect();
+        let columns: Vec<i32> =
+            (0..self.lengths.len()).map(|r| self.column(r, self.lengths[r] - 1) as i32).collect();
         Tensor::from_ints(columns.as_slice(), &self.input_ids.device())
     }
 }
@@ -180,10 +164,8 @@ impl CompletionBatch {
         }
         let ids: Vec<&[u32]> = rows.iter().map(|(ids, _)| ids.as_ref()).collect();
         let tokens = TokenBatch::new(&ids, pad_id, side, device)?;
-        let completion_lengths: Vec<usize> = rows
-            .iter()
-            .map(|(ids, start)| ids.as_ref().len() - start)
-            .collect();
+        let completion_lengths: Vec<usize> =
+            rows.iter().map(|(ids, start)| ids.as_ref().len() - start).collect();
         let time = tokens.shape()[1];
         let width = completion_lengths.iter().copied().max().unwrap_or(0);
         let total: usize = completion_lengths.iter().sum();
@@ -223,9 +205,7 @@ impl CompletionBatch {
     pub fn to_rows(&self, values: Tensor<1>) -> Tensor<2> {
         let shape = self.completion_mask.dims();
         let zero = Tensor::<1>::zeros([1], &self.targets.device());
-        Tensor::cat(vec![values, zero], 0)
-            .select(0, self.layout.clone())
-            .reshape(shape)
+        Tensor::cat(vec![values, zero], 0).select(0, self.layout.clone()).reshape(shape)
     }
 
     /// Pads host rows of per-token values in the same way; filler is 0.
@@ -236,16 +216,9 @@ impl CompletionBatch {
         let [batch, width] = self.completion_mask.dims();
         let mut values = vec![0f32; batch * width];
         for (row, given) in rows.iter().enumerate() {
-            assert_eq!(
-                given.len(),
-                self.completion_lengths[row],
-                "one value a completion token"
-            );
+            assert_eq!(given.len(), self.completion_lengths[row], "one value a completion token");
             values[row * width..row * width + given.len()].copy_from_slice(given);
         }
-        Tensor::from_data(
-            TensorData::new(values, [batch, width]),
-            &self.targets.device(),
-        )
+        Tensor::from_data(TensorData::new(values, [batch, width]), &self.targets.device())
     }
 }

@@ -64,31 +64,15 @@ impl CausalLm {
         device: &Device,
     ) -> Result<Self, ModelError> {
         let decoder = Decoder::build(&config, source, device)?;
-        let Shape {
-            vocab_size,
-            hidden_size,
-            tied,
-            ..
-        } = decoder.shape();
+        let Shape { vocab_size, hidden_size, tied, .. } = decoder.shape();
         let lm_head = match tied {
             true => None,
             false => {
                 let name = decoder.head_name();
-                Some(linear(
-                    source,
-                    name,
-                    [vocab_size, hidden_size],
-                    false,
-                    device,
-                )?)
+                Some(linear(source, name, [vocab_size, hidden_size], false, device)?)
             }
         };
-        Ok(Self {
-            decoder,
-            lm_head,
-            config,
-            lora: None,
-        })
+        Ok(Self { decoder, lm_head, config, lora: None })
     }
 
     /// Sizes.
@@ -117,9 +101,7 @@ impl CausalLm {
     }
 
     pub(crate) fn head_param(&self) -> &Param<Tensor<2>> {
-        self.lm_head
-            .as_ref()
-            .map_or(self.decoder.embedding(), |head| &head.weight)
+        self.lm_head.as_ref().map_or(self.decoder.embedding(), |head| &head.weight)
     }
 
     /// Hidden states after the last norm.
@@ -138,9 +120,7 @@ impl CausalLm {
     pub fn logits(&self, batch: &TokenBatch) -> Tensor<3> {
         let hidden = self.hidden(batch);
         let [rows, time, width] = hidden.dims();
-        let logits = hidden
-            .reshape([rows * time, width])
-            .matmul(self.head_weight().transpose());
+        let logits = hidden.reshape([rows * time, width]).matmul(self.head_weight().transpose());
         let vocab = logits.dims()[1];
         logits.reshape([rows, time, vocab])
     }
@@ -170,9 +150,7 @@ impl CausalLm {
 
     /// Takes the adapters off.
     pub fn without_lora(mut self) -> Self {
-        self.decoder
-            .linears_mut()
-            .for_each(|layer| layer.lora = None);
+        self.decoder.linears_mut().for_each(|layer| layer.lora = None);
         self.lora = None;
         self
     }
@@ -231,10 +209,7 @@ impl CausalLm {
         let fields = folder::with_fields(&self.config, &[("architectures", json!([class]))]);
         let mut tensors = self.decoder.named_tensors();
         if let Some(head) = &self.lm_head {
-            tensors.push((
-                format!("{}.weight", head.name),
-                head.weight.val().into_data(),
-            ));
+            tensors.push((format!("{}.weight", head.name), head.weight.val().into_data()));
         }
         folder::write_model(folder, &Value::Object(fields), tensors)
     }
@@ -255,11 +230,7 @@ impl CausalLm {
 
 /// Tensors of old checkpoints that hold no weights.
 pub(crate) fn harmless(name: &str) -> bool {
-    let buffers = [
-        "rotary_emb.inv_freq",
-        ".attention.bias",
-        ".attention.masked_bias",
-    ];
+    let buffers = ["rotary_emb.inv_freq", ".attention.bias", ".attention.masked_bias"];
     buffers.iter().any(|end| name.ends_with(end))
 }
 
@@ -268,11 +239,7 @@ struct Track;
 impl ModuleMapper for Track {
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
         let tensor = param.val();
-        let tracked = if tensor.is_autodiff() {
-            tensor
-        } else {
-            tensor.autodiff()
-        };
+        let tracked = if tensor.is_autodiff() { tensor } else { tensor.autodiff() };
         Param::initialized(param.id, tracked.detach().require_grad())
     }
 }

@@ -99,25 +99,17 @@ impl HfConfig {
     pub fn read(folder: &Path) -> Result<Self, ModelError> {
         let path = folder.join("config.json");
         if !path.is_file() {
-            return Err(ModelError::MissingFile {
-                folder: folder.into(),
-                file: "config.json",
-            });
+            return Err(ModelError::MissingFile { folder: folder.into(), file: "config.json" });
         }
         let text = std::fs::read_to_string(&path).map_err(ModelError::io(&path))?;
-        let fields = serde_json::from_str(&text).map_err(|source| ModelError::Json {
-            path: path.clone(),
-            source,
-        })?;
+        let fields = serde_json::from_str(&text)
+            .map_err(|source| ModelError::Json { path: path.clone(), source })?;
         Ok(Self { path, fields })
     }
 
     /// Takes fields that are already in memory; `path` is used in messages only.
     pub fn new(path: impl Into<PathBuf>, fields: Map<String, Value>) -> Self {
-        Self {
-            path: path.into(),
-            fields,
-        }
+        Self { path: path.into(), fields }
     }
 
     /// All fields, as they will be written again.
@@ -142,10 +134,7 @@ impl HfConfig {
         ModelError::Field {
             path: self.path.clone(),
             field: field.into(),
-            found: self
-                .fields
-                .get(field)
-                .map_or("nothing".into(), Value::to_string),
+            found: self.fields.get(field).map_or("nothing".into(), Value::to_string),
             expected: expected.into(),
         }
     }
@@ -164,8 +153,7 @@ impl HfConfig {
     }
 
     pub(crate) fn size(&self, field: &str) -> Result<usize, ModelError> {
-        self.optional_size(field)?
-            .ok_or_else(|| self.wrong(field, "a positive whole number"))
+        self.optional_size(field)?.ok_or_else(|| self.wrong(field, "a positive whole number"))
     }
 
     pub(crate) fn optional_size(&self, field: &str) -> Result<Option<usize>, ModelError> {
@@ -200,19 +188,14 @@ impl HfConfig {
     pub(crate) fn flag(&self, field: &str, default: bool) -> Result<bool, ModelError> {
         match self.present(field) {
             None => Ok(default),
-            Some(value) => value
-                .as_bool()
-                .ok_or_else(|| self.wrong(field, "true or false")),
+            Some(value) => value.as_bool().ok_or_else(|| self.wrong(field, "true or false")),
         }
     }
 
     pub(crate) fn text(&self, field: &str) -> Result<Option<&str>, ModelError> {
         match self.present(field) {
             None => Ok(None),
-            Some(value) => value
-                .as_str()
-                .map(Some)
-                .ok_or_else(|| self.wrong(field, "a string")),
+            Some(value) => value.as_str().map(Some).ok_or_else(|| self.wrong(field, "a string")),
         }
     }
 

@@ -134,10 +134,7 @@ impl Decoder {
             "gpt_neox" => "GPTNeoX",
             _ => "Llama",
         };
-        [
-            format!("{stem}ForCausalLM"),
-            format!("{stem}ForSequenceClassification"),
-        ]
+        [format!("{stem}ForCausalLM"), format!("{stem}ForSequenceClassification")]
     }
 
     /// Every weight but the adapters', with its name in a Hugging Face folder.
@@ -162,12 +159,7 @@ pub(crate) fn linear(
         true => Some(source.param(&format!("{name}.bias"), [shape[0]], Init::Zeros, device)?),
         false => None,
     };
-    Ok(Linear {
-        weight,
-        bias,
-        lora: None,
-        name: name.into(),
-    })
+    Ok(Linear { weight, bias, lora: None, name: name.into() })
 }
 
 /// Fields carry Hugging Face's names, so a parameter's path in the module is its name on disk.
@@ -185,15 +177,11 @@ fn named_tensors<M: Module>(prefix: &str, module: &M) -> Vec<(String, TensorData
         }
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
             if !self.path.iter().any(|part| part == "lora") {
-                self.found
-                    .push((self.path.join("."), param.val().into_data()));
+                self.found.push((self.path.join("."), param.val().into_data()));
             }
         }
     }
-    let mut collect = Collect {
-        path: vec![prefix.into()],
-        found: vec![],
-    };
+    let mut collect = Collect { path: vec![prefix.into()], found: vec![] };
     module.visit(&mut collect);
     collect.found
 }

@@ -49,18 +49,12 @@ pub fn write_file(path: &Path, bytes: &[u8]) -> Result<(), ModelError> {
     };
     write().map_err(|source| {
         let _ = fs::remove_file(&partial);
-        ModelError::Io {
-            path: path.into(),
-            source,
-        }
+        ModelError::Io { path: path.into(), source }
     })
 }
 
 fn partial_name(path: &Path) -> PathBuf {
-    let name = path
-        .file_name()
-        .map(|n| n.to_string_lossy().into_owned())
-        .unwrap_or_default();
+    let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
     path.with_file_name(format!(".{name}.partial"))
 }
 
@@ -91,10 +85,8 @@ pub(crate) fn write_model(
 
 /// Writes JSON, indented as Transformers does.
 pub(crate) fn write_json(path: &Path, value: &Value) -> Result<(), ModelError> {
-    let text = serde_json::to_string_pretty(value).map_err(|source| ModelError::Json {
-        path: path.into(),
-        source,
-    })?;
+    let text = serde_json::to_string_pretty(value)
+        .map_err(|source| ModelError::Json { path: path.into(), source })?;
     write_file(path, format!("{text}\n").as_bytes())
 }
 
@@ -104,15 +96,10 @@ pub(crate) fn write_json(path: &Path, value: &Value) -> Result<(), ModelError> {
 /// When the file cannot be written.
 pub fn write_tensors(path: &Path, tensors: Vec<(String, TensorData)>) -> Result<(), ModelError> {
     let partial = partial_name(path);
-    let views: Vec<(String, F32View)> = tensors
-        .into_iter()
-        .map(|(name, data)| (name, F32View::new(data)))
-        .collect();
+    let views: Vec<(String, F32View)> =
+        tensors.into_iter().map(|(name, data)| (name, F32View::new(data))).collect();
     safetensors::serialize_to_file(views, format_metadata(), &partial).map_err(|error| {
-        ModelError::Io {
-            path: path.into(),
-            source: std::io::Error::other(error),
-        }
+        ModelError::Io { path: path.into(), source: std::io::Error::other(error) }
     })?;
     readable_by_all(&partial);
     let finish = || {
@@ -121,10 +108,7 @@ pub fn write_tensors(path: &Path, tensors: Vec<(String, TensorData)>) -> Result<
     };
     finish().map_err(|source| {
         let _ = fs::remove_file(&partial);
-        ModelError::Io {
-            path: path.into(),
-            source,
-        }
+        ModelError::Io { path: path.into(), source }
     })
 }
 

@@ -71,9 +71,7 @@ impl GptNeoXConfig {
                 heads,
                 kv_heads: heads,
                 head_dim,
-                context: config
-                    .optional_size("max_position_embeddings")?
-                    .unwrap_or(2048),
+                context: config.optional_size("max_position_embeddings")?.unwrap_or(2048),
                 tied: config.flag("tie_word_embeddings", false)?,
             },
             intermediate_size: config.size("intermediate_size")?,
@@ -122,24 +120,14 @@ impl GptNeoX {
         source: &mut Source,
         device: &Device,
     ) -> Result<Self, ModelError> {
-        let Shape {
-            vocab_size,
-            hidden_size,
-            layers,
-            ..
-        } = config.shape;
+        let Shape { vocab_size, hidden_size, layers, .. } = config.shape;
         let name = "gpt_neox.embed_in.weight";
         let weight = source.param(name, [vocab_size, hidden_size], Init::Normal, device)?;
         let layers = (0..layers)
             .map(|layer| Layer::build(&config, layer, source, device))
             .collect::<Result<_, _>>()?;
         let final_layer_norm = norm(&config, "gpt_neox.final_layer_norm", source, device)?;
-        Ok(Self {
-            embed_in: Embedding { weight },
-            layers,
-            final_layer_norm,
-            config,
-        })
+        Ok(Self { embed_in: Embedding { weight }, layers, final_layer_norm, config })
     }
 
     pub(crate) fn forward(&self, batch: &TokenBatch, mut cache: Option<&mut KvCache>) -> Tensor<3> {
@@ -149,9 +137,7 @@ impl GptNeoX {
         for (index, layer) in self.layers.iter().enumerate() {
             let x = layer.input_layernorm.forward(hidden.clone());
             let heads = self.config.shape.heads;
-            let seen = layer
-                .attention
-                .forward(x, heads, &attend, index, cache.as_deref_mut());
+            let seen = layer.attention.forward(x, heads, &attend, index, cache.as_deref_mut());
             hidden = match self.config.parallel {
                 true => {
                     let x = layer.post_attention_layernorm.forward(hidden.clone());
@@ -173,12 +159,7 @@ impl GptNeoX {
     pub(crate) fn linears(&self) -> impl Iterator<Item = &Linear> {
         self.layers.iter().flat_map(|layer| {
             let (attention, mlp) = (&layer.attention, &layer.mlp);
-            [
-                &attention.query_key_value,
-                &attention.dense,
-                &mlp.dense_h_to_4h,
-                &mlp.dense_4h_to_h,
-            ]
+            [&attention.query_key_value, &attention.dense, &mlp.dense_h_to_4h, &mlp.dense_4h_to_h]
         })
     }
 
@@ -268,14 +249,12 @@ impl SelfAttention {
             Some(cache) => cache.append(index, k, part(2)),
             None => (k, part(2)),
         };
-        self.dense
-            .forward(attend.forward(q, k, v, 1.0 / (width as f64).sqrt(), None))
+        self.dense.forward(attend.forward(q, k, v, 1.0 / (width as f64).sqrt(), None))
     }
 }
 
 impl Mlp {
     fn forward(&self, x: Tensor<3>) -> Tensor<3> {
-        self.dense_4h_to_h
-            .forward(gelu(self.dense_h_to_4h.forward(x)))
+        self.dense_4h_to_h.forward(gelu(self.dense_h_to_4h.forward(x)))
     }
 }

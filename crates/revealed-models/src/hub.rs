@@ -33,28 +33,19 @@ pub fn resolve(name: &str) -> Result<PathBuf, ModelError> {
     if path.is_dir() {
         return Ok(path.to_path_buf());
     }
-    let unresolved = |reason: String| ModelError::Hub {
-        id: name.into(),
-        reason,
-    };
+    let unresolved = |reason: String| ModelError::Hub { id: name.into(), reason };
     let plain = |part: &str| {
         !part.is_empty()
             && !part.starts_with('.')
-            && part
-                .chars()
-                .all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
+            && part.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
     };
     let parts: Vec<&str> = name.split('/').collect();
     if parts.len() != 2 || !parts.iter().all(|part| plain(part)) {
-        return Err(unresolved(
-            "no such folder, and a hub id has the form owner/name".into(),
-        ));
+        return Err(unresolved("no such folder, and a hub id has the form owner/name".into()));
     }
     let repo = Repo::new(name.into(), RepoType::Model);
     let cached = Cache::from_env().repo(repo.clone());
-    let complete = cached
-        .get("model.safetensors")
-        .or(cached.get("model.safetensors.index.json"));
+    let complete = cached.get("model.safetensors").or(cached.get("model.safetensors.index.json"));
     if let (Some(config), Some(_)) = (cached.get("config.json"), complete)
         && let Some(folder) = config.parent().filter(|folder| whole(folder))
     {
@@ -101,8 +92,7 @@ fn fetch(repo: Repo) -> Result<PathBuf, String> {
         for shard in
             shards(&folder).ok_or("the index is not one of shards in the model's folder")?
         {
-            api.get(&shard)
-                .map_err(|error| format!("shard {shard}: {error}"))?;
+            api.get(&shard).map_err(|error| format!("shard {shard}: {error}"))?;
         }
     }
     Ok(folder)

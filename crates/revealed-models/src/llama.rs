@@ -66,9 +66,7 @@ impl LlamaConfig {
         let model_type = config.model_type()?;
         let heads = config.size("num_attention_heads")?;
         let hidden_size = config.size("hidden_size")?;
-        let kv_heads = config
-            .optional_size("num_key_value_heads")?
-            .unwrap_or(heads);
+        let kv_heads = config.optional_size("num_key_value_heads")?.unwrap_or(heads);
         if heads % kv_heads != 0 {
             return Err(config.wrong("num_key_value_heads", "a divisor of num_attention_heads"));
         }
@@ -93,9 +91,7 @@ impl LlamaConfig {
                 heads,
                 kv_heads,
                 head_dim,
-                context: config
-                    .optional_size("max_position_embeddings")?
-                    .unwrap_or(2048),
+                context: config.optional_size("max_position_embeddings")?.unwrap_or(2048),
                 tied: config.flag("tie_word_embeddings", false)?,
             },
             intermediate_size: config.size("intermediate_size")?,
@@ -126,11 +122,7 @@ fn windows(
     if let (false, false, Some(value)) = (used, qwen, config.present("sliding_window")) {
         return Err(config.unsupported("sliding_window", value));
     }
-    let window = if used {
-        config.optional_size("sliding_window")?
-    } else {
-        None
-    };
+    let window = if used { config.optional_size("sliding_window")? } else { None };
     let slides = match config.layer_types(layers)? {
         Some(slides) => slides,
         None if qwen => {
@@ -139,15 +131,10 @@ fn windows(
         }
         None => vec![true; layers],
     };
-    if let (None, Some(_), true) = (
-        window,
-        config.present("layer_types"),
-        slides.iter().any(|slides| *slides),
-    ) {
-        return Err(config.wrong(
-            "sliding_window",
-            "a size, as layer_types has sliding layers",
-        ));
+    if let (None, Some(_), true) =
+        (window, config.present("layer_types"), slides.iter().any(|slides| *slides))
+    {
+        return Err(config.wrong("sliding_window", "a size, as layer_types has sliding layers"));
     }
     Ok((window, slides))
 }
@@ -194,12 +181,7 @@ impl Llama {
         source: &mut Source,
         device: &Device,
     ) -> Result<Self, ModelError> {
-        let Shape {
-            vocab_size,
-            hidden_size,
-            layers,
-            ..
-        } = config.shape;
+        let Shape { vocab_size, hidden_size, layers, .. } = config.shape;
         let weight = source.param(
             "model.embed_tokens.weight",
             [vocab_size, hidden_size],
@@ -210,12 +192,7 @@ impl Llama {
             .map(|layer| Layer::build(&config, layer, source, device))
             .collect::<Result<_, _>>()?;
         let norm = norm(&config, "model.norm", hidden_size, source, device)?;
-        Ok(Self {
-            embed_tokens: Embedding { weight },
-            layers,
-            norm,
-            config,
-        })
+        Ok(Self { embed_tokens: Embedding { weight }, layers, norm, config })
     }
 
     pub(crate) fn forward(&self, batch: &TokenBatch, mut cache: Option<&mut KvCache>) -> Tensor<3> {
@@ -271,10 +248,7 @@ fn norm(
     device: &Device,
 ) -> Result<RmsNorm, ModelError> {
     let weight = source.param(&format!("{name}.weight"), [width], Init::Ones, device)?;
-    Ok(RmsNorm {
-        weight,
-        eps: config.rms_norm_eps,
-    })
+    Ok(RmsNorm { weight, eps: config.rms_norm_eps })
 }
 
 impl Layer {
@@ -284,13 +258,7 @@ impl Layer {
         source: &mut Source,
         device: &Device,
     ) -> Result<Self, ModelError> {
-        let Shape {
-            hidden_size,
-            heads,
-            kv_heads,
-            head_dim,
-            ..
-        } = config.shape;
+        let Shape { hidden_size, heads, kv_heads, head_dim, .. } = config.shape;
         let at = |part: &str| format!("model.layers.{layer}.{part}");
         let mut dense = |part: &str, out: usize, width: usize, bias: bool| {
             linear(source, &at(part), [out, width], bias, device)
@@ -317,14 +285,7 @@ impl Layer {
         Ok(Self {
             input_layernorm: norm("input_layernorm", hidden_size)?,
             post_attention_layernorm: norm("post_attention_layernorm", hidden_size)?,
-            self_attn: SelfAttention {
-                q_proj,
-                k_proj,
-                v_proj,
-                o_proj,
-                q_norm,
-                k_norm,
-            },
+            self_attn: SelfAttention { q_proj, k_proj, v_proj, o_proj, q_norm, k_norm },
             mlp,
         })
     }
@@ -340,10 +301,7 @@ impl Layer {
         let x = self.input_layernorm.forward(hidden.clone());
         let hidden = hidden + self.self_attn.forward(x, attend, window, index, cache);
         let x = self.post_attention_layernorm.forward(hidden.clone());
-        let gated = swiglu(
-            self.mlp.gate_proj.forward(x.clone()),
-            self.mlp.up_proj.forward(x),
-        );
+        let gated = swiglu(self.mlp.gate_proj.forward(x.clone()), self.mlp.up_proj.forward(x));
         hidden + self.mlp.down_proj.forward(gated)
     }
 }
@@ -362,8 +320,7 @@ impl SelfAttention {
         let heads = |y: Tensor<3>, norm: Option<&RmsNorm>| {
             let heads = y.dims()[2] / width;
             let y = y.reshape([batch, time, heads, width]);
-            norm.map_or(y.clone(), |norm| norm.forward(y))
-                .swap_dims(1, 2)
+            norm.map_or(y.clone(), |norm| norm.forward(y)).swap_dims(1, 2)
         };
         let q = heads(self.q_proj.forward(x.clone()), self.q_norm.as_ref());
         let k = heads(self.k_proj.forward(x.clone()), self.k_norm.as_ref());

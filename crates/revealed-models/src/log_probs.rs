@@ -75,11 +75,7 @@ impl CausalLm {
         let plain = hidden.clone().inner();
         let head = self.head_weight();
         let head_trained = head.is_require_grad();
-        let weight = if head.is_autodiff() {
-            head.clone().inner()
-        } else {
-            head.clone()
-        };
+        let weight = if head.is_autodiff() { head.clone().inner() } else { head.clone() };
 
         let mut log_probs = Vec::new();
         let mut directions = Vec::new();
@@ -93,9 +89,7 @@ impl CausalLm {
         let log_probs = Tensor::cat(log_probs, 0);
         let leaf = log_probs.clone().autodiff().require_grad();
         let value = loss(batch.to_rows(leaf.clone()));
-        let grad = leaf
-            .grad(&value.backward())
-            .unwrap_or_else(|| log_probs.zeros_like());
+        let grad = leaf.grad(&value.backward()).unwrap_or_else(|| log_probs.zeros_like());
 
         let surrogate = if head_trained {
             let (grad_hidden, grad_head) =
@@ -105,11 +99,7 @@ impl CausalLm {
             (hidden * (Tensor::cat(directions, 0) * grad.unsqueeze_dim::<2>(1))).sum()
         };
         let gradients = GradientsParams::from_grads(surrogate.backward(), self);
-        Backward {
-            loss: value.inner(),
-            log_probs: batch.to_rows(log_probs),
-            gradients,
-        }
+        Backward { loss: value.inner(), log_probs: batch.to_rows(log_probs), gradients }
     }
 }
 
@@ -117,9 +107,7 @@ impl CausalLm {
 fn selected(model: &CausalLm, batch: &CompletionBatch) -> Tensor<2> {
     let hidden = model.hidden(&batch.tokens);
     let [rows, time, width] = hidden.dims();
-    hidden
-        .reshape([rows * time, width])
-        .select(0, batch.predicts.clone())
+    hidden.reshape([rows * time, width]).select(0, batch.predicts.clone())
 }
 
 /// `[N, D]` and `[N]` in pieces whose logits fit into [`CHUNK`] entries.
@@ -133,10 +121,7 @@ fn chunks(
     let (hidden, targets) = (hidden.clone(), targets.clone());
     (0..count).step_by(size).map(move |start| {
         let length = size.min(count - start);
-        (
-            hidden.clone().narrow(0, start, length),
-            targets.clone().narrow(0, start, length),
-        )
+        (hidden.clone().narrow(0, start, length), targets.clone().narrow(0, start, length))
     })
 }
 
@@ -156,20 +141,12 @@ impl Softmax {
         let exp = (logits.clone() - max.clone()).exp();
         let sum = exp.clone().sum_dim(1);
         let log_sum = sum.clone().log() + max;
-        Self {
-            logits,
-            exp,
-            sum,
-            log_sum,
-        }
+        Self { logits, exp, sum, log_sum }
     }
 
     /// `[N]`.
     fn log_probs(&self, targets: &Tensor<1, Int>) -> Tensor<1> {
-        let taken = self
-            .logits
-            .clone()
-            .gather(1, targets.clone().unsqueeze_dim::<2>(1));
+        let taken = self.logits.clone().gather(1, targets.clone().unsqueeze_dim::<2>(1));
         (taken - self.log_sum.clone()).squeeze_dim::<1>(1)
     }
 

@@ -79,9 +79,7 @@ impl LoraConfig {
 
     /// Whether every layer but the output head gets an adapter.
     pub(crate) fn all_linear(&self) -> bool {
-        self.target_modules
-            .iter()
-            .any(|target| target == "all-linear")
+        self.target_modules.iter().any(|target| target == "all-linear")
     }
 
     /// Whether a layer of this name gets an adapter.
@@ -121,15 +119,10 @@ impl LoraConfig {
         }
         let names: Vec<&str> = layers.map(|layer| layer.name.as_str()).collect();
         for target in &self.target_modules {
-            let one = Self {
-                target_modules: vec![target.clone()],
-                ..self.clone()
-            };
+            let one = Self { target_modules: vec![target.clone()], ..self.clone() };
             if !names.iter().any(|name| one.applies_to(name)) {
-                let mut last: Vec<&str> = names
-                    .iter()
-                    .filter_map(|name| name.rsplit('.').next())
-                    .collect();
+                let mut last: Vec<&str> =
+                    names.iter().filter_map(|name| name.rsplit('.').next()).collect();
                 last.sort_unstable();
                 last.dedup();
                 return Err(ModelError::NoTarget {
@@ -153,9 +146,7 @@ pub(crate) fn attach<'a>(
     for layer in layers.filter(|layer| config.applies_to(&layer.name)) {
         let [out, width] = layer.weight.val().dims();
         let bound = 1.0 / (width as f32).sqrt();
-        let a = (0..config.r * width)
-            .map(|_| rng.random_range(-bound..bound))
-            .collect();
+        let a = (0..config.r * width).map(|_| rng.random_range(-bound..bound)).collect();
         let b = vec![0f32; out * config.r];
         set(layer, config, a, b, device);
     }

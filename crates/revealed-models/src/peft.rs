@@ -25,10 +25,7 @@ impl CausalLm {
         let config = self.lora().ok_or(ModelError::NoAdapter)?;
         fs::create_dir_all(folder).map_err(ModelError::io(folder))?;
         write_tensors(&folder.join(WEIGHTS), self.adapter_tensors())?;
-        write_json(
-            &folder.join(CONFIG),
-            &adapter_json(self, config, base, "CAUSAL_LM", None),
-        )
+        write_json(&folder.join(CONFIG), &adapter_json(self, config, base, "CAUSAL_LM", None))
     }
 
     /// Attaches the adapter of a PEFT folder, trainable.
@@ -83,9 +80,9 @@ fn adapter_json(
 ) -> Value {
     // PEFT counts the reward's head among all linear layers, so that word is not passed on.
     let mut targets: Vec<&str> = match config.all_linear() {
-        true => (model.decoder.linears())
-            .filter_map(|layer| layer.name.rsplit('.').next())
-            .collect(),
+        true => {
+            (model.decoder.linears()).filter_map(|layer| layer.name.rsplit('.').next()).collect()
+        }
         false => config.target_modules.iter().map(String::as_str).collect(),
     };
     targets.sort_unstable();
@@ -133,17 +130,11 @@ const KNOWN: &[&str] = &[
 fn read_config(folder: &Path) -> Result<LoraConfig, ModelError> {
     let path = folder.join(CONFIG);
     if !path.is_file() {
-        return Err(ModelError::MissingFile {
-            folder: folder.into(),
-            file: CONFIG,
-        });
+        return Err(ModelError::MissingFile { folder: folder.into(), file: CONFIG });
     }
     let text = fs::read_to_string(&path).map_err(ModelError::io(&path))?;
-    let fields: Map<String, Value> =
-        serde_json::from_str(&text).map_err(|source| ModelError::Json {
-            path: path.clone(),
-            source,
-        })?;
+    let fields: Map<String, Value> = serde_json::from_str(&text)
+        .map_err(|source| ModelError::Json { path: path.clone(), source })?;
     let config = HfConfig::new(&path, fields);
     if config.text("peft_type")? != Some("LORA") {
         return Err(config.wrong("peft_type", "\"LORA\""));
@@ -171,10 +162,9 @@ fn read_config(folder: &Path) -> Result<LoraConfig, ModelError> {
     }
     let targets = match config.present("target_modules") {
         Some(Value::String(name)) => vec![name.clone()],
-        Some(Value::Array(names)) => names
-            .iter()
-            .filter_map(|name| name.as_str().map(String::from))
-            .collect(),
+        Some(Value::Array(names)) => {
+            names.iter().filter_map(|name| name.as_str().map(String::from)).collect()
+        }
         _ => Vec::new(),
     };
     if targets.is_empty() {
@@ -193,10 +183,7 @@ fn attach(model: &mut CausalLm, folder: &Path) -> Result<TensorFiles, ModelError
     let config = read_config(folder)?;
     let path = folder.join(WEIGHTS);
     if !path.is_file() {
-        return Err(ModelError::MissingFile {
-            folder: folder.into(),
-            file: WEIGHTS,
-        });
+        return Err(ModelError::MissingFile { folder: folder.into(), file: WEIGHTS });
     }
     let mut files = TensorFiles::open(std::slice::from_ref(&path), path.clone())?;
     model.set_lora(&config, |layer| {

@@ -56,13 +56,9 @@ impl Rotary {
                 "a share in (0, 1] that leaves an even number of dimensions",
             ));
         }
-        let mut frequencies: Vec<f64> = (0..dims / 2)
-            .map(|i| theta.powf(-((2 * i) as f64) / dims as f64))
-            .collect();
-        let kind = scaling
-            .get("rope_type")
-            .or(scaling.get("type"))
-            .and_then(Value::as_str);
+        let mut frequencies: Vec<f64> =
+            (0..dims / 2).map(|i| theta.powf(-((2 * i) as f64) / dims as f64)).collect();
+        let kind = scaling.get("rope_type").or(scaling.get("type")).and_then(Value::as_str);
         let needed = |name: &str| {
             number(name)
                 .filter(|n| n.is_finite() && *n > 0.0)
@@ -85,10 +81,7 @@ impl Rotary {
             }
             other => return Err(config.unsupported("rope_type", &Value::from(other))),
         }
-        Ok(Self {
-            dims,
-            frequencies: frequencies.iter().map(|f| *f as f32).collect(),
-        })
+        Ok(Self { dims, frequencies: frequencies.iter().map(|f| *f as f32).collect() })
     }
 
     /// Cosines and sines of every position.

@@ -92,13 +92,8 @@ impl SamplingConfig {
     /// # Errors
     /// When a field is out of its range.
     pub fn check(&self) -> Result<(), ModelError> {
-        let wrong = |field, found: String, expected| {
-            Err(ModelError::Sampling {
-                field,
-                found,
-                expected,
-            })
-        };
+        let wrong =
+            |field, found: String, expected| Err(ModelError::Sampling { field, found, expected });
         if !(self.temperature.is_finite() && self.temperature > 0.0) {
             return wrong(
                 "temperature",
@@ -197,21 +192,12 @@ fn decode_wave(
     config: &SamplingConfig,
 ) -> Result<Vec<Sample>, ModelError> {
     let device = model.device();
-    let rows: Vec<&[u32]> = wave
-        .iter()
-        .map(|prompt| prompts[*prompt].as_slice())
-        .collect();
+    let rows: Vec<&[u32]> = wave.iter().map(|prompt| prompts[*prompt].as_slice()).collect();
     let batch = TokenBatch::new(&rows, config.pad_id, PaddingSide::Left, &device)?;
     let width = batch.shape()[1];
     let shape = model.shape();
-    let mut cache = KvCache::new(
-        shape.layers,
-        rows.len(),
-        shape.kv_heads,
-        width,
-        shape.head_dim,
-        &device,
-    );
+    let mut cache =
+        KvCache::new(shape.layers, rows.len(), shape.kv_heads, width, shape.head_dim, &device);
     let hidden = model.decoder.forward_cached(&batch, Some(&mut cache));
     let logits = last_logits(model, hidden.narrow(1, width - 1, 1));
 
@@ -239,11 +225,7 @@ fn decode_wave(
 
     let vocab = shape.vocab_size;
     let mut logits = read(logits)?;
-    draw(
-        &mut active,
-        |row| &logits[source[row] * vocab..][..vocab],
-        config,
-    )?;
+    draw(&mut active, |row| &logits[source[row] * vocab..][..vocab], config)?;
     let mut done = Vec::new();
     loop {
         let (kept, ended): (Vec<_>, Vec<_>) =
@@ -276,23 +258,17 @@ fn row_rng(seed: u64, prompt: usize, index: usize) -> ChaCha8Rng {
 /// `[B, 1, D]` to `[B, V]`.
 fn last_logits(model: &CausalLm, hidden: Tensor<3>) -> Tensor<2> {
     let [rows, _, width] = hidden.dims();
-    hidden
-        .reshape([rows, width])
-        .matmul(model.head_weight().transpose())
+    hidden.reshape([rows, width]).matmul(model.head_weight().transpose())
 }
 
 fn read(logits: Tensor<2>) -> Result<Vec<f32>, ModelError> {
-    logits
-        .try_into_vec_as::<f32>()
-        .map_err(|error| ModelError::Device(error.to_string()))
+    logits.try_into_vec_as::<f32>().map_err(|error| ModelError::Device(error.to_string()))
 }
 
 /// Each row's last token as a batch of one column over `keys` cached slots.
 fn next_batch(active: &[Row], keys: usize, device: &Device) -> TokenBatch {
-    let last: Vec<i32> = active
-        .iter()
-        .map(|row| row.sample.token_ids.last().map_or(0, |t| *t as i32))
-        .collect();
+    let last: Vec<i32> =
+        active.iter().map(|row| row.sample.token_ids.last().map_or(0, |t| *t as i32)).collect();
     let lengths: Vec<usize> = active.iter().map(|row| row.length + 1).collect();
     TokenBatch::decoding_step(&last, lengths, keys, device)
 }
@@ -303,20 +279,14 @@ fn draw<'a>(
     logits: impl Fn(usize) -> &'a [f32] + Sync,
     config: &SamplingConfig,
 ) -> Result<(), ModelError> {
-    active
-        .par_iter_mut()
-        .enumerate()
-        .try_for_each(|(index, row)| {
-            let drawn =
-                choose(logits(index), config, &mut row.rng).ok_or(ModelError::NonFinite {
-                    what: "logits",
-                    row: row.sample.prompt,
-                })?;
-            row.sample.token_ids.push(drawn.0);
-            row.sample.log_probs.push(drawn.1);
-            row.sample.finished = config.stop_ids.contains(&drawn.0);
-            Ok(())
-        })
+    active.par_iter_mut().enumerate().try_for_each(|(index, row)| {
+        let drawn = choose(logits(index), config, &mut row.rng)
+            .ok_or(ModelError::NonFinite { what: "logits", row: row.sample.prompt })?;
+        row.sample.token_ids.push(drawn.0);
+        row.sample.log_probs.push(drawn.1);
+        row.sample.finished = config.stop_ids.contains(&drawn.0);
+        Ok(())
+    })
 }
 
 /// A token and its log-prob; `None` where a logit is NaN or infinite.
@@ -335,11 +305,7 @@ fn choose(logits: &[f32], config: &SamplingConfig, rng: &mut ChaCha8Rng) -> Opti
     }
     let weights: Vec<f32> = logits.iter().map(|l| ((l - max) * inverse).exp()).collect();
     let total: f64 = weights.iter().map(|w| f64::from(*w)).sum();
-    let token = if greedy {
-        best
-    } else {
-        race(&weights, total, config, rng)
-    };
+    let token = if greedy { best } else { race(&weights, total, config, rng) };
     let log_prob = f64::from((logits[token] - max) * inverse) - total.ln();
     Some((token as u32, log_prob as f32))
 }
@@ -397,10 +363,7 @@ mod tests {
     /// `golden/sampling`: the warpers of Transformers in the order in which it applies them.
     #[test]
     fn the_filters_keep_the_tokens_that_transformers_keeps() {
-        let path = concat!(
-            env!("CARGO_MANIFEST_DIR"),
-            "/../../golden/sampling/expected.json"
-        );
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../golden/sampling/expected.json");
         let golden: serde_json::Value =
             serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
         let cases = golden["cases"].as_array().unwrap();
@@ -420,9 +383,7 @@ mod tests {
             let weights: Vec<f32> = logits.iter().map(scaled).collect();
             let total = weights.iter().map(|w| f64::from(*w)).sum();
             let least = threshold(&weights, total, &config);
-            let kept: f64 = (weights.iter().filter(|w| **w >= least))
-                .map(|w| f64::from(*w))
-                .sum();
+            let kept: f64 = (weights.iter().filter(|w| **w >= least)).map(|w| f64::from(*w)).sum();
             for (weight, theirs) in weights.iter().zip(case["probs"].as_array().unwrap()) {
                 let ours = match *weight >= least {
                     true => f64::from(*weight) / kept,
@@ -450,10 +411,7 @@ mod tests {
     #[test]
     fn an_extreme_temperature_gives_a_token_and_a_finite_log_prob() {
         for temperature in [1e-300, 1e-30, 1e30] {
-            let config = SamplingConfig {
-                temperature,
-                ..SamplingConfig::default()
-            };
+            let config = SamplingConfig { temperature, ..SamplingConfig::default() };
             let mut rng = row_rng(0, 0, 0);
             let (_, log_prob) = choose(&[1.0, 2.0, -3.0], &config, &mut rng).unwrap();
             assert!(log_prob.is_finite(), "{temperature}: {log_prob}");

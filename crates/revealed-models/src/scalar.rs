@@ -40,28 +40,17 @@ impl ScalarModel {
     /// When the number of weights is not the backbone's width.
     pub fn with_head(backbone: CausalLm, weights: Vec<f32>) -> Self {
         let width = backbone.shape().hidden_size;
-        assert_eq!(
-            weights.len(),
-            width,
-            "one head weight for each hidden dimension"
-        );
+        assert_eq!(weights.len(), width, "one head weight for each hidden dimension");
         let device = backbone.device().autodiff();
         let tensor = Tensor::from_data(TensorData::new(weights, [1, width]), &device);
-        Self {
-            backbone,
-            score: named_param("score.weight", tensor.require_grad()),
-        }
+        Self { backbone, score: named_param("score.weight", tensor.require_grad()) }
     }
 
     /// Asks for gradients: of the head, and of the backbone as [`CausalLm::trainable`] does.
     pub fn trainable(mut self) -> Self {
         self.backbone = self.backbone.trainable();
         let head = self.score.val();
-        let head = if head.is_autodiff() {
-            head
-        } else {
-            head.autodiff()
-        };
+        let head = if head.is_autodiff() { head } else { head.autodiff() };
         self.score = named_param("score.weight", head.detach().require_grad());
         self
     }
@@ -73,9 +62,7 @@ impl ScalarModel {
     pub fn token_scores(&self, batch: &TokenBatch) -> Tensor<2> {
         let hidden = self.backbone.hidden(batch);
         let [rows, time, width] = hidden.dims();
-        let scores = hidden
-            .reshape([rows * time, width])
-            .matmul(self.score.val().transpose());
+        let scores = hidden.reshape([rows * time, width]).matmul(self.score.val().transpose());
         scores.reshape([rows, time])
     }
 
@@ -114,10 +101,7 @@ impl ScalarModel {
         if let Source::Files(files) = source {
             files.finish(harmless)?;
         }
-        Ok(Self {
-            backbone,
-            score: head,
-        })
+        Ok(Self { backbone, score: head })
     }
 
     /// Writes a `…ForSequenceClassification` folder: `num_labels` 1, `score.weight` `[1, D]`.

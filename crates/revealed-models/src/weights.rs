@@ -51,38 +51,24 @@ impl TensorFiles {
         struct Index {
             weight_map: BTreeMap<String, String>,
         }
-        let parsed: Index = serde_json::from_str(&text).map_err(|source| ModelError::Json {
-            path: index.clone(),
-            source,
-        })?;
+        let parsed: Index = serde_json::from_str(&text)
+            .map_err(|source| ModelError::Json { path: index.clone(), source })?;
         let shards: BTreeSet<&String> = parsed.weight_map.values().collect();
         let mut paths = Vec::new();
         for shard in shards {
-            let plain = Path::new(shard)
-                .components()
-                .all(|c| matches!(c, Component::Normal(_)));
+            let plain = Path::new(shard).components().all(|c| matches!(c, Component::Normal(_)));
             if !plain {
                 let reason = format!("shard `{shard}` lies outside the folder");
-                return Err(ModelError::Weights {
-                    path: index,
-                    reason,
-                });
+                return Err(ModelError::Weights { path: index, reason });
             }
             paths.push(folder.join(shard));
         }
         let opened = Self::open(&paths, index.clone())?;
         for (tensor, shard) in &parsed.weight_map {
-            let found = opened
-                .tensors
-                .get(tensor)
-                .map(|(file, _)| &opened.files[*file].0);
+            let found = opened.tensors.get(tensor).map(|(file, _)| &opened.files[*file].0);
             if found != Some(&folder.join(shard)) {
                 let reason = format!("the index places it in {shard}, but it is not there");
-                return Err(ModelError::Tensor {
-                    path: index,
-                    tensor: tensor.clone(),
-                    reason,
-                });
+                return Err(ModelError::Tensor { path: index, tensor: tensor.clone(), reason });
             }
         }
         Ok(opened)
@@ -93,29 +79,16 @@ impl TensorFiles {
     /// # Errors
     /// When a file cannot be read or its header is damaged, or a tensor is in two files.
     pub fn open(paths: &[PathBuf], path: PathBuf) -> Result<Self, ModelError> {
-        let mut all = Self {
-            path,
-            files: vec![],
-            tensors: BTreeMap::new(),
-            used: BTreeSet::new(),
-        };
+        let mut all = Self { path, files: vec![], tensors: BTreeMap::new(), used: BTreeSet::new() };
         for path in paths {
             let mut file = File::open(path).map_err(ModelError::io(path))?;
             let (start, metadata) = read_header(path, &mut file)?;
             let number = all.files.len();
             all.files.push((path.clone(), file, start));
             for (name, info) in metadata.tensors() {
-                if all
-                    .tensors
-                    .insert(name.clone(), (number, info.clone()))
-                    .is_some()
-                {
+                if all.tensors.insert(name.clone(), (number, info.clone())).is_some() {
                     let reason = "it is in two shards".into();
-                    return Err(ModelError::Tensor {
-                        path: path.clone(),
-                        tensor: name,
-                        reason,
-                    });
+                    return Err(ModelError::Tensor { path: path.clone(), tensor: name, reason });
                 }
             }
         }
@@ -134,9 +107,7 @@ impl TensorFiles {
 
     /// A tensor's shape, if it is there.
     pub fn shape(&self, name: &str) -> Option<&[usize]> {
-        self.tensors
-            .get(name)
-            .map(|(_, info)| info.shape.as_slice())
+        self.tensors.get(name).map(|(_, info)| info.shape.as_slice())
     }
 
     /// Reads a tensor of the given shape as f32, and counts it as used.
@@ -154,10 +125,7 @@ impl TensorFiles {
         };
         let (path, file, start) = &mut self.files[*number];
         if info.shape != shape {
-            let reason = format!(
-                "found shape {:?}, the config asks for {shape:?}",
-                info.shape
-            );
+            let reason = format!("found shape {:?}, the config asks for {shape:?}", info.shape);
             return Err(wrong(path, reason));
         }
         let (from, to) = info.data_offsets;
@@ -166,24 +134,13 @@ impl TensorFiles {
             .and_then(|_| file.read_exact(&mut bytes))
             .map_err(ModelError::io(&*path))?;
         let values = match info.dtype {
-            Dtype::F32 => bytes
-                .as_chunks::<4>()
-                .0
-                .iter()
-                .map(|b| f32::from_le_bytes(*b))
-                .collect(),
-            Dtype::F16 => bytes
-                .as_chunks::<2>()
-                .0
-                .iter()
-                .map(|b| f16::from_le_bytes(*b).to_f32())
-                .collect(),
-            Dtype::BF16 => bytes
-                .as_chunks::<2>()
-                .0
-                .iter()
-                .map(|b| bf16::from_le_bytes(*b).to_f32())
-                .collect(),
+            Dtype::F32 => bytes.as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)).collect(),
+            Dtype::F16 => {
+                bytes.as_chunks::<2>().0.iter().map(|b| f16::from_le_bytes(*b).to_f32()).collect()
+            }
+            Dtype::BF16 => {
+                bytes.as_chunks::<2>().0.iter().map(|b| bf16::from_le_bytes(*b).to_f32()).collect()
+            }
             other => {
                 return Err(wrong(
                     path,
@@ -210,33 +167,22 @@ impl TensorFiles {
             return Ok(());
         }
         let names = left.iter().take(5).copied().collect::<Vec<_>>().join(", ");
-        Err(ModelError::UnusedTensors {
-            path: self.path,
-            count: left.len(),
-            names,
-        })
+        Err(ModelError::UnusedTensors { path: self.path, count: left.len(), names })
     }
 }
 
 /// The header of one file, checked against the file's size before anything is allocated.
 fn read_header(path: &Path, file: &mut File) -> Result<(u64, Metadata), ModelError> {
-    let damaged = |reason: String| ModelError::Weights {
-        path: path.into(),
-        reason,
-    };
+    let damaged = |reason: String| ModelError::Weights { path: path.into(), reason };
     let size = file.metadata().map_err(ModelError::io(path))?.len();
     let mut prefix = [0u8; 8];
     if size < 8 {
-        return Err(damaged(format!(
-            "it has {size} bytes, too few for a safetensors header"
-        )));
+        return Err(damaged(format!("it has {size} bytes, too few for a safetensors header")));
     }
     file.read_exact(&mut prefix).map_err(ModelError::io(path))?;
     let header = u64::from_le_bytes(prefix);
     if header > LARGEST_HEADER || header > size - 8 {
-        return Err(damaged(format!(
-            "its header claims {header} bytes, the file has {size}"
-        )));
+        return Err(damaged(format!("its header claims {header} bytes, the file has {size}")));
     }
     let mut json = vec![0u8; header as usize];
     file.read_exact(&mut json).map_err(ModelError::io(path))?;
@@ -267,10 +213,7 @@ pub(crate) enum Init {
 
 impl Source {
     pub fn random(seed: u64, std: f64) -> Self {
-        Self::Random {
-            rng: Box::new(ChaCha8Rng::seed_from_u64(seed)),
-            std,
-        }
+        Self::Random { rng: Box::new(ChaCha8Rng::seed_from_u64(seed)), std }
     }
 
     /// A parameter by its Hugging Face name, frozen, on `device`.
@@ -292,10 +235,7 @@ impl Source {
                 }
             }
         };
-        Ok(named_param(
-            name,
-            Tensor::from_data(TensorData::new(values, shape), device),
-        ))
+        Ok(named_param(name, Tensor::from_data(TensorData::new(values, shape), device)))
     }
 }
 

@@ -40,11 +40,7 @@ fn check_language_model(name: &str, model: &CausalLm, expected: &Value) {
         assert_close(&ours, &numbers(&expected["log_probs"]), TOLERANCE, name);
     }
     let greedy_ids = ids(&expected["greedy"]);
-    assert_eq!(
-        greedy(model, &rows, greedy_ids[0].len(), &[]),
-        greedy_ids,
-        "{name}"
-    );
+    assert_eq!(greedy(model, &rows, greedy_ids[0].len(), &[]), greedy_ids, "{name}");
 }
 
 fn scores(model: &ScalarModel, rows: &[Vec<u32>], side: PaddingSide) -> Vec<f32> {
@@ -97,10 +93,7 @@ fn peft_adapters_give_the_numbers_of_peft() {
         check_language_model(name, &model, &expected);
         let without = row_logits(&model.without_lora(), &ids(&expected["rows"])[0]);
         let with = numbers(&expected["logits"][0]);
-        assert!(
-            max_difference(&without, &with) > 1e-2,
-            "{name} changes nothing"
-        );
+        assert!(max_difference(&without, &with) > 1e-2, "{name} changes nothing");
     }
 }
 
@@ -111,12 +104,7 @@ fn a_sequence_classification_folder_gives_the_scores_of_transformers() {
     let model = ScalarModel::load(&folder, &device()).unwrap();
     for side in [PaddingSide::Left, PaddingSide::Right] {
         let ours = scores(&model, &ids(&expected["rows"]), side);
-        assert_close(
-            &ours,
-            &numbers(&expected["scores"]),
-            TOLERANCE,
-            "qwen2-reward",
-        );
+        assert_close(&ours, &numbers(&expected["scores"]), TOLERANCE, "qwen2-reward");
     }
 }
 
@@ -127,12 +115,7 @@ fn a_peft_reward_adapter_gives_the_scores_of_peft() {
     let model = ScalarModel::load_adapter(load("llama3"), &folder).unwrap();
     for side in [PaddingSide::Left, PaddingSide::Right] {
         let ours = scores(&model, &ids(&expected["rows"]), side);
-        assert_close(
-            &ours,
-            &numbers(&expected["scores"]),
-            TOLERANCE,
-            "llama3-reward-lora",
-        );
+        assert_close(&ours, &numbers(&expected["scores"]), TOLERANCE, "llama3-reward-lora");
     }
 }
 

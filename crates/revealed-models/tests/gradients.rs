@@ -26,10 +26,7 @@ fn gradients<M: Module>(
             self.found.push((param.id, gradient));
         }
     }
-    let mut collect = Collect {
-        gradients,
-        found: vec![],
-    };
+    let mut collect = Collect { gradients, found: vec![] };
     model.visit(&mut collect);
     collect.found
 }
@@ -98,10 +95,7 @@ fn assert_gradients_equal(
 ) -> usize {
     let ours = model.backward(batch, temperature, loss);
     let (value, theirs) = by_autodiff(model, batch, temperature);
-    assert!(
-        (host(ours.loss)[0] - value).abs() <= 1e-5 * value.abs(),
-        "{what}"
-    );
+    assert!((host(ours.loss)[0] - value).abs() <= 1e-5 * value.abs(), "{what}");
     let scored = model.log_probs(batch, temperature).log_probs;
     // Tracked and plain operations are not the same kernels: a few units of the last place of a logit.
     assert_close(&host(ours.log_probs), &host(scored), 1e-5, what);
@@ -113,10 +107,7 @@ fn assert_gradients_equal(
             let size = theirs.iter().fold(0f32, |m, g| m.max(g.abs()));
             let worst = max_difference(&ours, &theirs);
             // The floor is f32's rounding of sums whose terms, of size 1, cancel.
-            assert!(
-                worst <= 1e-5 * size.max(0.1),
-                "{what}: {worst:e} of {size:e}"
-            );
+            assert!(worst <= 1e-5 * size.max(0.1), "{what}: {worst:e} of {size:e}");
             count += usize::from(size > 0.0);
         }
     }
@@ -125,12 +116,7 @@ fn assert_gradients_equal(
 
 #[test]
 fn gradients_of_a_full_model_equal_autodiff_through_all_logits() {
-    for (name, parameters) in [
-        ("pythia", 28),
-        ("qwen2", 26),
-        ("llama3", 21),
-        ("qwen3-mixed", 47),
-    ] {
+    for (name, parameters) in [("pythia", 28), ("qwen2", 26), ("llama3", 21), ("qwen3-mixed", 47)] {
         let model = load(name).trainable();
         for side in [PaddingSide::Left, PaddingSide::Right] {
             for temperature in [1.0, 0.6] {
@@ -151,10 +137,7 @@ fn gradients_of_adapters_on_a_frozen_model_equal_autodiff_and_the_rest_has_none(
             let count = assert_gradients_equal(name, &model, &batch, temperature);
             assert_eq!(count, factors, "{name}");
             let found = gradients(&model, &model.backward(&batch, temperature, loss).gradients);
-            let with = found
-                .iter()
-                .filter(|(_, gradient)| gradient.is_some())
-                .count();
+            let with = found.iter().filter(|(_, gradient)| gradient.is_some()).count();
             assert_eq!(with, factors, "a frozen weight of {name} has a gradient");
         }
     }
@@ -186,10 +169,7 @@ fn logits_that_need_several_chunks_give_the_same_log_probs_and_gradients() {
     let rows: Vec<u32> = (0..40).map(|i| i * 13_001 % vocab).collect();
     let batch = completions(&[(rows, 3)], PaddingSide::Right);
     let model = tiny_llama(vocab as usize, 4, false, 2);
-    let frozen = LoraConfig {
-        r: 2,
-        ..LoraConfig::default()
-    };
+    let frozen = LoraConfig { r: 2, ..LoraConfig::default() };
     let frozen = model.clone().with_lora(&frozen, 3).unwrap();
     assert!(assert_gradients_equal("frozen head", &frozen, &batch, 0.8) > 0);
     assert!(assert_gradients_equal("trained head", &model.trainable(), &batch, 0.8) > 0);
@@ -209,13 +189,8 @@ fn a_step_along_a_factor_changes_the_loss_as_its_gradient_says() {
         let size = squared.sqrt();
         assert_eq!(gradient.dims(), shape);
         let value = |step: f32| {
-            let mut moved = Moved {
-                id,
-                by: host(gradient.clone())
-                    .iter()
-                    .map(|g| g / size * step)
-                    .collect(),
-            };
+            let mut moved =
+                Moved { id, by: host(gradient.clone()).iter().map(|g| g / size * step).collect() };
             let moved = model.clone().map(&mut moved);
             f64::from(host(loss(moved.log_probs(&batch, 1.0).log_probs))[0])
         };
@@ -259,10 +234,8 @@ fn entropy_equals_its_definition() {
                 let column = time - entropies.len() + offset - 1;
                 let start = (row * time + column) * vocab;
                 let log_probs = &log_softmax[start..start + vocab];
-                let wanted: f64 = log_probs
-                    .iter()
-                    .map(|l| -f64::from(*l) * f64::from(*l).exp())
-                    .sum();
+                let wanted: f64 =
+                    log_probs.iter().map(|l| -f64::from(*l) * f64::from(*l).exp()).sum();
                 assert!((f64::from(*found) - wanted).abs() < 1e-5);
             }
         }
@@ -278,10 +251,8 @@ fn a_scalar_model_takes_gradients_to_its_head_and_adapter_and_to_nothing_else() 
     };
     let model = ScalarModel::new(load("qwen2").with_lora(&config, 2).unwrap(), 3);
     let batch = batch(PaddingSide::Right);
-    for scalar in [
-        model.scores(&batch.tokens).square().sum(),
-        model.values(&batch).square().sum(),
-    ] {
+    for scalar in [model.scores(&batch.tokens).square().sum(), model.values(&batch).square().sum()]
+    {
         let gradients = GradientsParams::from_grads(scalar.backward(), &model);
         let found = self::gradients(&model, &gradients);
         let with: Vec<_> = found.iter().filter(|(_, g)| g.is_some()).collect();
@@ -289,11 +260,7 @@ fn a_scalar_model_takes_gradients_to_its_head_and_adapter_and_to_nothing_else() 
         assert_eq!(with.len(), 9);
         let head = host(gradients.get::<2>(model.score.id).unwrap());
         assert!(head.iter().any(|g| *g != 0.0));
-        let second = model
-            .backbone
-            .decoder
-            .linears()
-            .find_map(|l| l.lora.as_ref());
+        let second = model.backbone.decoder.linears().find_map(|l| l.lora.as_ref());
         let second = host(gradients.get::<2>(second.unwrap().b.id).unwrap());
         assert!(second.iter().any(|g| *g != 0.0));
     }

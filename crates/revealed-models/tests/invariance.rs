@@ -39,10 +39,8 @@ fn hidden(model: &CausalLm, rows: &[Vec<u32>], side: PaddingSide) -> Vec<Vec<f32
 fn hidden_states_do_not_depend_on_padding_or_on_the_other_rows() {
     for name in MODELS {
         let model = load(name);
-        let alone: Vec<Vec<f32>> = rows()
-            .into_iter()
-            .flat_map(|row| hidden(&model, &[row], PaddingSide::Right))
-            .collect();
+        let alone: Vec<Vec<f32>> =
+            rows().into_iter().flat_map(|row| hidden(&model, &[row], PaddingSide::Right)).collect();
         for side in SIDES {
             let together = hidden(&model, &rows(), side).concat();
             assert_close(&together, &alone.concat(), TOLERANCE, name);
@@ -90,10 +88,8 @@ fn scores_and_values_do_not_depend_on_padding_or_on_the_other_rows() {
         let score = |rows: &[Vec<u32>], side| {
             host(model.scores(&TokenBatch::new(rows, 0, side, &device()).unwrap()))
         };
-        let alone: Vec<f32> = rows()
-            .into_iter()
-            .flat_map(|row| score(&[row], PaddingSide::Right))
-            .collect();
+        let alone: Vec<f32> =
+            rows().into_iter().flat_map(|row| score(&[row], PaddingSide::Right)).collect();
         let values = |side| {
             let rows = [(vec![5, 6, 7, 8, 9], 2), (vec![10, 11], 1)];
             let batch = completions(&rows, side);

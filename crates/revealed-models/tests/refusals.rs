@@ -73,9 +73,7 @@ fn set(folder: &Path, file: &str, field: &str, value: Value) {
 fn every_tensor_is_accounted_for() {
     let q_proj = "model.layers.1.self_attn.q_proj.weight";
     let message = refused("qwen3", |folder| {
-        rewrite(&folder.join(WEIGHTS), |t| {
-            t.retain(|(name, ..)| name != q_proj)
-        });
+        rewrite(&folder.join(WEIGHTS), |t| t.retain(|(name, ..)| name != q_proj));
     });
     assert_names(&message, &[WEIGHTS, q_proj, "missing"]);
 
@@ -88,22 +86,14 @@ fn every_tensor_is_accounted_for() {
 
     let message = refused("qwen3", |folder| {
         rewrite(&folder.join(WEIGHTS), |tensors| {
-            let tensor = tensors
-                .iter_mut()
-                .find(|(name, ..)| name == q_proj)
-                .unwrap();
+            let tensor = tensors.iter_mut().find(|(name, ..)| name == q_proj).unwrap();
             tensor.2.reverse();
         });
     });
-    assert_names(
-        &message,
-        &[WEIGHTS, q_proj, "found shape [16, 32]", "[32, 16]"],
-    );
+    assert_names(&message, &[WEIGHTS, q_proj, "found shape [16, 32]", "[32, 16]"]);
 
     let message = refused("qwen2-reward", |folder| {
-        rewrite(&folder.join(WEIGHTS), |t| {
-            t.retain(|(name, ..)| name != "score.weight")
-        });
+        rewrite(&folder.join(WEIGHTS), |t| t.retain(|(name, ..)| name != "score.weight"));
     });
     assert_names(&message, &[WEIGHTS, "score.weight", "missing"]);
 }
@@ -127,10 +117,7 @@ fn damaged_weights_name_the_file() {
         bytes
     };
     assert_names(&damaged(absurd), &["18446744073709551615"]);
-    assert_names(
-        &damaged(|_| raw("not JSON at all", &[])),
-        &["header is invalid"],
-    );
+    assert_names(&damaged(|_| raw("not JSON at all", &[])), &["header is invalid"]);
     assert_names(&damaged(|b| [b, vec![0; 4]].concat()), &["promises"]);
     let vast = r#"{"a":{"dtype":"F32","shape":[1099511627776],"data_offsets":[0,4398046511104]}}"#;
     let vast = raw(vast, &[0; 16]);
@@ -147,20 +134,14 @@ fn offsets_whose_sum_overflows_are_refused() {
     let tensor = |i: u64| {
         let (from, to) = (u128::from(i) << 60, (u128::from(i) + 1) << 60);
         let to = to.min(u128::from(u64::MAX));
-        format!(
-            r#""t{i}":{{"dtype":"U8","shape":[{}],"data_offsets":[{from},{to}]}}"#,
-            to - from
-        )
+        format!(r#""t{i}":{{"dtype":"U8","shape":[{}],"data_offsets":[{from},{to}]}}"#, to - from)
     };
     let header: Vec<String> = (0..16).map(tensor).collect();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join(WEIGHTS);
     std::fs::write(&path, raw(&format!("{{{}}}", header.join(",")), &[])).unwrap();
     let error = TensorFiles::open(std::slice::from_ref(&path), path.clone()).unwrap_err();
-    assert_names(
-        &error.to_string(),
-        &[WEIGHTS, "promises 18446744073709551615"],
-    );
+    assert_names(&error.to_string(), &[WEIGHTS, "promises 18446744073709551615"]);
 }
 
 #[test]
@@ -186,10 +167,7 @@ fn an_index_must_name_shards_in_the_folder_that_hold_its_tensors() {
             std::fs::write(folder.join(index), json.to_string()).unwrap();
         })
     };
-    assert_names(
-        &point("../x.safetensors"),
-        &[index, "../x.safetensors", "outside"],
-    );
+    assert_names(&point("../x.safetensors"), &[index, "../x.safetensors", "outside"]);
     assert_names(&point("/etc/passwd"), &[index, "outside"]);
     let moved = point("model-00003-of-00003.safetensors");
     assert_names(&moved, &[index, first, "00003", "not there"]);
@@ -202,9 +180,7 @@ fn an_index_must_name_shards_in_the_folder_that_hold_its_tensors() {
         std::fs::remove_file(folder.join(index)).unwrap();
     });
     assert_names(&bare, &["no model.safetensors"]);
-    let empty = refused("llama-bf16", |folder| {
-        std::fs::write(folder.join(index), "[]").unwrap()
-    });
+    let empty = refused("llama-bf16", |folder| std::fs::write(folder.join(index), "[]").unwrap());
     assert_names(&empty, &[index, "not valid JSON"]);
 }
 
@@ -225,80 +201,20 @@ fn fields_that_would_change_the_result_are_refused_by_name() {
     let yarn = json!({"rope_type": "yarn", "factor": 4.0, "rope_theta": 1e4, "beta_fast": 32});
     let nested = json!({"full_attention": {"rope_type": "default", "rope_theta": 1e4}});
     for (model, field, value, parts) in [
-        (
-            "llama3",
-            "model_type",
-            json!("mamba"),
-            &["mamba", "llama, mistral"][..],
-        ),
+        ("llama3", "model_type", json!("mamba"), &["mamba", "llama, mistral"][..]),
         ("llama3", "rope_parameters", yarn, &["rope_type", "yarn"]),
-        (
-            "llama3",
-            "rope_parameters",
-            nested,
-            &["rope_parameters.full_attention"],
-        ),
-        (
-            "llama3",
-            "rope_parameters",
-            json!({"rope_theta": "x"}),
-            &["rope_parameters.rope_theta"],
-        ),
-        (
-            "llama3",
-            "rope_parameters",
-            json!({"rope_type": "llama3"}),
-            &["factor"],
-        ),
-        (
-            "llama3",
-            "hidden_act",
-            json!("gelu"),
-            &["hidden_act", "gelu"],
-        ),
-        (
-            "llama3",
-            "quantization_config",
-            json!({"bits": 4}),
-            &["quantization_config"],
-        ),
-        (
-            "llama3",
-            "rope_interleaved",
-            json!(true),
-            &["rope_interleaved"],
-        ),
-        (
-            "llama3",
-            "residual_multiplier",
-            json!(0.5),
-            &["residual_multiplier", "0.5"],
-        ),
+        ("llama3", "rope_parameters", nested, &["rope_parameters.full_attention"]),
+        ("llama3", "rope_parameters", json!({"rope_theta": "x"}), &["rope_parameters.rope_theta"]),
+        ("llama3", "rope_parameters", json!({"rope_type": "llama3"}), &["factor"]),
+        ("llama3", "hidden_act", json!("gelu"), &["hidden_act", "gelu"]),
+        ("llama3", "quantization_config", json!({"bits": 4}), &["quantization_config"]),
+        ("llama3", "rope_interleaved", json!(true), &["rope_interleaved"]),
+        ("llama3", "residual_multiplier", json!(0.5), &["residual_multiplier", "0.5"]),
         ("llama3", "sliding_window", json!(4), &["sliding_window"]),
-        (
-            "llama3",
-            "partial_rotary_factor",
-            json!(0.5),
-            &["partial_rotary_factor"],
-        ),
-        (
-            "pythia",
-            "hidden_act",
-            json!("gelu_new"),
-            &["hidden_act", "gelu_new"],
-        ),
-        (
-            "qwen3-mixed",
-            "layer_types",
-            json!(["full_attention"]),
-            &["layer_types"],
-        ),
-        (
-            "qwen3-mixed",
-            "sliding_window",
-            json!("4"),
-            &["sliding_window"],
-        ),
+        ("llama3", "partial_rotary_factor", json!(0.5), &["partial_rotary_factor"]),
+        ("pythia", "hidden_act", json!("gelu_new"), &["hidden_act", "gelu_new"]),
+        ("qwen3-mixed", "layer_types", json!(["full_attention"]), &["layer_types"]),
+        ("qwen3-mixed", "sliding_window", json!("4"), &["sliding_window"]),
     ] {
         let message = refused(model, |folder| {
             // The rope's own fields win over those beside it.
@@ -355,22 +271,14 @@ fn adapters_that_are_not_plain_lora_are_refused_by_the_setting() {
         assert_names(&message, &[file, field]);
     }
     let targets = json!(["q_proj", "w_pack"]);
-    let message = refused("llama3-lora", |folder| {
-        set(folder, file, "target_modules", targets)
-    });
+    let message = refused("llama3-lora", |folder| set(folder, file, "target_modules", targets));
     assert_names(&message, &["w_pack", "q_proj", "down_proj"]);
     let message = refused("llama3-lora", |folder| set(folder, file, "r", json!(3)));
-    assert_names(
-        &message,
-        &["adapter_model.safetensors", "lora_A", "found shape"],
-    );
+    assert_names(&message, &["adapter_model.safetensors", "lora_A", "found shape"]);
     let message = refused("llama3-lora", |folder| {
         set(folder, file, "target_modules", json!(["q_proj"]));
     });
-    assert_names(
-        &message,
-        &["adapter_model.safetensors", "v_proj", "does not use"],
-    );
+    assert_names(&message, &["adapter_model.safetensors", "v_proj", "does not use"]);
     for gone in [file, "adapter_model.safetensors"] {
         let message = refused("llama3-lora", |folder| {
             std::fs::remove_file(folder.join(gone)).unwrap();
@@ -382,10 +290,7 @@ fn adapters_that_are_not_plain_lora_are_refused_by_the_setting() {
             t.retain(|(name, ..)| !name.contains("score"));
         });
     });
-    assert_names(
-        &headless,
-        &["adapter_model.safetensors", "score", "missing"],
-    );
+    assert_names(&headless, &["adapter_model.safetensors", "score", "missing"]);
 }
 
 #[test]
@@ -394,28 +299,14 @@ fn lora_settings_that_fit_no_layer_are_refused() {
         let refused = load("pythia").with_lora(&config, 0);
         refused.err().map(|error| error.to_string())
     };
-    let targets = |name: &str| LoraConfig {
-        target_modules: vec![name.into()],
-        ..LoraConfig::default()
-    };
+    let targets =
+        |name: &str| LoraConfig { target_modules: vec![name.into()], ..LoraConfig::default() };
     assert!(with(LoraConfig::default()).is_none());
-    assert_names(
-        &with(targets("q_proj")).unwrap(),
-        &["q_proj", "query_key_value"],
-    );
-    assert!(
-        with(targets("ense")).is_some(),
-        "part of a name is not the name"
-    );
-    let zero = LoraConfig {
-        r: 0,
-        ..LoraConfig::default()
-    };
+    assert_names(&with(targets("q_proj")).unwrap(), &["q_proj", "query_key_value"]);
+    assert!(with(targets("ense")).is_some(), "part of a name is not the name");
+    let zero = LoraConfig { r: 0, ..LoraConfig::default() };
     assert_names(&with(zero).unwrap(), &["`r` = 0"]);
-    let empty = LoraConfig {
-        target_modules: vec![],
-        ..LoraConfig::default()
-    };
+    let empty = LoraConfig { target_modules: vec![], ..LoraConfig::default() };
     assert_names(&with(empty).unwrap(), &["target_modules"]);
 }
 

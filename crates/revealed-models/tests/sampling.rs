@@ -14,11 +14,7 @@ fn prompts() -> Vec<Vec<u32>> {
 }
 
 fn config() -> SamplingConfig {
-    SamplingConfig {
-        max_new_tokens: 20,
-        seed: 11,
-        ..SamplingConfig::default()
-    }
+    SamplingConfig { max_new_tokens: 20, seed: 11, ..SamplingConfig::default() }
 }
 
 fn tokens(samples: &[Sample]) -> Vec<Vec<u32>> {
@@ -68,10 +64,7 @@ fn cached_decoding_gives_the_log_probs_of_an_uncached_pass() {
 fn greedy_decoding_takes_the_argmax_of_an_uncached_pass() {
     for name in ["pythia", "qwen3-mixed", "llama3"] {
         let model = load(name);
-        let greedy = SamplingConfig {
-            decoding: Decoding::Greedy,
-            ..config()
-        };
+        let greedy = SamplingConfig { decoding: Decoding::Greedy, ..config() };
         for drawn in sample(&model, &prompts(), &greedy).unwrap() {
             let mut row = prompts()[drawn.prompt].clone();
             for token in drawn.token_ids {
@@ -89,11 +82,7 @@ fn greedy_decoding_takes_the_argmax_of_an_uncached_pass() {
 fn a_row_does_not_depend_on_the_batch_size_or_on_the_number_of_samples() {
     let model = load("qwen3-mixed");
     let drawn = |samples_per_prompt, batch_size| {
-        let config = SamplingConfig {
-            samples_per_prompt,
-            batch_size,
-            ..config()
-        };
+        let config = SamplingConfig { samples_per_prompt, batch_size, ..config() };
         sample(&model, &prompts(), &config).unwrap()
     };
     let shared = drawn(4, 64);
@@ -106,34 +95,18 @@ fn a_row_does_not_depend_on_the_batch_size_or_on_the_number_of_samples() {
     let first: Vec<Sample> = shared.iter().filter(|s| s.index == 0).cloned().collect();
     assert_eq!(tokens(&first), tokens(&drawn(1, 3)));
     let distinct: std::collections::BTreeSet<_> = tokens(&shared).into_iter().collect();
-    assert_eq!(
-        distinct.len(),
-        20,
-        "samples of one prompt have their own noise"
-    );
-    let other = SamplingConfig {
-        seed: 12,
-        ..config()
-    };
-    assert_ne!(
-        tokens(&first),
-        tokens(&sample(&model, &prompts(), &other).unwrap())
-    );
+    assert_eq!(distinct.len(), 20, "samples of one prompt have their own noise");
+    let other = SamplingConfig { seed: 12, ..config() };
+    assert_ne!(tokens(&first), tokens(&sample(&model, &prompts(), &other).unwrap()));
 }
 
 #[test]
 fn rows_that_leave_the_batch_change_nothing_for_the_others() {
     let model = load("mistral");
-    let config = SamplingConfig {
-        samples_per_prompt: 4,
-        ..config()
-    };
+    let config = SamplingConfig { samples_per_prompt: 4, ..config() };
     let whole = sample(&model, &prompts(), &config).unwrap();
     let stop_ids: Vec<u32> = (0..64).filter(|t| t % 8 == 1).collect();
-    let stopping = SamplingConfig {
-        stop_ids: stop_ids.clone(),
-        ..config
-    };
+    let stopping = SamplingConfig { stop_ids: stop_ids.clone(), ..config };
     let stopped = sample(&model, &prompts(), &stopping).unwrap();
     let mut ended = 0;
     for (whole, stopped) in whole.iter().zip(&stopped) {
@@ -142,12 +115,7 @@ fn rows_that_leave_the_batch_change_nothing_for_the_others() {
         ended += usize::from(length < 20);
         assert_eq!(stopped.token_ids, whole.token_ids[..length]);
         assert_eq!(stopped.finished, end.is_some());
-        assert_close(
-            &stopped.log_probs,
-            &whole.log_probs[..length],
-            2e-5,
-            "log-probs",
-        );
+        assert_close(&stopped.log_probs, &whole.log_probs[..length], 2e-5, "log-probs");
     }
     assert!((5..20).contains(&ended), "{ended} of 20 rows ended early");
 }
@@ -158,22 +126,13 @@ fn assert_drawn_from(config: SamplingConfig, keep: impl Fn(f64) -> bool) {
     let prompt = vec![3, 1, 4, 1, 5];
     let logits = row_logits(&model, &prompt);
     let last = &logits[logits.len() - 24..];
-    let weights: Vec<f64> = last
-        .iter()
-        .map(|l| (f64::from(*l) / config.temperature).exp())
-        .collect();
+    let weights: Vec<f64> =
+        last.iter().map(|l| (f64::from(*l) / config.temperature).exp()).collect();
     let best = weights.iter().copied().fold(0.0, f64::max);
-    let kept: Vec<f64> = weights
-        .iter()
-        .map(|w| if keep(w / best) { *w } else { 0.0 })
-        .collect();
+    let kept: Vec<f64> = weights.iter().map(|w| if keep(w / best) { *w } else { 0.0 }).collect();
     let total: f64 = kept.iter().sum();
     let count = 20_000;
-    let config = SamplingConfig {
-        max_new_tokens: 1,
-        samples_per_prompt: count,
-        ..config
-    };
+    let config = SamplingConfig { max_new_tokens: 1, samples_per_prompt: count, ..config };
     let mut seen = [0.0; 24];
     for drawn in sample(&model, &[prompt], &config).unwrap() {
         let token = drawn.token_ids[0] as usize;
@@ -202,17 +161,9 @@ fn assert_drawn_from(config: SamplingConfig, keep: impl Fn(f64) -> bool) {
 #[test]
 fn tokens_are_drawn_as_often_as_the_distribution_says() {
     assert_drawn_from(SamplingConfig::default(), |_| true);
-    let hot = SamplingConfig {
-        temperature: 1.7,
-        seed: 1,
-        ..SamplingConfig::default()
-    };
+    let hot = SamplingConfig { temperature: 1.7, seed: 1, ..SamplingConfig::default() };
     assert_drawn_from(hot, |_| true);
-    let filtered = SamplingConfig {
-        temperature: 1.7,
-        min_p: 0.3,
-        ..SamplingConfig::default()
-    };
+    let filtered = SamplingConfig { temperature: 1.7, min_p: 0.3, ..SamplingConfig::default() };
     assert_drawn_from(filtered, |relative| relative >= 0.3);
 }
 
@@ -222,10 +173,7 @@ fn weights_with_nan_are_an_error_and_not_a_token() {
     let head = model.lm_head.as_mut().unwrap();
     head.weight = head.weight.clone().map(|weight| weight * f32::NAN);
     for decoding in [Decoding::Sample, Decoding::Greedy] {
-        let config = SamplingConfig {
-            decoding,
-            ..config()
-        };
+        let config = SamplingConfig { decoding, ..config() };
         let error = sample(&model, &[vec![1], vec![2, 3]], &config).unwrap_err();
         assert!(matches!(error, ModelError::NonFinite { .. }), "{error}");
     }
@@ -240,10 +188,7 @@ fn prompts_that_do_not_fit_the_model_are_refused_by_their_index() {
         error.to_string()
     };
     let message = refused(vec![1; 45]);
-    assert!(
-        message.contains("45 tokens") && message.contains("context is 64"),
-        "{message}"
-    );
+    assert!(message.contains("45 tokens") && message.contains("context is 64"), "{message}");
     assert!(refused(vec![]).contains("no tokens"));
     assert!(refused(vec![24]).contains("vocabulary of 24"));
     let fits = sample(&model, &[vec![1; 44]], &config()).unwrap();

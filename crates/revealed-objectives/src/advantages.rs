@@ -45,11 +45,7 @@ pub fn gae(
     gamma: f64,
     gae_lambda: f64,
 ) -> (Tensor<2>, Tensor<2>) {
-    assert_eq!(
-        values.dims(),
-        rewards.dims(),
-        "values and rewards differ in shape"
-    );
+    assert_eq!(values.dims(), rewards.dims(), "values and rewards differ in shape");
     let [batch, time] = values.dims();
     let rewards = keep(rewards, mask.clone());
     let values = keep(values, mask.clone());
@@ -134,14 +130,8 @@ pub fn on_every_token(advantages: Tensor<1>, mask: Tensor<2, Bool>) -> Tensor<2>
 /// `[P·G]` as `[P,G]`.
 fn in_groups(scores: Tensor<1>, group: usize) -> Tensor<2> {
     let count = scores.dims()[0];
-    assert!(
-        group >= 2,
-        "a group needs at least 2 samples of a prompt, got {group}"
-    );
-    assert!(
-        count % group == 0,
-        "{count} scores do not divide into groups of {group}"
-    );
+    assert!(group >= 2, "a group needs at least 2 samples of a prompt, got {group}");
+    assert!(count % group == 0, "{count} scores do not divide into groups of {group}");
     scores.reshape([count / group, group])
 }
 
@@ -186,10 +176,7 @@ mod tests {
     fn one_step_has_the_reward_less_the_value_as_advantage() {
         let at = |x: f32| Tensor::<2>::full([1, 1], x, &Device::flex());
         let (advantages, returns) = gae(at(2.0), at(0.5), at(1.0).greater_elem(0.5), 0.9, 0.8);
-        assert_eq!(
-            (numbers(&advantages), numbers(&returns)),
-            (vec![1.5], vec![2.0])
-        );
+        assert_eq!((numbers(&advantages), numbers(&returns)), (vec![1.5], vec![2.0]));
     }
 
     #[test]

@@ -18,17 +18,11 @@ pub(crate) struct Case {
 
 impl Case {
     pub(crate) fn load(name: &'static str) -> Self {
-        let path = concat!(
-            env!("CARGO_MANIFEST_DIR"),
-            "/../../golden/objectives/expected.json"
-        );
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../golden/objectives/expected.json");
         let text =
             std::fs::read_to_string(path).expect("golden/objectives/make.py writes the file");
         let mut cases: Value = serde_json::from_str(&text).expect("the file is json");
-        Self {
-            name,
-            record: cases[name].take(),
-        }
+        Self { name, record: cases[name].take() }
     }
 
     /// An input on a plain device: a constant.
@@ -46,9 +40,7 @@ impl Case {
     }
 
     pub(crate) fn number(&self, key: &str) -> f64 {
-        self.record["numbers"][key]
-            .as_f64()
-            .expect("the case has this number")
+        self.record["numbers"][key].as_f64().expect("the case has this number")
     }
 
     /// Compares one of the outputs.
@@ -64,9 +56,7 @@ impl Case {
         tracked: &[(&str, &Tensor<D>)],
     ) {
         let gradients = self.backward(output);
-        let expected = self.record["gradients"]
-            .as_object()
-            .map_or(0, serde_json::Map::len);
+        let expected = self.record["gradients"].as_object().map_or(0, serde_json::Map::len);
         assert_eq!(tracked.len(), expected, "{}: gradients compared", self.name);
         for (input, tensor) in tracked {
             self.matches_gradient(&gradients, input, tensor);
@@ -96,11 +86,7 @@ pub(crate) fn gradient<const D: usize, const E: usize>(
     output: Tensor<D>,
     input: &Tensor<E>,
 ) -> Vec<f32> {
-    numbers(
-        &input
-            .grad(&output.sum().backward())
-            .expect("the input is tracked"),
-    )
+    numbers(&input.grad(&output.sum().backward()).expect("the input is tracked"))
 }
 
 /// A tensor's elements.
@@ -113,10 +99,7 @@ fn close<const D: usize>(name: &str, expected: &Value, got: &Tensor<D>) {
     assert_eq!(got.dims(), expected.dims(), "{name}: shape");
     let got = got.to_data();
     assert!(got.iter::<f32>().all(f32::is_finite), "{name}: {got}");
-    got.assert_approx_eq::<f32>(
-        &expected.into_data(),
-        Tolerance::rel_abs(RELATIVE, ABSOLUTE),
-    );
+    got.assert_approx_eq::<f32>(&expected.into_data(), Tolerance::rel_abs(RELATIVE, ABSOLUTE));
 }
 
 /// Nested lists of numbers or booleans as a tensor.
@@ -126,11 +109,7 @@ fn floats<const D: usize>(nested: &Value, device: &Device) -> Tensor<D> {
         shape.push(items.len());
         level = &items[0];
     }
-    assert_eq!(
-        shape.len(),
-        D,
-        "the case has this input, at rank {D}: {nested}"
-    );
+    assert_eq!(shape.len(), D, "the case has this input, at rank {D}: {nested}");
     let mut flat = Vec::new();
     flatten(nested, &mut flat);
     Tensor::from_data(TensorData::new(flat, shape), device)

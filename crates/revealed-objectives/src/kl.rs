@@ -130,23 +130,13 @@ mod tests {
     fn the_score_stands_on_the_last_kept_token_wherever_the_padding_is() {
         let device = Device::flex();
         let mask = Tensor::<2>::from_floats(
-            [
-                [1.0, 1.0, 0.0, 0.0],
-                [0.0, 0.0, 1.0, 1.0],
-                [0.0; 4],
-                [1.0; 4],
-            ],
+            [[1.0, 1.0, 0.0, 0.0], [0.0, 0.0, 1.0, 1.0], [0.0; 4], [1.0; 4]],
             &device,
         );
         let scores = Tensor::<1>::from_floats([1.0, 2.0, 3.0, 4.0], &device);
         let kl = Tensor::<2>::zeros([4, 4], &device);
         let rewards = numbers(&kl_shaped_rewards(scores, kl, mask.greater_elem(0.5), 0.1));
-        let expected = [
-            [0.0, 1.0, 0.0, 0.0],
-            [0.0, 0.0, 0.0, 2.0],
-            [0.0; 4],
-            [0.0, 0.0, 0.0, 4.0],
-        ];
+        let expected = [[0.0, 1.0, 0.0, 0.0], [0.0, 0.0, 0.0, 2.0], [0.0; 4], [0.0, 0.0, 0.0, 4.0]];
         assert_eq!(rewards, expected.concat());
     }
 
@@ -154,11 +144,7 @@ mod tests {
     fn the_expectation_of_k1_and_k3_over_the_policy_is_the_kl() {
         let (policy, reference) = ([0.5f32, 0.3, 0.2], [0.2f32, 0.2, 0.6]);
         let logs = |p: [f32; 3]| Tensor::<2>::from_floats([p.map(f32::ln)], &Device::flex());
-        let exact: f32 = policy
-            .iter()
-            .zip(&reference)
-            .map(|(p, q)| p * (p / q).ln())
-            .sum();
+        let exact: f32 = policy.iter().zip(&reference).map(|(p, q)| p * (p / q).ln()).sum();
         for estimator in [k1, k3] {
             let per_token = numbers(&estimator(logs(policy), logs(reference)));
             let mean: f32 = policy.iter().zip(&per_token).map(|(p, k)| p * k).sum();

@@ -30,9 +30,7 @@ pub fn token_cross_entropy(log_probs: Tensor<2>, mask: Tensor<2, Bool>) -> Tenso
 pub fn entropy(logits: Tensor<2>) -> Tensor<1> {
     // The floor turns 0 · −∞ into 0; no finite log-prob is that low.
     let log_probs = log_softmax(logits.cast(DType::F32), 1).clamp_min(f32::MIN);
-    -(log_probs.clone().exp() * log_probs)
-        .sum_dim(1)
-        .squeeze_dim(1)
+    -(log_probs.clone().exp() * log_probs).sum_dim(1).squeeze_dim(1)
 }
 
 #[cfg(test)]
@@ -45,10 +43,7 @@ mod tests {
     #[test]
     fn token_cross_entropy_equals_pytorch() {
         let case = Case::load("token_cross_entropy");
-        case.matches_output(
-            0,
-            &token_cross_entropy(case.constant("log_probs"), case.mask()),
-        );
+        case.matches_output(0, &token_cross_entropy(case.constant("log_probs"), case.mask()));
     }
 
     #[test]

@@ -134,11 +134,7 @@ pub fn linear_difference(demonstration: Tensor<1>, sample: Tensor<1>) -> Tensor<
 /// Source: <https://arxiv.org/abs/2405.15624>; the discriminator of
 /// <https://arxiv.org/abs/1406.2661>.
 pub fn bce_discriminator(demonstration: Tensor<1>, sample: Tensor<1>) -> Tensor<1> {
-    assert_eq!(
-        sample.dims(),
-        demonstration.dims(),
-        "sample and demonstration differ in shape"
-    );
+    assert_eq!(sample.dims(), demonstration.dims(), "sample and demonstration differ in shape");
     -(log_sigmoid(demonstration) + log_sigmoid(-sample))
 }
 
@@ -185,11 +181,7 @@ pub fn least_squares(demonstration: Tensor<1>, sample: Tensor<1>) -> Tensor<1> {
 /// # Panics
 /// When the shapes differ.
 pub fn reward_l2(demonstration: Tensor<1>, sample: Tensor<1>) -> Tensor<1> {
-    assert_eq!(
-        sample.dims(),
-        demonstration.dims(),
-        "sample and demonstration differ in shape"
-    );
+    assert_eq!(sample.dims(), demonstration.dims(), "sample and demonstration differ in shape");
     (demonstration.square() + sample.square()) * 0.5
 }
 
@@ -205,19 +197,11 @@ pub fn reward_l2(demonstration: Tensor<1>, sample: Tensor<1>) -> Tensor<1> {
 /// When the shapes differ.
 pub fn pair_accuracy(demonstration: Tensor<1>, sample: Tensor<1>) -> Tensor<1> {
     // sign is −1, 0 or 1
-    gap(demonstration.detach(), sample.detach())
-        .sign()
-        .add_scalar(1.0)
-        .mean()
-        * 0.5
+    gap(demonstration.detach(), sample.detach()).sign().add_scalar(1.0).mean() * 0.5
 }
 
 fn gap(demonstration: Tensor<1>, sample: Tensor<1>) -> Tensor<1> {
-    assert_eq!(
-        sample.dims(),
-        demonstration.dims(),
-        "sample and demonstration differ in shape"
-    );
+    assert_eq!(sample.dims(), demonstration.dims(), "sample and demonstration differ in shape");
     demonstration - sample
 }
 
@@ -246,10 +230,9 @@ mod tests {
     #[test]
     fn a_closure_is_an_objective_with_its_own_numbers() {
         matches_pytorch("hinge", |d: Tensor<1>, s: Tensor<1>| hinge(d, s, 1.2));
-        matches_pytorch(
-            "pairwise_logistic_smoothed",
-            |d: Tensor<1>, s: Tensor<1>| pairwise_logistic_smoothed(d, s, 0.1, 0.6),
-        );
+        matches_pytorch("pairwise_logistic_smoothed", |d: Tensor<1>, s: Tensor<1>| {
+            pairwise_logistic_smoothed(d, s, 0.1, 0.6)
+        });
         matches_pytorch("reward_l2", reward_l2);
     }
 
@@ -289,14 +272,8 @@ mod tests {
         ] {
             let start = || Tensor::<1>::from_floats([0.5], &device).require_grad();
             let (d, s) = (start(), start());
-            assert!(
-                gradient(loss.loss(d.clone(), s.clone().detach()), &d)[0] < 0.0,
-                "{loss:?}"
-            );
-            assert!(
-                gradient(loss.loss(d.detach(), s.clone()), &s)[0] > 0.0,
-                "{loss:?}"
-            );
+            assert!(gradient(loss.loss(d.clone(), s.clone().detach()), &d)[0] < 0.0, "{loss:?}");
+            assert!(gradient(loss.loss(d.detach(), s.clone()), &s)[0] > 0.0, "{loss:?}");
         }
     }
 
@@ -310,10 +287,7 @@ mod tests {
             (PairLoss::LeastSquares, "least-squares"),
         ] {
             assert_eq!(serde_json::to_value(loss).ok(), Some(name.into()));
-            assert_eq!(
-                serde_json::from_value::<PairLoss>(name.into()).unwrap(),
-                loss
-            );
+            assert_eq!(serde_json::from_value::<PairLoss>(name.into()).unwrap(), loss);
         }
         assert!(serde_json::from_str::<PairLoss>("\"Bce\"").is_err());
     }

@@ -129,16 +129,8 @@ pub fn clipped_value_loss(
     returns: Tensor<2>,
     clip_range: f64,
 ) -> Tensor<2> {
-    assert_eq!(
-        old_values.dims(),
-        values.dims(),
-        "old_values and values differ in shape"
-    );
-    assert_eq!(
-        returns.dims(),
-        values.dims(),
-        "returns and values differ in shape"
-    );
+    assert_eq!(old_values.dims(), values.dims(), "old_values and values differ in shape");
+    assert_eq!(returns.dims(), values.dims(), "returns and values differ in shape");
     let moved = (values.clone() - old_values.clone()).clamp(-clip_range, clip_range);
     let plain = (values - returns.clone()).square();
     let clipped = (old_values + moved - returns).square();
@@ -172,11 +164,7 @@ fn surrogates<const D: usize>(
         log_probs.dims(),
         "old_log_probs and log_probs differ in shape"
     );
-    assert_eq!(
-        advantages.dims(),
-        log_probs.dims(),
-        "advantages and log_probs differ in shape"
-    );
+    assert_eq!(advantages.dims(), log_probs.dims(), "advantages and log_probs differ in shape");
     let ratio = (log_probs - old_log_probs).exp();
     let clipped = ratio.clone().clamp(1.0 - clip_low, 1.0 + clip_high);
     let cost = -advantages;
@@ -259,11 +247,7 @@ mod tests {
         let log_probs = case.tracked::<2>("log_probs");
         let advantages = case.constant::<2>("advantages");
         let old = log_probs.clone().inner();
-        assert!(
-            numbers(&ratio(old.clone(), old.clone()))
-                .iter()
-                .all(|&r| r == 1.0)
-        );
+        assert!(numbers(&ratio(old.clone(), old.clone())).iter().all(|&r| r == 1.0));
         let losses = clipped_surrogate(log_probs.clone(), old, advantages.clone(), 0.2, 0.2);
         assert_eq!(gradient(losses, &log_probs), numbers(&-advantages));
     }

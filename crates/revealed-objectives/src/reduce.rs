@@ -59,10 +59,7 @@ pub fn masked_mean(values: Tensor<2>, mask: Tensor<2, Bool>) -> Tensor<1> {
 /// # Panics
 /// When the shapes differ or `tokens` is not positive.
 pub fn token_mean(values: Tensor<2>, mask: Tensor<2, Bool>, tokens: f64) -> Tensor<1> {
-    assert!(
-        tokens > 0.0,
-        "a token mean needs a positive token count, got {tokens}"
-    );
+    assert!(tokens > 0.0, "a token mean needs a positive token count, got {tokens}");
     masked_sum(values, mask) / tokens
 }
 
@@ -91,10 +88,7 @@ pub fn sequence_sum(values: Tensor<2>, mask: Tensor<2, Bool>) -> Tensor<1> {
 /// # Panics
 /// When the shapes differ.
 pub fn sequence_mean(values: Tensor<2>, mask: Tensor<2, Bool>) -> Tensor<1> {
-    let count = indicator(mask.clone())
-        .sum_dim(1)
-        .squeeze_dim::<1>(1)
-        .clamp_min(1.0);
+    let count = indicator(mask.clone()).sum_dim(1).squeeze_dim::<1>(1).clamp_min(1.0);
     sequence_sum(values, mask) / count
 }
 
@@ -136,11 +130,7 @@ pub fn whiten(values: Tensor<2>, mask: Tensor<2, Bool>, shift_mean: MeanShift) -
 /// # Panics
 /// When the shapes differ.
 pub fn weighted_mean(values: Tensor<1>, weights: Tensor<1>) -> Tensor<1> {
-    assert_eq!(
-        weights.dims(),
-        values.dims(),
-        "weights and values differ in shape"
-    );
+    assert_eq!(weights.dims(), values.dims(), "weights and values differ in shape");
     let weights = weights.cast(DType::F32);
     let total = weights.clone().sum().clamp_min(f32::MIN_POSITIVE);
     (values.cast(DType::F32) * weights).sum() / total
@@ -148,11 +138,7 @@ pub fn weighted_mean(values: Tensor<1>, weights: Tensor<1>) -> Tensor<1> {
 
 /// The values in f32, exactly 0 where masked (a product with 0 would let a NaN through).
 pub(crate) fn keep(values: Tensor<2>, mask: Tensor<2, Bool>) -> Tensor<2> {
-    assert_eq!(
-        mask.dims(),
-        values.dims(),
-        "mask and values differ in shape"
-    );
+    assert_eq!(mask.dims(), values.dims(), "mask and values differ in shape");
     values.cast(DType::F32).mask_fill(mask.bool_not(), 0.0)
 }
 
@@ -189,12 +175,8 @@ mod tests {
 
     #[test]
     fn whitening_equals_trl() {
-        matches_pytorch("whiten_remove", |values, mask| {
-            whiten(values, mask, MeanShift::Remove)
-        });
-        matches_pytorch("whiten_keep", |values, mask| {
-            whiten(values, mask, MeanShift::Keep)
-        });
+        matches_pytorch("whiten_remove", |values, mask| whiten(values, mask, MeanShift::Remove));
+        matches_pytorch("whiten_keep", |values, mask| whiten(values, mask, MeanShift::Keep));
     }
 
     #[test]
@@ -227,10 +209,7 @@ mod tests {
             assert_eq!(gradient(output, &values)[2], 0.0);
         }
         let whitened = numbers(&whiten(values(), mask, MeanShift::Keep));
-        assert!(
-            whitened[..2].iter().all(|x| x.is_finite()) && whitened[2] == 0.0,
-            "{whitened:?}"
-        );
+        assert!(whitened[..2].iter().all(|x| x.is_finite()) && whitened[2] == 0.0, "{whitened:?}");
     }
 
     #[test]
@@ -240,10 +219,7 @@ mod tests {
         let one = values.clone().greater_elem(6.0);
         assert_eq!(numbers(&masked_mean(values.clone(), none.clone())), [0.0]);
         assert_eq!(numbers(&sequence_mean(values.clone(), none.clone())), [0.0]);
-        assert_eq!(
-            numbers(&whiten(values.clone(), none, MeanShift::Remove)),
-            [0.0, 0.0]
-        );
+        assert_eq!(numbers(&whiten(values.clone(), none, MeanShift::Remove)), [0.0, 0.0]);
         assert_eq!(numbers(&whiten(values, one, MeanShift::Keep)), [0.0, 7.0]);
     }
 
@@ -258,10 +234,7 @@ mod tests {
     #[should_panic(expected = "differ in shape")]
     fn a_mask_of_another_shape_panics() {
         let values = Tensor::<2>::zeros([2, 3], &Device::flex());
-        let _ = masked_sum(
-            values,
-            Tensor::<2>::zeros([2, 1], &Device::flex()).greater_elem(0.5),
-        );
+        let _ = masked_sum(values, Tensor::<2>::zeros([2, 1], &Device::flex()).greater_elem(0.5));
     }
 
     fn batch(

@@ -16,10 +16,7 @@ pub struct Calibration {
 
 impl Default for Calibration {
     fn default() -> Self {
-        Self {
-            shift: 0.0,
-            scale: 1.0,
-        }
+        Self { shift: 0.0, scale: 1.0 }
     }
 }
 
@@ -38,19 +35,13 @@ impl Calibration {
     ) -> Result<Self, RewardError> {
         finite("demonstration", demonstrations)?;
         if demonstrations.is_empty() {
-            return Err(RewardError::TooFew {
-                needed: "demonstrations",
-                found: 0,
-            });
+            return Err(RewardError::TooFew { needed: "demonstrations", found: 0 });
         }
         let (mut squares, mut freedom) = (0.0, 0usize);
         for group in samples.iter().map(AsRef::as_ref) {
             finite("sample", group)?;
             let mean = group.iter().sum::<f64>() / group.len().max(1) as f64;
-            squares += group
-                .iter()
-                .map(|score| (score - mean).powi(2))
-                .sum::<f64>();
+            squares += group.iter().map(|score| (score - mean).powi(2)).sum::<f64>();
             freedom += group.len().saturating_sub(1);
         }
         if freedom == 0 {
@@ -73,11 +64,7 @@ impl Calibration {
 
 fn finite(what: &'static str, scores: &[f64]) -> Result<(), RewardError> {
     match scores.iter().position(|score| !score.is_finite()) {
-        Some(index) => Err(RewardError::NonFinite {
-            what,
-            index,
-            value: scores[index],
-        }),
+        Some(index) => Err(RewardError::NonFinite { what, index, value: scores[index] }),
         None => Ok(()),
     }
 }
@@ -92,15 +79,8 @@ mod tests {
         let near = [vec![0.0, 1.0, 2.0], vec![4.0, 6.0]];
         let shifted = [vec![10.0, 11.0, 12.0], vec![-4.0, -2.0]];
         let calibration = Calibration::fit(&demonstrations, &near, 0.0).unwrap();
-        assert_eq!(
-            calibration,
-            Calibration::fit(&demonstrations, &shifted, 0.0).unwrap()
-        );
-        let mean: f64 = demonstrations
-            .iter()
-            .map(|s| calibration.apply(*s))
-            .sum::<f64>()
-            / 3.0;
+        assert_eq!(calibration, Calibration::fit(&demonstrations, &shifted, 0.0).unwrap());
+        let mean: f64 = demonstrations.iter().map(|s| calibration.apply(*s)).sum::<f64>() / 3.0;
         assert!(mean.abs() < 1e-12);
         // (1 + 0 + 1 + 1 + 1) / (2 + 1)
         assert!((calibration.scale - (4.0f64 / 3.0).sqrt()).abs() < 1e-12);

@@ -39,10 +39,7 @@ pub struct RewardFile {
 impl RewardModel {
     /// A fresh head on a backbone, uncalibrated.
     pub fn new(backbone: CausalLm, seed: u64) -> Self {
-        Self {
-            model: ScalarModel::new(backbone, seed),
-            calibration: Calibration::default(),
-        }
+        Self { model: ScalarModel::new(backbone, seed), calibration: Calibration::default() }
     }
 
     /// Raw scores of rows of prompt and completion, without gradient, in batches within a token budget.
@@ -65,11 +62,7 @@ impl RewardModel {
             let tokens = TokenBatch::new(&ids, pad_id, PaddingSide::Right, &device)?;
             for (row, score) in batch.iter().zip(read(model.scores(&tokens))?) {
                 if !score.is_finite() {
-                    return Err(ModelError::NonFinite {
-                        what: "score",
-                        row: *row,
-                    }
-                    .into());
+                    return Err(ModelError::NonFinite { what: "score", row: *row }.into());
                 }
                 scores[*row] = f64::from(score);
             }
@@ -88,10 +81,7 @@ impl RewardModel {
         batch_tokens: usize,
     ) -> Result<Vec<f64>, RewardError> {
         let raw = self.raw_scores(rows, pad_id, batch_tokens)?;
-        Ok(raw
-            .into_iter()
-            .map(|score| self.calibration.apply(score))
-            .collect())
+        Ok(raw.into_iter().map(|score| self.calibration.apply(score)).collect())
     }
 
     /// Writes full weights as `…ForSequenceClassification`, adapters merged in, and `reward.json`.
@@ -141,14 +131,12 @@ impl RewardModel {
             base_model,
         };
         let path = folder.join(REWARD_FILE);
-        let json = serde_json::to_string_pretty(&file).map_err(|error| RewardError::File {
-            path: path.clone(),
-            reason: error.to_string(),
-        })?;
+        let json = serde_json::to_string_pretty(&file)
+            .map_err(|error| RewardError::File { path: path.clone(), reason: error.to_string() })?;
         Ok(write_file(&path, format!("{json}\n").as_bytes())?)
     }
 
-    /// Reads a reward's folder, full weights or adapter; an adapter goes on `base`, or else on the model
+    /// Reads a reward's folder, full weights or adapter, without gradients; an adapter goes on `base`, or else on the model
     /// that its `reward.json` names.
     ///
     /// # Errors
@@ -166,13 +154,7 @@ impl RewardModel {
             }
             _ => ScalarModel::load(folder, device)?,
         };
-        Ok((
-            Self {
-                model,
-                calibration: file.calibration,
-            },
-            file,
-        ))
+        Ok((Self { model: model.valid(), calibration: file.calibration }, file))
     }
 
     /// Reads a folder's `reward.json`.
@@ -181,19 +163,14 @@ impl RewardModel {
     /// When it is missing or does not parse.
     pub fn read_file(folder: &Path) -> Result<RewardFile, RewardError> {
         let path = folder.join(REWARD_FILE);
-        let wrong = |reason: String| RewardError::File {
-            path: path.clone(),
-            reason,
-        };
+        let wrong = |reason: String| RewardError::File { path: path.clone(), reason };
         let text = std::fs::read_to_string(&path).map_err(|error| wrong(error.to_string()))?;
         serde_json::from_str(&text).map_err(|error| wrong(error.to_string()))
     }
 }
 
 fn read(scores: Tensor<1>) -> Result<Vec<f32>, ModelError> {
-    scores
-        .try_into_vec_as::<f32>()
-        .map_err(|error| ModelError::Device(error.to_string()))
+    scores.try_into_vec_as::<f32>().map_err(|error| ModelError::Device(error.to_string()))
 }
 
 /// Runs of length-sorted rows whose padded size stays within the budget; a longer row stands alone.

@@ -142,10 +142,7 @@ impl Checkpoints {
                     Tuning::Lora => ScalarModel::load_adapter(initial.clone(), &folder)?,
                     Tuning::Full => ScalarModel::load(&folder, &device)?,
                 };
-                Some(RewardModel {
-                    model: burn::module::Module::valid(&model),
-                    calibration,
-                })
+                Some(RewardModel { model: burn::module::Module::valid(&model), calibration })
             }
         };
         let mut state = State::new(initial.clone(), model("policy")?);
@@ -153,27 +150,8 @@ impl Checkpoints {
         if saved.candidate {
             state.candidate = Some(burn::module::Module::valid(&model("candidate")?));
         }
-        let SavedState {
-            round,
-            phase,
-            pool,
-            held,
-            reports,
-            metrics_bytes,
-            ..
-        } = saved;
-        Ok(Some((
-            State {
-                round,
-                phase,
-                pool,
-                held,
-                reports,
-                reward,
-                ..state
-            },
-            metrics_bytes,
-        )))
+        let SavedState { round, phase, pool, held, reports, metrics_bytes, .. } = saved;
+        Ok(Some((State { round, phase, pool, held, reports, reward, ..state }, metrics_bytes)))
     }
 
     /// Numbers of complete checkpoints, rising.
@@ -182,9 +160,8 @@ impl Checkpoints {
             return Ok(vec![]);
         }
         let entries = fs::read_dir(&self.folder).map_err(TrainError::io(&self.folder))?;
-        let mut numbers: Vec<u32> = entries
-            .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
-            .collect();
+        let mut numbers: Vec<u32> =
+            entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect();
         numbers.sort_unstable();
         Ok(numbers)
     }
@@ -196,19 +173,13 @@ fn list(
     files: &mut Vec<(String, u64, String)>,
 ) -> Result<(), TrainError> {
     let entries = fs::read_dir(folder).map_err(TrainError::io(folder))?;
-    let mut paths: Vec<PathBuf> = entries
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .collect();
+    let mut paths: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
     paths.sort();
     for path in paths {
         if path.is_dir() {
             list(root, &path, files)?;
         } else {
-            let name = path
-                .strip_prefix(root)
-                .unwrap_or(&path)
-                .to_string_lossy()
-                .into_owned();
+            let name = path.strip_prefix(root).unwrap_or(&path).to_string_lossy().into_owned();
             let (size, hash) = digest(&path)?;
             files.push((name, size, hash));
         }
@@ -221,14 +192,7 @@ fn digest(path: &Path) -> Result<(u64, String), TrainError> {
     let mut hasher = Sha256::new();
     let size =
         std::io::copy(&mut file, &mut HashWriter(&mut hasher)).map_err(TrainError::io(path))?;
-    Ok((
-        size,
-        hasher
-            .finalize()
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect(),
-    ))
+    Ok((size, hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()))
 }
 
 struct HashWriter<'a>(&'a mut Sha256);
@@ -257,10 +221,8 @@ fn verify(folder: &Path) -> Result<(), TrainError> {
 }
 
 fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<(), TrainError> {
-    let text = serde_json::to_string(value).map_err(|error| TrainError::Checkpoint {
-        path: path.into(),
-        reason: error.to_string(),
-    })?;
+    let text = serde_json::to_string(value)
+        .map_err(|error| TrainError::Checkpoint { path: path.into(), reason: error.to_string() })?;
     Ok(revealed_models::write_file(path, text.as_bytes())?)
 }
 
@@ -273,7 +235,5 @@ fn read_json<T: for<'de> Deserialize<'de>>(path: &Path) -> Result<T, TrainError>
 }
 
 fn sync(folder: &Path) -> Result<(), TrainError> {
-    fs::File::open(folder)
-        .and_then(|file| file.sync_all())
-        .map_err(TrainError::io(folder))
+    fs::File::open(folder).and_then(|file| file.sync_all()).map_err(TrainError::io(folder))
 }

@@ -75,6 +75,16 @@ pub enum TrainError {
         /// The ratio farthest from 1.
         ratio: f64,
     },
+    /// Data and model, or data and state, do not belong together.
+    #[error("{what} {index}: {reason}")]
+    Mismatch {
+        /// Which kind of row.
+        what: &'static str,
+        /// Its index, from 0.
+        index: usize,
+        /// Why not and what to do.
+        reason: String,
+    },
     /// A file of the run cannot be read or written.
     #[error("{}: {source}", path.display())]
     Io {

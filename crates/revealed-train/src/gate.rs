@@ -7,9 +7,9 @@ use revealed_reward::RewardModel;
 use serde::{Deserialize, Serialize};
 
 use crate::error::TrainError;
-use crate::observer::{At, Event, ShownSample};
+use crate::observer::{At, Event, Phase, ShownSample};
 use crate::pairs::{Origin, count};
-use crate::recipe::{GateSection, Stop};
+use crate::recipe::{GateSection, Recipe, Stop};
 use crate::run::{Draw, Run};
 use crate::sft::held_out_loss;
 use crate::task::Row;
@@ -68,17 +68,17 @@ pub struct HeldOutSamples {
 }
 
 impl HeldOutSamples {
-    /// Samples `gate.samples` completions of every held-out prompt.
+    /// The noise of all held-out samples of a run: two policies then differ by what they are and not by
+    /// luck, and one that has not changed gains exactly 0.
+    pub const NOISE: At = At { round: 0, phase: Phase::Gate, step: 0 };
+
+    /// Samples `gate.samples` completions of every held-out prompt, with the noise of `at`.
     ///
     /// # Errors
     /// When sampling fails.
     pub fn draw(model: &CausalLm, at: At, run: &Run<'_>) -> Result<Vec<Row>, TrainError> {
-        let prompts: Vec<Vec<u32>> = run
-            .task
-            .held_out
-            .iter()
-            .map(|row| row.prompt().into())
-            .collect();
+        let prompts: Vec<Vec<u32>> =
+            run.task.held_out.iter().map(|row| row.prompt().into()).collect();
         let draw = Draw {
             samples: run.recipe.gate.samples,
             decoding: Decoding::Sample,
@@ -100,7 +100,7 @@ pub fn judge(
     at: At,
     run: &mut Run<'_>,
 ) -> Result<(RoundReport, Vec<Row>), TrainError> {
-    let after_rows = HeldOutSamples::draw(candidate, at, run)?;
+    let after_rows = HeldOutSamples::draw(candidate, HeldOutSamples::NOISE, run)?;
     let scores = |rows: &[Row]| -> Result<Vec<f64>, TrainError> {
         let (pad, tokens) = (run.task.pad_id(), run.recipe.run.micro_batch_tokens);
         Ok(reward.scores(&run.canonical(rows), pad, tokens)?)
@@ -109,11 +109,9 @@ pub fn judge(
     let initial = scores(&held.initial)?;
     let old = scores(&held.policy)?;
     let new = scores(&after_rows)?;
-    let measured = |model, rows, scores: &[f64]| measure(model, sft, rows, scores, run);
-    let (before, after) = (
-        measured(before, &held.policy, &old)?,
-        measured(candidate, &after_rows, &new)?,
-    );
+    let measured = |model, rows, scores: &[f64]| measure((model, sft), rows, scores, at, run);
+    let (before, after) =
+        (measured(before, &held.policy, &old)?, measured(candidate, &after_rows, &new)?);
     let group = run.recipe.gate.samples;
     let mut report = RoundReport {
         round: at.round,
@@ -127,8 +125,8 @@ pub fn judge(
         before,
         after,
     };
-    let sft_likelihood = -held_out_loss(sft, run)?;
-    report.reasons = objections(&report, sft_likelihood, run);
+    let sft_likelihood = -held_out_loss(sft, at, run)?;
+    report.reasons = objections(&report, sft_likelihood, run.recipe);
     report.accepted = report.reasons.is_empty();
     let passed = report.after.reward >= report.demonstrations_reward;
     if report.accepted && passed && run.recipe.gate.stop == Stop::PassedDemonstrations {
@@ -137,18 +135,12 @@ pub fn judge(
             report.after.reward, report.demonstrations_reward
         ));
     }
-    show(
-        &held.policy,
-        &after_rows,
-        [&demonstrations, &old, &new],
-        at,
-        run,
-    );
+    show(&held.policy, &after_rows, [&demonstrations, &old, &new], at, run);
     Ok((report, after_rows))
 }
 
 /// Why a candidate is not kept; empty if it is.
-fn objections(report: &RoundReport, sft_likelihood: f64, run: &Run<'_>) -> Vec<String> {
+fn objections(report: &RoundReport, sft_likelihood: f64, recipe: &Recipe) -> Vec<String> {
     let RoundReport { before, after, .. } = report;
     let GateSection {
         min_accuracy,
@@ -160,21 +152,15 @@ fn objections(report: &RoundReport, sft_likelihood: f64, run: &Run<'_>) -> Vec<S
         min_distinct_share,
         max_length_factor,
         ..
-    } = run.recipe.gate;
-    let counts = &run.recipe.negatives;
+    } = recipe.gate;
+    let counts = &recipe.negatives;
     let weights = [
         (count(counts, Origin::Initial), report.accuracy_initial),
-        (
-            counts.sft + counts.policy + counts.greedy,
-            report.accuracy_before,
-        ),
+        (counts.sft + counts.policy + counts.greedy, report.accuracy_before),
     ];
     let total: usize = weights.iter().map(|(n, _)| n).sum();
-    let pooled = weights
-        .iter()
-        .map(|(n, accuracy)| *n as f64 * accuracy)
-        .sum::<f64>()
-        / total as f64;
+    let pooled =
+        weights.iter().map(|(n, accuracy)| *n as f64 * accuracy).sum::<f64>() / total as f64;
     let drop = sft_likelihood - after.log_likelihood;
     let longer = (after.length / before.length).max(before.length / after.length.max(1e-9));
     let gain = after.reward - before.reward;
@@ -185,14 +171,8 @@ fn objections(report: &RoundReport, sft_likelihood: f64, run: &Run<'_>) -> Vec<S
                 "reward accuracy on held-out demonstrations {pooled:.3} < {min_accuracy}: it tells them from negatives no better than chance"
             ),
         ),
-        (
-            gain > min_gain,
-            format!("mean reward rose by {gain:.3}, not more than {min_gain}"),
-        ),
-        (
-            after.kl <= max_kl,
-            format!("KL to SFT {:.2} > {max_kl} nats a completion", after.kl),
-        ),
+        (gain > min_gain, format!("mean reward rose by {gain:.3}, not more than {min_gain}")),
+        (after.kl <= max_kl, format!("KL to SFT {:.2} > {max_kl} nats a completion", after.kl)),
         (
             drop <= max_likelihood_drop,
             format!(
@@ -208,10 +188,7 @@ fn objections(report: &RoundReport, sft_likelihood: f64, run: &Run<'_>) -> Vec<S
         ),
         (
             after.repetition - before.repetition <= max_repetition_rise,
-            format!(
-                "repetition rose from {:.3} to {:.3}",
-                before.repetition, after.repetition
-            ),
+            format!("repetition rose from {:.3} to {:.3}", before.repetition, after.repetition),
         ),
         (
             after.distinct_2 >= min_distinct_share * before.distinct_2,
@@ -222,33 +199,22 @@ fn objections(report: &RoundReport, sft_likelihood: f64, run: &Run<'_>) -> Vec<S
         ),
         (
             longer <= max_length_factor,
-            format!(
-                "mean length changed from {:.1} to {:.1} tokens",
-                before.length, after.length
-            ),
+            format!("mean length changed from {:.1} to {:.1} tokens", before.length, after.length),
         ),
     ];
-    rules
-        .into_iter()
-        .filter(|(holds, _)| !holds)
-        .map(|(_, reason)| reason)
-        .collect()
+    rules.into_iter().filter(|(holds, _)| !holds).map(|(_, reason)| reason).collect()
 }
 
 fn measure(
-    model: &CausalLm,
-    sft: &CausalLm,
+    (model, sft): (&CausalLm, &CausalLm),
     rows: &[Row],
     scores: &[f64],
+    at: At,
     run: &Run<'_>,
 ) -> Result<Measures, TrainError> {
     let temperature = run.recipe.policy.temperature;
     let total = |log_probs: Vec<Vec<f32>>| -> f64 {
-        log_probs
-            .iter()
-            .flatten()
-            .map(|log_prob| f64::from(*log_prob))
-            .sum()
+        log_probs.iter().flatten().map(|log_prob| f64::from(*log_prob)).sum()
     };
     let own = total(run.log_probs(model, rows, temperature)?);
     let reference = total(run.log_probs(sft, rows, temperature)?);
@@ -257,7 +223,7 @@ fn measure(
     Ok(Measures {
         reward: mean(scores),
         kl: (own - reference) / count,
-        log_likelihood: -held_out_loss(model, run)?,
+        log_likelihood: -held_out_loss(model, at, run)?,
         length: completions.iter().map(|c| c.len()).sum::<usize>() as f64 / count,
         terminated: rows.iter().filter(|row| row.terminated).count() as f64 / count,
         repetition: completions.iter().map(|c| repetition(c)).sum::<f64>() / count,
@@ -283,11 +249,7 @@ fn accuracy(demonstrations: &[f64], samples: &[f64], group: usize) -> f64 {
 fn repetition(tokens: &[u32]) -> f64 {
     let all = tokens.windows(4).count();
     let distinct: HashSet<&[u32]> = tokens.windows(4).collect();
-    if all == 0 {
-        0.0
-    } else {
-        1.0 - distinct.len() as f64 / all as f64
-    }
+    if all == 0 { 0.0 } else { 1.0 - distinct.len() as f64 / all as f64 }
 }
 
 /// Distinct 2-grams over all 2-grams of all completions.
@@ -314,15 +276,88 @@ fn show(before: &[Row], after: &[Row], scores: [&[f64]; 3], at: At, run: &mut Ru
             }
         })
         .collect();
-    run.observer.observe(&Event::Samples {
-        round: at.round,
-        samples: &samples,
-    });
+    run.observer.observe(&Event::Samples { round: at.round, samples: &samples });
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn measures() -> Measures {
+        Measures {
+            reward: -1.0,
+            kl: 1.0,
+            log_likelihood: -2.0,
+            length: 10.0,
+            terminated: 0.9,
+            repetition: 0.1,
+            distinct_2: 0.8,
+        }
+    }
+
+    /// A round that every rule of the default recipe lets pass.
+    fn good() -> RoundReport {
+        RoundReport {
+            round: 1,
+            accepted: false,
+            reasons: vec![],
+            accuracy_initial: 0.9,
+            accuracy_before: 0.7,
+            accuracy_after: 0.6,
+            demonstrations_reward: 0.0,
+            calibration: [0.0, 1.0],
+            before: measures(),
+            after: Measures { reward: -0.5, ..measures() },
+        }
+    }
+
+    #[test]
+    fn a_good_round_passes_and_each_rule_alone_rejects_with_its_reason() {
+        let recipe = Recipe::default();
+        let why = |change: &dyn Fn(&mut RoundReport)| {
+            let mut report = good();
+            change(&mut report);
+            objections(&report, -2.0, &recipe)
+        };
+        assert!(why(&|_| {}).is_empty());
+        type Change = fn(&mut RoundReport);
+        let rules: [(Change, &str); 9] = [
+            (
+                |r| (r.accuracy_initial, r.accuracy_before) = (0.5, 0.5),
+                "reward accuracy on held-out demonstrations 0.500 < 0.55",
+            ),
+            (|r| r.after.reward = -1.0, "mean reward rose by 0.000"),
+            (|r| r.after.kl = 30.1, "KL to SFT 30.10 > 30"),
+            (|r| r.after.log_likelihood = -3.1, "fell 1.100 > 1 nats a token"),
+            (|r| r.after.terminated = 0.84, "terminated completions fell from 0.900 to 0.840"),
+            (|r| r.after.repetition = 0.21, "repetition rose from 0.100 to 0.210"),
+            (|r| r.after.distinct_2 = 0.39, "distinct 2-grams fell from 0.800 to 0.390"),
+            (|r| r.after.length = 20.5, "mean length changed from 10.0 to 20.5"),
+            (|r| r.after.length = 4.9, "mean length changed from 10.0 to 4.9"),
+        ];
+        for (change, reason) in rules {
+            let reasons = why(&change);
+            assert_eq!(reasons.len(), 1, "{reasons:?}");
+            assert!(reasons[0].contains(reason), "{reasons:?}");
+        }
+        // What cannot be judged is not kept.
+        assert!(!why(&|r| r.after.kl = f64::NAN).is_empty());
+        assert!(!why(&|r| r.after.length = f64::NAN).is_empty());
+    }
+
+    #[test]
+    fn the_reward_s_accuracy_weighs_negatives_by_their_number() {
+        let report = RoundReport { accuracy_initial: 1.0, accuracy_before: 0.4, ..good() };
+        let kept = |initial, policy| {
+            let mut recipe = Recipe::default();
+            (recipe.negatives.initial, recipe.negatives.policy) = (initial, policy);
+            objections(&report, -2.0, &recipe).is_empty()
+        };
+        assert!(kept(4, 2), "0.8");
+        assert!(!kept(1, 5), "0.5");
+        assert!(!kept(0, 1), "0.4");
+        assert!(kept(1, 0), "1.0");
+    }
 
     #[test]
     fn accuracy_compares_each_demonstration_with_its_own_samples() {

@@ -20,11 +20,7 @@ use crate::rollout::Rollout;
 /// `A`, one a completion.
 pub(crate) fn advantages(rollout: &Rollout, config: &PolicySection, device: &Device) -> Tensor<1> {
     let scores: Vec<f32> = rollout.scores.iter().map(|score| *score as f32).collect();
-    grpo(
-        Tensor::from_floats(scores.as_slice(), device),
-        rollout.group,
-        config.group_scale,
-    )
+    grpo(Tensor::from_floats(scores.as_slice(), device), rollout.group, config.group_scale)
 }
 
 /// The share of a mini-batch of `rows` completions and `tokens` tokens in its loss.

@@ -12,95 +12,31 @@
 //! | the KL's anchor is the SFT model, or moves | moves |
 //! | both sides of a pair take one path from text to tokens | two paths |
 
-use burn::module::Module;
-use revealed_models::CausalLm;
 use revealed_reward::RewardModel;
 
 use crate::error::TrainError;
-use crate::gate::{HeldOutSamples, RoundReport, judge};
+use crate::gate::{HeldOutSamples, judge};
 use crate::observer::{At, Event, Phase};
-use crate::pairs::PairPool;
 use crate::policy::improve_policy;
-use crate::recipe::{Anchor, Recipe, RewardStart};
+use crate::recipe::{Anchor, RewardStart};
 use crate::reward_fit::{calibrate, fit_reward};
-use crate::run::Run;
+use crate::run::{Run, at};
 use crate::sft::fit_sft;
-
-/// All that a run carries from one phase to the next.
-#[derive(Debug, Clone)]
-pub struct State {
-    /// The round in progress, from 1.
-    pub round: usize,
-    /// What is to be done next.
-    pub phase: Phase,
-    /// The model the run began with.
-    pub initial: CausalLm,
-    /// The model after SFT.
-    pub sft: CausalLm,
-    /// The last kept policy.
-    pub policy: CausalLm,
-    /// The policy of the round in progress, until it is judged.
-    pub candidate: Option<CausalLm>,
-    /// The last fitted reward.
-    pub reward: Option<RewardModel>,
-    /// Pairs of all rounds.
-    pub pool: PairPool,
-    /// Samples on held-out prompts.
-    pub held: HeldOutSamples,
-    /// Judged rounds.
-    pub reports: Vec<RoundReport>,
-}
-
-impl State {
-    /// A run before its first phase. `policy` is the model to train: with adapters, or to be trained whole.
-    pub fn new(initial: CausalLm, policy: CausalLm) -> Self {
-        let policy = policy.valid();
-        Self {
-            round: 1,
-            phase: Phase::Sft,
-            initial: initial.valid(),
-            sft: policy.clone(),
-            policy,
-            candidate: None,
-            reward: None,
-            pool: PairPool::default(),
-            held: HeldOutSamples::default(),
-            reports: vec![],
-        }
-    }
-
-    /// Whether rounds are used up, a round says stop, or too many were rejected in a row.
-    pub fn is_finished(&self, recipe: &Recipe) -> bool {
-        let rejected = self
-            .reports
-            .iter()
-            .rev()
-            .take_while(|report| !report.accepted)
-            .count();
-        let stopped = self
-            .reports
-            .last()
-            .is_some_and(|last| last.accepted && !last.reasons.is_empty());
-        self.phase == Phase::Sample
-            && (self.round > recipe.run.rounds || stopped || rejected >= recipe.gate.patience)
-    }
-}
+pub use crate::state::State;
 
 /// Runs the loop to its end; `save` is called with the state after every phase.
 ///
 /// # Errors
-/// At the first failing phase; what `save` has kept is the way back.
+/// Before any work when recipe, data, model and state do not fit each other; then at the first failing phase:
+/// what `save` has kept is the way back.
 pub fn align(
     mut state: State,
     run: &mut Run<'_>,
     mut save: impl FnMut(&State) -> Result<(), TrainError>,
 ) -> Result<State, TrainError> {
+    state.check(run)?;
     while !state.is_finished(run.recipe) {
-        let at = At {
-            round: state.round,
-            phase: state.phase,
-            step: 0,
-        };
+        let at = at(state.round, state.phase, 0);
         let _span = tracing::info_span!("round", round = at.round, phase = %at.phase).entered();
         state = match state.phase {
             Phase::Sft => imitate(state, run)?,
@@ -119,26 +55,19 @@ fn imitate(mut state: State, run: &mut Run<'_>) -> Result<State, TrainError> {
         state.sft = fit_sft(state.policy, run)?;
     }
     state.policy = state.sft.clone();
-    Ok(State {
-        phase: Phase::Sample,
-        ..state
-    })
+    Ok(State { phase: Phase::Sample, ..state })
 }
 
 fn sample(mut state: State, at: At, run: &mut Run<'_>) -> Result<State, TrainError> {
     run.started(at, 0);
-    state
-        .pool
-        .draw(&state.initial, &state.sft, &state.policy, at, run)?;
+    state.pool.draw(&state.initial, &state.sft, &state.policy, at, run)?;
     if at.round == 1 {
-        state.held.initial = HeldOutSamples::draw(&state.initial, at, run)?;
-        state.held.policy = HeldOutSamples::draw(&state.policy, at, run)?;
+        let noise = HeldOutSamples::NOISE;
+        state.held.initial = HeldOutSamples::draw(&state.initial, noise, run)?;
+        state.held.policy = HeldOutSamples::draw(&state.policy, noise, run)?;
     }
     run.ended(at, &[("pairs", state.pool.negatives.len() as f64)]);
-    Ok(State {
-        phase: Phase::Fit,
-        ..state
-    })
+    Ok(State { phase: Phase::Fit, ..state })
 }
 
 fn fit(mut state: State, at: At, run: &mut Run<'_>) -> Result<State, TrainError> {
@@ -147,45 +76,24 @@ fn fit(mut state: State, at: At, run: &mut Run<'_>) -> Result<State, TrainError>
         (RewardStart::Warm, Some(last)) => last,
         _ => RewardModel::new(state.sft.clone(), run.seed(at, "head")),
     };
-    let start = RewardModel {
-        model: start.model.trainable(),
-        ..start
-    };
     let reward = fit_reward(start, &negatives, at.round, run)?;
     state.reward = Some(calibrate(reward, &state.policy, &negatives, at.round, run)?);
-    Ok(State {
-        phase: Phase::Improve,
-        ..state
-    })
+    Ok(State { phase: Phase::Improve, ..state })
 }
 
 fn improve(mut state: State, at: At, run: &mut Run<'_>) -> Result<State, TrainError> {
-    let reward = state
-        .reward
-        .take()
-        .expect("the phase before has fitted a reward");
+    let reward = state.reward.take().expect("checked or fitted before");
     let anchor = match run.recipe.policy.anchor {
         Anchor::Sft => &state.sft,
         Anchor::Moving => &state.policy,
     };
     let (candidate, reward) = improve_policy(state.policy.clone(), anchor, reward, at.round, run)?;
-    Ok(State {
-        phase: Phase::Gate,
-        candidate: Some(candidate),
-        reward: Some(reward),
-        ..state
-    })
+    Ok(State { phase: Phase::Gate, candidate: Some(candidate), reward: Some(reward), ..state })
 }
 
 fn gate(mut state: State, at: At, run: &mut Run<'_>) -> Result<State, TrainError> {
-    let candidate = state
-        .candidate
-        .take()
-        .expect("the phase before has made a candidate");
-    let reward = state
-        .reward
-        .as_ref()
-        .expect("a phase before has fitted a reward");
+    let candidate = state.candidate.take().expect("checked or made before");
+    let reward = state.reward.as_ref().expect("checked or fitted before");
     let models = (&state.policy, &candidate, &state.sft);
     let (report, samples) = judge(models, reward, &state.held, at, run)?;
     run.observer.observe(&Event::Round(&report));
@@ -194,9 +102,5 @@ fn gate(mut state: State, at: At, run: &mut Run<'_>) -> Result<State, TrainError
         state.held.policy = samples;
     }
     state.reports.push(report);
-    Ok(State {
-        phase: Phase::Sample,
-        round: at.round + 1,
-        ..state
-    })
+    Ok(State { phase: Phase::Sample, round: at.round + 1, ..state })
 }

@@ -1,6 +1,8 @@
 #![doc = include_str!("../README.md")]
+#![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod checkpoint;
+mod epochs;
 mod error;
 mod gate;
 mod grpo;
@@ -20,6 +22,7 @@ mod run;
 mod run_folder;
 mod seed;
 mod sft;
+mod state;
 mod task;
 
 pub use checkpoint::Checkpoints;
@@ -44,3 +47,9 @@ pub use run_folder::RunFolder;
 pub use seed::derive;
 pub use sft::fit_sft;
 pub use task::{Row, Task};
+
+#[cfg(test)]
+extern crate self as revealed_train;
+#[cfg(test)]
+#[path = "../tests/it/support.rs"]
+mod support;

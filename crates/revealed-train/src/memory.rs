@@ -33,10 +33,7 @@ impl MemoryPlan {
         match recipe.model.tuning {
             Tuning::Lora => {
                 part("base weights, shared by all roles".into(), base);
-                part(
-                    "adapters: policy, SFT, reward, candidate".into(),
-                    4 * adapters,
-                );
+                part("adapters: policy, SFT, reward, candidate".into(), 4 * adapters);
                 part("critic's adapter".into(), critic * adapters);
                 part(
                     "gradients and AdamW of the roles in training".into(),
@@ -44,10 +41,7 @@ impl MemoryPlan {
                 );
             }
             Tuning::Full => {
-                part(
-                    "weights: initial, SFT, policy, candidate, reward".into(),
-                    5 * base,
-                );
+                part("weights: initial, SFT, policy, candidate, reward".into(), 5 * base);
                 part("critic's weights".into(), critic * base);
                 part(
                     "gradients and AdamW of the roles in training".into(),
@@ -60,16 +54,10 @@ impl MemoryPlan {
         // Each block keeps about 16 hidden-sized tensors and the attention weights for the backward pass.
         let per_block =
             16 * tokens * shape.hidden_size as u64 + 3 * tokens * row * shape.heads as u64;
-        part(
-            "activations of one micro-batch (estimate)".into(),
-            per_block * shape.layers as u64,
-        );
+        part("activations of one micro-batch (estimate)".into(), per_block * shape.layers as u64);
         part("one chunk of logits, three times".into(), 3 * (8 << 20));
         let kv = 2 * shape.layers * shape.kv_heads * shape.head_dim * recipe.run.sample_batch_size;
-        part(
-            "KV cache while sampling, twice where rows leave".into(),
-            2 * kv as u64 * row,
-        );
+        part("KV cache while sampling, twice where rows leave".into(), 2 * kv as u64 * row);
         parts.retain(|(_, bytes)| *bytes > 0);
         Self { parts }
     }

@@ -47,11 +47,7 @@ pub struct At {
 
 impl fmt::Display for At {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "round {}, {}, step {}",
-            self.round, self.phase, self.step
-        )
+        write!(f, "round {}, {}, step {}", self.round, self.phase, self.step)
     }
 }
 

@@ -69,23 +69,17 @@ impl OptimizerConfig {
     /// # Errors
     /// When a field is out of range.
     pub fn check(&self, key: &'static str) -> Result<(), TrainError> {
-        let wrong = |found: String, expected| {
-            Err(TrainError::Recipe {
-                key,
-                found,
-                expected,
-            })
-        };
+        let wrong = |found: String, expected| Err(TrainError::Recipe { key, found, expected });
         if !(self.lr > 0.0 && self.lr <= 1.0) {
             return wrong(format!("lr {}", self.lr), "lr in (0, 1]");
         }
         if !(0.0..1.0).contains(&self.warmup_ratio) {
-            return wrong(
-                format!("warmup_ratio {}", self.warmup_ratio),
-                "warmup_ratio in [0, 1)",
-            );
+            return wrong(format!("warmup_ratio {}", self.warmup_ratio), "warmup_ratio in [0, 1)");
         }
-        if !(self.adam_epsilon > 0.0 && self.weight_decay >= 0.0 && self.max_grad_norm > 0.0) {
+        // AdamW computes in f32, where a smaller ε would be 0 and a gradient of 0 give 0 / 0.
+        let epsilon = self.adam_epsilon as f32 > 0.0 && self.adam_epsilon.is_finite();
+        let decay = self.weight_decay >= 0.0 && self.weight_decay.is_finite();
+        if !(epsilon && decay && self.max_grad_norm > 0.0) {
             return wrong(
                 format!(
                     "adam_epsilon {}, weight_decay {}, max_grad_norm {}",
@@ -138,13 +132,12 @@ impl<M: Module> Updater<M> {
         let adam = AdamWConfig::new()
             .with_epsilon(config.adam_epsilon as f32)
             .with_weight_decay(config.weight_decay as f32);
-        Self {
-            optimizer: adam.init(),
-            config: config.clone(),
-            step: 0,
-            total,
-            module: PhantomData,
-        }
+        Self { optimizer: adam.init(), config: config.clone(), step: 0, total, module: PhantomData }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn total(&self) -> usize {
+        self.total
     }
 
     /// Applies gradients that are already summed over the whole mini-batch, and reads `numbers` (the loss
@@ -169,19 +162,9 @@ impl<M: Module> Updater<M> {
         }
         let lr = self.config.lr_at(self.step, self.total);
         self.step += 1;
-        let module = if lr > 0.0 {
-            self.optimizer.step(lr, module, gradients)
-        } else {
-            module
-        };
-        Ok((
-            module,
-            Update {
-                numbers,
-                grad_norm,
-                lr,
-            },
-        ))
+        // Also at a rate of 0, the first of a warm-up: the moments see its gradient, as in PyTorch.
+        let module = self.optimizer.step(lr, module, gradients);
+        Ok((module, Update { numbers, grad_norm, lr }))
     }
 }
 
@@ -229,25 +212,11 @@ pub fn clip_grad_norm<M: Module>(
     module: &M,
     max_norm: f64,
 ) -> (GradientsParams, Tensor<1>) {
-    let mut squared = SquaredNorm {
-        gradients: &gradients,
-        total: None,
-    };
+    let mut squared = SquaredNorm { gradients: &gradients, total: None };
     module.visit(&mut squared);
-    let norm = squared
-        .total
-        .expect("a trained module has gradients")
-        .sqrt();
-    let scale = norm
-        .clone()
-        .add_scalar(1e-6)
-        .recip()
-        .mul_scalar(max_norm)
-        .clamp_max(1.0);
-    module.visit(&mut Scale {
-        gradients: &mut gradients,
-        scale,
-    });
+    let norm = squared.total.expect("a trained module has gradients").sqrt();
+    let scale = norm.clone().add_scalar(1e-6).recip().mul_scalar(max_norm).clamp_max(1.0);
+    module.visit(&mut Scale { gradients: &mut gradients, scale });
     (gradients, norm)
 }
 
@@ -279,7 +248,9 @@ impl ModuleVisitor for Scale<'_> {
         let Some(gradient) = self.gradients.remove::<D>(param.id) else {
             return;
         };
-        self.gradients
-            .register(param.id, gradient * self.scale.clone().unsqueeze::<D>());
+        self.gradients.register(param.id, gradient * self.scale.clone().unsqueeze::<D>());
     }
 }
+
+#[cfg(test)]
+mod tests;

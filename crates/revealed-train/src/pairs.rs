@@ -57,12 +57,7 @@ impl PairPool {
         run: &Run<'_>,
     ) -> Result<(), TrainError> {
         let counts = &run.recipe.negatives;
-        let prompts: Vec<Vec<u32>> = run
-            .task
-            .train
-            .iter()
-            .map(|row| row.prompt().into())
-            .collect();
+        let prompts: Vec<Vec<u32>> = run.task.train.iter().map(|row| row.prompt().into()).collect();
         for (origin, model) in [
             (Origin::Initial, initial),
             (Origin::Sft, sft),
@@ -85,13 +80,12 @@ impl PairPool {
                 seed: run.seed(at, &format!("{origin:?}")),
             };
             let rows = run.canonical(&run.generate(model, &prompts, draw)?);
-            self.negatives
-                .extend(rows.into_iter().enumerate().map(|(index, row)| Negative {
-                    demonstration: index / samples,
-                    origin,
-                    round: at.round,
-                    row,
-                }));
+            self.negatives.extend(rows.into_iter().enumerate().map(|(index, row)| Negative {
+                demonstration: index / samples,
+                origin,
+                round: at.round,
+                row,
+            }));
         }
         Ok(())
     }

@@ -8,6 +8,7 @@ use revealed_models::{CausalLm, CompletionBatch, ScalarModel};
 use revealed_objectives::policy::{approx_kl, clip_fraction};
 use revealed_reward::RewardModel;
 
+use crate::epochs::Epochs;
 use crate::error::TrainError;
 use crate::observer::{At, Metric, Phase};
 use crate::optimizer::{Accumulated, Updater, read, sum};
@@ -35,22 +36,27 @@ pub fn improve_policy(
     run: &mut Run<'_>,
 ) -> Result<(CausalLm, RewardModel), TrainError> {
     let (task, config) = (run.task, &run.recipe.policy);
-    let mut learner = Learner::new(policy, run);
     let stepwise = config.alternation == Alternation::StepWise;
-    let mut refit = stepwise.then(|| RewardUpdater::new(run, config.steps));
+    let fitted = run.recipe.reward.steps;
+    let mut refit = stepwise.then(|| RewardUpdater::new(run, config.steps, fitted));
     let per_step = (config.batch_size / config.samples_per_prompt).min(task.prompts.len());
-    let mut order = Vec::new();
-    let mut epoch = 0;
+    if per_step == 0 {
+        return Err(TrainError::TooFew {
+            what: "prompts",
+            found: 0,
+            needed: 1,
+            advice: "add demonstrations or prompts, or raise policy.batch_size",
+        });
+    }
+    let mut learner = Learner::new(policy, per_step * config.samples_per_prompt, run);
+    let mut epochs = Epochs::new(task.prompts.len());
     run.started(at(round, Phase::Improve, 0), config.steps);
     for step in 1..=config.steps {
         let at = at(round, Phase::Improve, step);
         let _span = tracing::debug_span!("step", phase = "improve", step).entered();
-        while order.len() < per_step {
-            let seed = run.seed(crate::run::at(round, Phase::Improve, epoch), "prompts");
-            order.splice(0..0, shuffled(task.prompts.len(), seed));
-            epoch += 1;
-        }
-        let chosen = order.split_off(order.len() - per_step);
+        let chosen = epochs.take(per_step, |epoch| {
+            run.seed(crate::run::at(round, Phase::Improve, epoch), "prompts")
+        });
         let prompts: Vec<Vec<u32>> = chosen.iter().map(|i| task.prompts[*i].clone()).collect();
         let rollout = Rollout::new(&learner.policy, anchor, &reward, &prompts, at, run)?;
         let metrics = learner.step(&rollout, at, run)?;
@@ -65,10 +71,8 @@ pub fn improve_policy(
                 })
                 .collect();
             if !pairs.is_empty() {
-                let at = crate::run::at(round, Phase::Fit, step);
-                reward.model = refit
-                    .step(reward.model.trainable(), &pairs, at, run)?
-                    .valid();
+                let at = crate::run::at(round, Phase::Fit, fitted + step);
+                reward.model = refit.step(reward.model.trainable(), &pairs, at, run)?.valid();
             }
         }
     }
@@ -88,28 +92,21 @@ enum Targets {
     /// One advantage a completion: RLOO, GRPO.
     Completions(Vec<f32>),
     /// One a token, with the critic's old values and returns: PPO.
-    Tokens {
-        advantages: Vec<Vec<f32>>,
-        returns: Vec<Vec<f32>>,
-        values: Vec<Vec<f32>>,
-    },
+    Tokens { advantages: Vec<Vec<f32>>, returns: Vec<Vec<f32>>, values: Vec<Vec<f32>> },
 }
 
 impl Learner {
-    fn new(policy: CausalLm, run: &Run<'_>) -> Self {
+    /// For rollouts of `rows` completions.
+    fn new(policy: CausalLm, rows: usize, run: &Run<'_>) -> Self {
         let config = &run.recipe.policy;
-        let per_rollout = config.batch_size.div_ceil(config.mini_batch_size);
+        let per_rollout = rows.div_ceil(config.mini_batch_size);
         let total = config.steps * config.inner_epochs * per_rollout;
         let critic = (config.solver == Solver::Ppo).then(|| {
             let width = policy.shape().hidden_size;
             let critic = ScalarModel::with_head(policy.clone(), vec![0.0; width]).trainable();
             (critic, Updater::new(&config.optimizer, total))
         });
-        Self {
-            policy: policy.trainable(),
-            updater: Updater::new(&config.optimizer, total),
-            critic,
-        }
+        Self { policy: policy.trainable(), updater: Updater::new(&config.optimizer, total), critic }
     }
 
     /// All inner epochs over one rollout; gives its numbers.
@@ -129,10 +126,7 @@ impl Learner {
                 let farthest =
                     self.mini_batch(rollout, &targets, mini_batch, at, run, &mut totals)?;
                 if epoch == 0 && index == 0 && farthest > RATIO_TOLERANCE.ln_1p() {
-                    return Err(TrainError::RatioNotOne {
-                        at,
-                        ratio: farthest.exp(),
-                    });
+                    return Err(TrainError::RatioNotOne { at, ratio: farthest.exp() });
                 }
             }
         }
@@ -148,11 +142,7 @@ impl Learner {
             (Some((critic, _)), _) => {
                 let values = critic_values(critic, rollout, run)?;
                 let (advantages, returns) = ppo::targets(rollout, &values, config, &device);
-                Targets::Tokens {
-                    advantages,
-                    returns,
-                    values,
-                }
+                Targets::Tokens { advantages, returns, values }
             }
             (None, Solver::Grpo) => {
                 Targets::Completions(one_each(grpo::advantages(rollout, config, &device)))
@@ -182,26 +172,15 @@ impl Learner {
             let which: Vec<usize> = indices.iter().map(|i| chosen[*i]).collect();
             let batch = run.batch(&self.policy, which.iter().map(|i| &rollout.rows[*i]))?;
             let part = Part::new(rollout, targets, &which, &batch);
-            let done = self
-                .policy
-                .backward(&batch, config.temperature, |log_probs| {
-                    part.policy_loss(log_probs, &batch, size, config)
-                });
+            let done = self.policy.backward(&batch, config.temperature, |log_probs| {
+                part.policy_loss(log_probs, &batch, size, config)
+            });
             let (new, old) = (done.log_probs, part.old.clone());
             let clip = (config.clip_low, config.clip_high);
-            let fraction = clip_fraction(
-                new.clone(),
-                old.clone(),
-                part.spread.clone(),
-                clip.0,
-                clip.1,
-            );
+            let fraction =
+                clip_fraction(new.clone(), old.clone(), part.spread.clone(), clip.0, clip.1);
             clipped.push(fraction.sum().div_scalar(tokens as f64));
-            kl.push(
-                approx_kl(new.clone(), old.clone())
-                    .sum()
-                    .div_scalar(tokens as f64),
-            );
+            kl.push(approx_kl(new.clone(), old.clone()).sum().div_scalar(tokens as f64));
             farthest.push((new - old).abs().max());
             losses.push(done.loss);
             gradients.add(&self.policy, done.gradients);
@@ -266,19 +245,9 @@ impl Part {
                 let mask = batch.completion_mask.clone();
                 let spread =
                     revealed_objectives::advantages::on_every_token(advantages.clone(), mask);
-                Self {
-                    old,
-                    reference,
-                    spread,
-                    per_completion: Some(advantages),
-                    critic: None,
-                }
+                Self { old, reference, spread, per_completion: Some(advantages), critic: None }
             }
-            Targets::Tokens {
-                advantages,
-                returns,
-                values,
-            } => Self {
+            Targets::Tokens { advantages, returns, values } => Self {
                 old,
                 reference,
                 spread: pick(advantages),
@@ -330,10 +299,7 @@ fn critic_values(
         let values = read(vec![values])?;
         for (place, index) in indices.iter().enumerate() {
             let length = batch.completion_lengths[place];
-            all[*index] = values[place * width..][..length]
-                .iter()
-                .map(|v| *v as f32)
-                .collect();
+            all[*index] = values[place * width..][..length].iter().map(|v| *v as f32).collect();
         }
     }
     Ok(all)
@@ -368,12 +334,7 @@ impl Totals {
         let rows = rollout.rows.len() as f64;
         let mean = |values: &[f64]| values.iter().sum::<f64>() / rows;
         let (kl, score) = (mean(&rollout.kl()), mean(&rollout.scores));
-        let log_probs: f64 = rollout
-            .old_log_probs
-            .iter()
-            .flatten()
-            .map(|l| f64::from(*l))
-            .sum();
+        let log_probs: f64 = rollout.old_log_probs.iter().flatten().map(|l| f64::from(*l)).sum();
         let ended = rollout.rows.iter().filter(|row| row.terminated).count() as f64;
         let mut metrics = vec![
             ("objective/scores", score),
@@ -392,5 +353,86 @@ impl Totals {
             metrics.push(("loss/value_avg", self.value_loss / self.steps));
         }
         metrics
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::recipe::Tuning;
+    use crate::support::{World, weights};
+
+    /// A rollout of the world's policy, and a learner that has not moved.
+    fn rollout(solver: Solver, work: impl Fn(&mut Rollout)) -> Result<Vec<Metric>, TrainError> {
+        let world = World::new(Tuning::Lora, |recipe| recipe.policy.solver = solver);
+        let reward = RewardModel::new(world.base.clone(), 0);
+        let prompts = &world.task.prompts[..4];
+        let at = at(1, Phase::Improve, 3);
+        world.run(&mut (), |run| {
+            let mut rollout =
+                Rollout::new(&world.policy, &world.base, &reward, prompts, at, run).unwrap();
+            work(&mut rollout);
+            Learner::new(world.policy.clone(), 8, run).step(&rollout, at, run)
+        })
+    }
+
+    #[test]
+    fn log_probs_of_another_policy_are_an_error_at_the_first_update() {
+        for solver in [Solver::Rloo, Solver::Grpo, Solver::Ppo] {
+            for shift in [0.01, -0.01] {
+                let shifted = rollout(solver, |rollout| {
+                    let all = rollout.old_log_probs.iter_mut().flatten();
+                    all.for_each(|log_prob| *log_prob -= shift);
+                });
+                let error = shifted.unwrap_err();
+                let TrainError::RatioNotOne { at, ratio } = error else { panic!("{error}") };
+                assert_eq!((at.round, at.step), (1, 3));
+                assert!((ratio - 1.01).abs() < 1e-3, "{ratio}");
+            }
+            assert!(rollout(solver, |_| {}).is_ok());
+        }
+    }
+
+    #[test]
+    fn the_first_update_of_a_rollout_has_ratio_1() {
+        let world = World::new(Tuning::Full, |recipe| {
+            recipe.policy.inner_epochs = 1;
+            recipe.policy.mini_batch_size = 8;
+            recipe.run.micro_batch_tokens = 16;
+            recipe.policy.temperature = 0.7;
+        });
+        let reward = RewardModel::new(world.base.clone(), 0);
+        let improved = world
+            .run(&mut (), |run| improve_policy(world.policy.clone(), &world.base, reward, 1, run));
+        assert_ne!(weights(&improved.unwrap().0), weights(&world.policy));
+    }
+
+    #[test]
+    fn a_schedule_ends_with_the_last_step_also_where_prompts_are_few() {
+        // 30 completions are asked for, 20 prompts of 2 give 40; of 100, only 40.
+        for (batch_size, steps) in [(30, 4 * 2 * 2), (100, 3 * 2 * 2)] {
+            let world = World::new(Tuning::Full, |recipe| {
+                recipe.policy.batch_size = batch_size;
+                recipe.policy.mini_batch_size = if batch_size == 30 { 8 } else { 16 };
+            });
+            let rows = batch_size.min(2 * world.task.prompts.len());
+            let learner = world.run(&mut (), |run| Learner::new(world.policy.clone(), rows, run));
+            assert_eq!(learner.updater.total(), steps);
+        }
+        let world = World::new(Tuning::Full, |recipe| {
+            recipe.policy.batch_size = 100;
+            recipe.policy.mini_batch_size = 16;
+        });
+        let reward = RewardModel::new(world.base.clone(), 0);
+        let mut ears = crate::support::Ears::default();
+        let improved = world.run(&mut ears, |run| {
+            improve_policy(world.policy.clone(), &world.base, reward, 1, run)
+        });
+        improved.unwrap();
+        let rate =
+            |metrics: &Vec<Metric>| metrics.iter().find(|m| m.0 == "learning_rate").map(|m| m.1);
+        let last = ears.metrics.iter().filter_map(rate).next_back().unwrap();
+        // A line to 0 over 12 steps: the last has a twelfth.
+        assert!((last - 1e-2 / 12.0).abs() < 1e-9, "{last}");
     }
 }

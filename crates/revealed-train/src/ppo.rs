@@ -6,7 +6,8 @@
 //!
 //! | here | published IRL code |
 //! |---|---|
-//! | critic: SFT backbone, head 0, trained from the first step | from the reward model |
+//! | critic: the round's first policy with a head of 0, trained from the first step | from the reward model |
+//! | gradients of policy and critic are clipped apart | together |
 //! | advantages whitened over the rollout, mean removed | the same |
 //! | the score stands on the last completion token | on the token after it where EOS came early |
 
@@ -29,23 +30,15 @@ pub(crate) fn targets(
     let lengths: Vec<usize> = values.iter().map(Vec::len).collect();
     let pad = |rows: &[Vec<f32>]| padded(rows, &lengths, device);
     let width = lengths.iter().copied().max().unwrap_or(0);
-    let mask: Vec<bool> = lengths
-        .iter()
-        .flat_map(|l| (0..width).map(move |t| t < *l))
-        .collect();
+    let mask: Vec<bool> = lengths.iter().flat_map(|l| (0..width).map(move |t| t < *l)).collect();
     let mask: Tensor<2, Bool> =
         Tensor::from_data(TensorData::new(mask, [lengths.len(), width]), device);
     let scores: Vec<f32> = rollout.scores.iter().map(|score| *score as f32).collect();
     let scores = Tensor::from_floats(scores.as_slice(), device);
     let kl = k1(pad(&rollout.old_log_probs), pad(&rollout.ref_log_probs));
     let rewards = kl_shaped_rewards(scores, kl, mask.clone(), config.kl_coef);
-    let (advantages, returns) = gae(
-        rewards,
-        pad(values),
-        mask.clone(),
-        config.gamma,
-        config.gae_lambda,
-    );
+    let (advantages, returns) =
+        gae(rewards, pad(values), mask.clone(), config.gamma, config.gae_lambda);
     let advantages = whiten(advantages, mask, MeanShift::Remove);
     (ragged(advantages, &lengths), ragged(returns, &lengths))
 }
@@ -59,13 +52,8 @@ pub(crate) fn policy_loss(
     tokens: usize,
     config: &PolicySection,
 ) -> Tensor<1> {
-    let per_token = clipped_surrogate(
-        log_probs,
-        old_log_probs,
-        advantages,
-        config.clip_low,
-        config.clip_high,
-    );
+    let per_token =
+        clipped_surrogate(log_probs, old_log_probs, advantages, config.clip_low, config.clip_high);
     token_mean(per_token, mask, tokens as f64)
 }
 
@@ -94,9 +82,5 @@ fn padded(rows: &[Vec<f32>], lengths: &[usize], device: &Device) -> Tensor<2> {
 fn ragged(values: Tensor<2>, lengths: &[usize]) -> Vec<Vec<f32>> {
     let width = values.dims()[1];
     let flat: Vec<f32> = values.into_data().iter::<f32>().collect();
-    lengths
-        .iter()
-        .enumerate()
-        .map(|(row, l)| flat[row * width..row * width + l].to_vec())
-        .collect()
+    lengths.iter().enumerate().map(|(row, l)| flat[row * width..row * width + l].to_vec()).collect()
 }

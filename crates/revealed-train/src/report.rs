@@ -10,11 +10,7 @@ use crate::task::Task;
 /// The report of a finished run: what was kept and the held-out figures by which it was.
 pub fn report_markdown(state: &State, recipe: &Recipe, task: &Task) -> String {
     let mut text = String::new();
-    let kept = state
-        .reports
-        .iter()
-        .filter(|report| report.accepted)
-        .count();
+    let kept = state.reports.iter().filter(|report| report.accepted).count();
     let _ = writeln!(
         text,
         "# Alignment run\n\n{kept} of {} rounds kept, from {} demonstrations ({} held out) and {} prompts. Model: `{}`.\n",
@@ -36,11 +32,7 @@ pub fn report_markdown(state: &State, recipe: &Recipe, task: &Task) -> String {
 /// One round's held-out figures.
 pub fn round_markdown(report: &RoundReport) -> String {
     let mut text = String::new();
-    let verdict = if report.accepted {
-        "kept"
-    } else {
-        "rolled back"
-    };
+    let verdict = if report.accepted { "kept" } else { "rolled back" };
     let _ = writeln!(text, "\n## Round {}: {verdict}\n", report.round);
     for reason in &report.reasons {
         let _ = writeln!(text, "- {reason}");
@@ -68,9 +60,7 @@ pub fn figures() -> [Figure; 7] {
     [
         ("reward of samples", |m| m.reward),
         ("KL to SFT, nats a completion", |m| m.kl),
-        ("log-likelihood of demonstrations, nats a token", |m| {
-            m.log_likelihood
-        }),
+        ("log-likelihood of demonstrations, nats a token", |m| m.log_likelihood),
         ("length, tokens", |m| m.length),
         ("terminated", |m| m.terminated),
         ("repeated 4-grams", |m| m.repetition),

@@ -6,11 +6,11 @@
 use burn::module::Module;
 use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
-use revealed_data::shuffled;
 use revealed_models::{Decoding, PaddingSide, ScalarModel, TokenBatch};
 use revealed_objectives::pairs::{pair_accuracy, reward_l2};
 use revealed_reward::{Calibration, RewardModel};
 
+use crate::epochs::Epochs;
 use crate::error::TrainError;
 use crate::observer::{At, Phase};
 use crate::optimizer::{Accumulated, Updater, sum};
@@ -40,19 +40,14 @@ pub fn fit_reward(
             advice: "ask for negatives in [negatives]",
         });
     }
-    let mut fit = RewardUpdater::new(run, config.steps);
-    let mut order = Vec::new();
-    let mut epoch = 0;
+    reward.model = reward.model.trainable();
+    let mut fit = RewardUpdater::new(run, config.steps, 0);
+    let mut epochs = Epochs::new(negatives.len());
     run.started(at(round, Phase::Fit, 0), config.steps);
     for step in 1..=config.steps {
         let _span = tracing::debug_span!("step", phase = "fit", step).entered();
         let size = config.batch_size.min(negatives.len());
-        while order.len() < size {
-            let seed = run.seed(at(round, Phase::Fit, epoch), "order");
-            order.splice(0..0, shuffled(negatives.len(), seed));
-            epoch += 1;
-        }
-        let chosen = order.split_off(order.len() - size);
+        let chosen = epochs.take(size, |epoch| run.seed(at(round, Phase::Fit, epoch), "order"));
         let task = run.task;
         let pairs: Vec<Pair<'_>> = chosen
             .iter()
@@ -67,14 +62,16 @@ pub fn fit_reward(
 /// The reward's optimizer, for steps on pairs wherever they come from.
 pub(crate) struct RewardUpdater {
     updater: Updater<ScalarModel>,
-    steps: usize,
+    /// Steps of the round's fit, as observers hear of it.
+    reported: usize,
 }
 
 impl RewardUpdater {
-    pub(crate) fn new(run: &Run<'_>, steps: usize) -> Self {
+    /// For `steps` steps that follow `before` others of the round.
+    pub(crate) fn new(run: &Run<'_>, steps: usize, before: usize) -> Self {
         Self {
             updater: Updater::new(&run.recipe.reward.optimizer, steps),
-            steps,
+            reported: before + steps,
         }
     }
 
@@ -105,12 +102,7 @@ impl RewardUpdater {
             gradients.add(&model, part);
         }
         let [demonstrations, negatives] = means;
-        let numbers = vec![
-            sum(losses),
-            sum(correct),
-            sum(demonstrations),
-            sum(negatives),
-        ];
+        let numbers = vec![sum(losses), sum(correct), sum(demonstrations), sum(negatives)];
         let (model, done) = self.updater.update(model, gradients.take(), numbers, at)?;
         let [loss, accuracy, demonstrations, negatives] = [0, 1, 2, 3].map(|i| done.numbers[i]);
         let metrics = [
@@ -122,17 +114,15 @@ impl RewardUpdater {
             ("grad_norm", done.grad_norm),
             ("learning_rate", done.lr),
         ];
-        run.step(at, self.steps, &metrics);
+        run.step(at, self.reported, &metrics);
         Ok(model)
     }
 }
 
 /// Pairs in groups whose rows, padded together, stay within the memory budget.
 fn pair_batches(pairs: &[Pair<'_>], run: &Run<'_>) -> Vec<Vec<usize>> {
-    let longest: Vec<usize> = pairs
-        .iter()
-        .map(|(a, b)| 2 * a.input_ids.len().max(b.input_ids.len()))
-        .collect();
+    let longest: Vec<usize> =
+        pairs.iter().map(|(a, b)| 2 * a.input_ids.len().max(b.input_ids.len())).collect();
     revealed_data::plan_batches(&longest, usize::MAX, run.recipe.run.micro_batch_tokens).batches
 }
 
@@ -143,19 +133,13 @@ fn pair_scores(
     indices: &[usize],
     run: &Run<'_>,
 ) -> Result<[Tensor<1>; 2], TrainError> {
-    let rows: Vec<&Row> = indices
-        .iter()
-        .map(|i| pairs[*i].0)
-        .chain(indices.iter().map(|i| pairs[*i].1))
-        .collect();
+    let rows: Vec<&Row> =
+        indices.iter().map(|i| pairs[*i].0).chain(indices.iter().map(|i| pairs[*i].1)).collect();
     let device = model.backbone.device();
     let tokens = TokenBatch::new(&rows, run.task.pad_id(), PaddingSide::Right, &device)?;
     let scores = model.scores(&tokens);
     let half = indices.len();
-    Ok([
-        scores.clone().narrow(0, 0, half),
-        scores.narrow(0, half, half),
-    ])
+    Ok([scores.clone().narrow(0, 0, half), scores.narrow(0, half, half)])
 }
 
 /// Shifts and scales a fitted reward: demonstrations average 0; 1 is the spread of the policy's samples
@@ -183,10 +167,8 @@ pub fn calibrate(
     let demonstrations = reward.raw_scores(&run.task.train, pad, tokens)?;
     let flat: Vec<&Row> = groups.iter().flatten().collect();
     let mut scores = reward.raw_scores(&flat, pad, tokens)?.into_iter();
-    let samples: Vec<Vec<f64>> = groups
-        .iter()
-        .map(|group| scores.by_ref().take(group.len()).collect())
-        .collect();
+    let samples: Vec<Vec<f64>> =
+        groups.iter().map(|group| scores.by_ref().take(group.len()).collect()).collect();
     let floor = run.recipe.reward.scale_floor;
     reward.calibration = Calibration::fit(&demonstrations, &samples, floor)?;
     let metrics = [
@@ -203,13 +185,8 @@ fn fresh_groups(
     round: usize,
     run: &Run<'_>,
 ) -> Result<Vec<Vec<Row>>, TrainError> {
-    let prompts: Vec<Vec<u32>> = run
-        .task
-        .train
-        .iter()
-        .take(64)
-        .map(|row| row.prompt().into())
-        .collect();
+    let prompts: Vec<Vec<u32>> =
+        run.task.train.iter().take(64).map(|row| row.prompt().into()).collect();
     let draw = Draw {
         samples: 2,
         decoding: Decoding::Sample,

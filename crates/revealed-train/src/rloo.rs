@@ -24,10 +24,7 @@ pub(crate) fn advantages(rollout: &Rollout, config: &PolicySection, device: &Dev
         .zip(rollout.kl())
         .map(|(score, kl)| (score - config.kl_coef * kl) as f32)
         .collect();
-    rloo(
-        Tensor::from_floats(rewards.as_slice(), device),
-        rollout.group,
-    )
+    rloo(Tensor::from_floats(rewards.as_slice(), device), rollout.group)
 }
 
 /// The share of a mini-batch of `rows` completions in its loss.

@@ -64,11 +64,7 @@ impl Rollout {
     /// `Σ_t log π_old − log π_ref` of each row: a sample of its KL, in nats.
     pub fn kl(&self) -> Vec<f64> {
         let sum = |values: &Vec<f32>| values.iter().map(|v| f64::from(*v)).sum::<f64>();
-        self.old_log_probs
-            .iter()
-            .zip(&self.ref_log_probs)
-            .map(|(a, b)| sum(a) - sum(b))
-            .collect()
+        self.old_log_probs.iter().zip(&self.ref_log_probs).map(|(a, b)| sum(a) - sum(b)).collect()
     }
 
     /// Completion tokens of all rows.
@@ -90,11 +86,7 @@ pub(crate) fn without_eos(
         MissingEos::Penalty => score + value,
         MissingEos::BatchMinimum => lowest + value,
     };
-    scores
-        .iter()
-        .zip(terminated)
-        .map(|(s, ended)| if *ended { *s } else { open(*s) })
-        .collect()
+    scores.iter().zip(terminated).map(|(s, ended)| if *ended { *s } else { open(*s) }).collect()
 }
 
 #[cfg(test)]

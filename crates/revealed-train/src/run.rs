@@ -33,12 +33,7 @@ pub(crate) struct Draw {
 
 impl Run<'_> {
     pub(crate) fn seed(&self, at: At, purpose: &str) -> u64 {
-        derive(
-            self.recipe.run.seed,
-            at.round,
-            &format!("{}/{purpose}", at.phase),
-            at.step,
-        )
+        derive(self.recipe.run.seed, at.round, &format!("{}/{purpose}", at.phase), at.step)
     }
 
     pub(crate) fn started(&mut self, at: At, steps: usize) {
@@ -93,9 +88,7 @@ impl Run<'_> {
 
     /// Completions in canonical form, as demonstrations are: what rewards are fitted on and score.
     pub(crate) fn canonical(&self, rows: &[Row]) -> Vec<Row> {
-        rows.iter()
-            .map(|row| self.task.canonical(row.prompt(), row.completion()))
-            .collect()
+        rows.iter().map(|row| self.task.canonical(row.prompt(), row.completion())).collect()
     }
 
     /// Log-probs of every completion token of every row.
@@ -133,16 +126,10 @@ impl Run<'_> {
         model: &CausalLm,
         rows: impl Iterator<Item = &'r Row>,
     ) -> Result<CompletionBatch, TrainError> {
-        let rows: Vec<(&[u32], usize)> = rows
-            .map(|row| (row.input_ids.as_slice(), row.completion_start))
-            .collect();
+        let rows: Vec<(&[u32], usize)> =
+            rows.map(|row| (row.input_ids.as_slice(), row.completion_start)).collect();
         let device = model.device();
-        Ok(CompletionBatch::new(
-            &rows,
-            self.task.pad_id(),
-            PaddingSide::Right,
-            &device,
-        )?)
+        Ok(CompletionBatch::new(&rows, self.task.pad_id(), PaddingSide::Right, &device)?)
     }
 }
 

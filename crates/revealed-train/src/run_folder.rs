@@ -26,8 +26,9 @@ impl RunFolder {
     /// Makes the folder and writes the recipe as resolved.
     ///
     /// # Errors
-    /// When it holds a run already, or cannot be written.
+    /// When the recipe is out of range, or the folder holds a run already or cannot be written.
     pub fn create(path: &Path, recipe: &Recipe) -> Result<Self, TrainError> {
+        recipe.check()?;
         if path.join("recipe.toml").exists() {
             return Err(TrainError::Checkpoint {
                 path: path.into(),
@@ -55,15 +56,10 @@ impl RunFolder {
             });
         }
         let keys = Recipe::read(&file, &[])?.differences(recipe);
-        let changed: Vec<String> = keys
-            .into_iter()
-            .filter(|key| key != "run.out" && key != "run.rounds")
-            .collect();
+        let changed: Vec<String> =
+            keys.into_iter().filter(|key| key != "run.out" && key != "run.rounds").collect();
         if !changed.is_empty() {
-            return Err(TrainError::RecipeChanged {
-                path: path.into(),
-                keys: changed.join(", "),
-            });
+            return Err(TrainError::RecipeChanged { path: path.into(), keys: changed.join(", ") });
         }
         Self::open(path)
     }
@@ -75,11 +71,7 @@ impl RunFolder {
             .append(true)
             .open(&file)
             .map_err(TrainError::io(&file))?;
-        Ok(Self {
-            path: path.into(),
-            metrics,
-            failed: None,
-        })
+        Ok(Self { path: path.into(), metrics, failed: None })
     }
 
     /// Where it is.
@@ -110,7 +102,9 @@ impl RunFolder {
     /// When the file cannot be changed.
     pub fn rewind(&mut self, bytes: u64) -> Result<(), TrainError> {
         let file = self.path.join("metrics.jsonl");
-        self.metrics.set_len(bytes).map_err(TrainError::io(file))
+        // A machine that lost power may have lost lines that the checkpoint counts; never fill up with zeros.
+        let cut = |metrics: &File| metrics.set_len(bytes.min(metrics.metadata()?.len()));
+        cut(&self.metrics).map_err(TrainError::io(file))
     }
 
     /// Writes what the run made: `policy/` (adapter or full model), `reward/` (a sequence classifier, merged),
@@ -126,10 +120,7 @@ impl RunFolder {
         model_folder: &Path,
     ) -> Result<(), TrainError> {
         if let Some(source) = self.failed.take() {
-            return Err(TrainError::Io {
-                path: self.path.join("metrics.jsonl"),
-                source,
-            });
+            return Err(TrainError::Io { path: self.path.join("metrics.jsonl"), source });
         }
         let base = recipe.model.path.as_str();
         let policy = self.path.join("policy");
@@ -149,10 +140,7 @@ impl RunFolder {
             }
         }
         let report = report_markdown(state, recipe, task);
-        Ok(revealed_models::write_file(
-            &self.path.join("report.md"),
-            report.as_bytes(),
-        )?)
+        Ok(revealed_models::write_file(&self.path.join("report.md"), report.as_bytes())?)
     }
 
     fn line(&mut self, at: At, metrics: &[Metric]) {

@@ -3,10 +3,7 @@
 /// A seed for one purpose: equal inputs give equal seeds, different ones unrelated seeds.
 pub fn derive(seed: u64, round: usize, purpose: &str, step: usize) -> u64 {
     let mut state = mix(seed);
-    for part in [round as u64, step as u64]
-        .into_iter()
-        .chain(purpose.bytes().map(u64::from))
-    {
+    for part in [round as u64, step as u64].into_iter().chain(purpose.bytes().map(u64::from)) {
         state = mix(state ^ mix(part));
     }
     state
@@ -28,11 +25,7 @@ mod tests {
     fn every_part_of_the_key_changes_the_seed() {
         let seed = derive(1, 2, "fit", 3);
         assert_eq!(seed, derive(1, 2, "fit", 3));
-        for other in [
-            derive(2, 2, "fit", 3),
-            derive(1, 3, "fit", 3),
-            derive(1, 2, "fi", 3),
-        ] {
+        for other in [derive(2, 2, "fit", 3), derive(1, 3, "fit", 3), derive(1, 2, "fi", 3)] {
             assert_ne!(seed, other);
         }
         assert_ne!(derive(1, 2, "fit", 3), derive(1, 3, "fit", 2));

@@ -9,7 +9,7 @@ use revealed_models::CausalLm;
 use revealed_objectives::{likelihood::token_cross_entropy, reduce::token_mean};
 
 use crate::error::TrainError;
-use crate::observer::Phase;
+use crate::observer::{At, Phase};
 use crate::optimizer::{Accumulated, Updater, sum};
 use crate::run::{Run, at};
 use crate::task::Row;
@@ -22,11 +22,7 @@ use crate::task::Row;
 pub fn fit_sft(model: CausalLm, run: &mut Run<'_>) -> Result<CausalLm, TrainError> {
     let (task, config) = (run.task, &run.recipe.sft);
     let per_epoch = task.train.len().div_ceil(config.batch_size);
-    let bound = if config.max_steps == 0 {
-        usize::MAX
-    } else {
-        config.max_steps
-    };
+    let bound = if config.max_steps == 0 { usize::MAX } else { config.max_steps };
     let total = (config.epochs * per_epoch).min(bound);
     let mut updater = Updater::new(&config.optimizer, total);
     let mut model = model.trainable();
@@ -34,10 +30,7 @@ pub fn fit_sft(model: CausalLm, run: &mut Run<'_>) -> Result<CausalLm, TrainErro
     let (mut step, mut worse) = (0, 0);
     run.started(at(0, Phase::Sft, 0), total);
     for epoch in 0..config.epochs {
-        let order = shuffled(
-            task.train.len(),
-            run.seed(at(0, Phase::Sft, epoch), "order"),
-        );
+        let order = shuffled(task.train.len(), run.seed(at(0, Phase::Sft, epoch), "order"));
         for indices in order.chunks(config.batch_size) {
             if step == total {
                 break;
@@ -47,11 +40,8 @@ pub fn fit_sft(model: CausalLm, run: &mut Run<'_>) -> Result<CausalLm, TrainErro
             let rows: Vec<&Row> = indices.iter().map(|i| &task.train[*i]).collect();
             model = sft_step(model, &mut updater, &rows, step, total, run)?;
         }
-        let loss = held_out_loss(&model, run)?;
-        run.note(format!(
-            "sft epoch {}: held-out loss {loss:.4} nats a token",
-            epoch + 1
-        ));
+        let loss = held_out_loss(&model, at(0, Phase::Sft, step), run)?;
+        run.note(format!("sft epoch {}: held-out loss {loss:.4} nats a token", epoch + 1));
         match &best {
             Some((lowest, _)) if loss >= *lowest => worse += 1,
             _ => (best, worse) = (Some((loss, model.valid())), 0),
@@ -81,11 +71,7 @@ fn sft_step(
         let batch = run.batch(&model, indices.iter().map(|i| rows[*i]))?;
         let mask = batch.completion_mask.clone();
         let part = model.backward(&batch, 1.0, |log_probs| {
-            token_mean(
-                token_cross_entropy(log_probs, mask.clone()),
-                mask,
-                tokens as f64,
-            )
+            token_mean(token_cross_entropy(log_probs, mask.clone()), mask, tokens as f64)
         });
         losses.push(part.loss);
         gradients.add(&model, part.gradients);
@@ -102,13 +88,17 @@ fn sft_step(
 }
 
 /// Mean negative log-likelihood of the held-out demonstrations, nats a token.
-pub(crate) fn held_out_loss(model: &CausalLm, run: &Run<'_>) -> Result<f64, TrainError> {
+///
+/// # Errors
+/// When it is not finite: the weights have diverged.
+pub(crate) fn held_out_loss(model: &CausalLm, at: At, run: &Run<'_>) -> Result<f64, TrainError> {
     let log_probs = run.log_probs(model, &run.task.held_out, 1.0)?;
     let tokens: usize = log_probs.iter().map(Vec::len).sum();
-    let total: f64 = log_probs
-        .iter()
-        .flatten()
-        .map(|log_prob| f64::from(*log_prob))
-        .sum();
-    Ok(-total / tokens.max(1) as f64)
+    let total: f64 = log_probs.iter().flatten().map(|log_prob| f64::from(*log_prob)).sum();
+    let value = -total / tokens.max(1) as f64;
+    if !value.is_finite() {
+        let what = "the loss on held-out demonstrations";
+        return Err(TrainError::NonFinite { at, what, value });
+    }
+    Ok(value)
 }

@@ -1,5 +1,7 @@
 //! Demonstrations, prompts and held-out demonstrations as token rows: what a run works on.
 
+use std::collections::HashSet;
+
 use revealed_data::{
     DataError, Demonstration, Encoded, Encoder, Prompt, read_demonstrations, read_prompts, split,
 };
@@ -97,12 +99,31 @@ impl Task {
             ));
             train.truncate(data.max_demonstrations);
         }
-        let held_out = encode(&encoder, &held_out)?;
+        let mut held_out = encode(&encoder, &held_out)?;
+        let seen: HashSet<&[u32]> = train.iter().map(Row::prompt).collect();
+        leave_out(
+            &mut held_out,
+            |row| seen.contains(row.prompt()),
+            |n| {
+                notes.push(format!(
+                    "{n} held-out demonstrations left out: their prompts are trained on"
+                ));
+            },
+        );
         enough("training demonstrations", train.len(), 2)?;
         enough("held-out demonstrations", held_out.len(), 2)?;
         let mut prompts: Vec<Vec<u32>> = train.iter().map(|row| row.prompt().to_vec()).collect();
         if let Some(path) = &data.prompts {
-            prompts.extend(unlabelled(&encoder, path, data, &mut notes)?);
+            let mut more = unlabelled(&encoder, path, &mut notes)?;
+            let held: HashSet<&[u32]> = held_out.iter().map(Row::prompt).collect();
+            leave_out(
+                &mut more,
+                |ids| held.contains(ids.as_slice()),
+                |n| {
+                    notes.push(format!("{n} unlabelled prompts left out: they are held out"));
+                },
+            );
+            prompts.extend(more);
         }
         let open = train.iter().filter(|row| !row.terminated).count();
         if open > 0 {
@@ -113,14 +134,7 @@ impl Task {
             ));
         }
         let max_completion_tokens = data.max_completion_tokens;
-        Ok(Self {
-            encoder,
-            train,
-            held_out,
-            prompts,
-            max_completion_tokens,
-            notes,
-        })
+        Ok(Self { encoder, train, held_out, prompts, max_completion_tokens, notes })
     }
 
     /// The canonical form of what a policy wrote: the same path demonstrations took.
@@ -167,7 +181,7 @@ fn keep_encodable(
     if set.dropped.len() > 3 {
         notes.push(format!("… and {} more dropped", set.dropped.len() - 3));
     }
-    let keep: std::collections::HashSet<usize> = set.rows.iter().map(|(index, _)| *index).collect();
+    let keep: HashSet<usize> = set.rows.iter().map(|(index, _)| *index).collect();
     let mut index = 0;
     demonstrations.retain(|_| {
         index += 1;
@@ -177,26 +191,24 @@ fn keep_encodable(
 }
 
 fn encode(encoder: &Encoder, demonstrations: &[Demonstration]) -> Result<Vec<Row>, DataError> {
-    Ok(encoder
-        .encode_all(demonstrations)?
-        .rows
-        .into_iter()
-        .map(|(_, row)| row.into())
-        .collect())
+    Ok(encoder.encode_all(demonstrations)?.rows.into_iter().map(|(_, row)| row.into()).collect())
 }
 
 fn unlabelled(
     encoder: &Encoder,
     path: &std::path::Path,
-    data: &DataSection,
     notes: &mut Vec<String>,
 ) -> Result<Vec<Vec<u32>>, TrainError> {
     let all: Vec<(String, Prompt)> = read_prompts(path)?;
     let mut kept = Vec::with_capacity(all.len());
-    for (_, prompt) in &all {
-        let ids = encoder.prompt(prompt)?;
-        if ids.len() <= data.max_prompt_tokens {
-            kept.push(ids);
+    for (id, prompt) in &all {
+        match encoder.prompt(prompt) {
+            Ok(ids) => kept.push(ids),
+            Err(DataError::PromptTooLong { .. }) => {}
+            Err(source) => {
+                let (id, source) = (id.clone(), Box::new(source));
+                return Err(DataError::Record { id, source }.into());
+            }
         }
     }
     if kept.len() < all.len() {
@@ -206,4 +218,12 @@ fn unlabelled(
         ));
     }
     Ok(kept)
+}
+
+fn leave_out<T>(items: &mut Vec<T>, unwanted: impl Fn(&T) -> bool, note: impl FnOnce(usize)) {
+    let before = items.len();
+    items.retain(|item| !unwanted(item));
+    if items.len() < before {
+        note(before - items.len());
+    }
 }

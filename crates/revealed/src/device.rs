@@ -68,17 +68,10 @@ pub fn device(name: &str) -> Result<Device, DeviceError> {
             index: index.into(),
         })?),
     };
-    let missing = || DeviceError::NotCompiledIn {
-        name: name.into(),
-        feature,
-    };
+    let missing = || DeviceError::NotCompiledIn { name: name.into(), feature };
     let device = open(kind, number).ok_or_else(missing)?;
     // A backend without its driver or adapter says so by a panic at first use.
-    let zero = || {
-        Tensor::<1>::zeros([1], &device)
-            .try_into_vec_as::<f32>()
-            .is_ok()
-    };
+    let zero = || Tensor::<1>::zeros([1], &device).try_into_vec_as::<f32>().is_ok();
     match catch_unwind(AssertUnwindSafe(zero)) {
         Ok(true) => Ok(device),
         _ => Err(DeviceError::Unusable { name: name.into() }),
@@ -153,31 +146,19 @@ mod tests {
     fn libtorch_needs_the_feature_tch() {
         for name in ["libtorch", "libtorch-cuda:1"] {
             let error = device(name).unwrap_err();
-            assert_eq!(
-                error,
-                DeviceError::NotCompiledIn {
-                    name: name.into(),
-                    feature: "tch"
-                }
-            );
+            assert_eq!(error, DeviceError::NotCompiledIn { name: name.into(), feature: "tch" });
         }
     }
 
     #[test]
     fn an_unknown_name_lists_the_known_ones() {
         let message = device("gpu").unwrap_err().to_string();
-        assert!(
-            message.contains("libtorch-cuda:N") && message.contains("vulkan"),
-            "{message}"
-        );
+        assert!(message.contains("libtorch-cuda:N") && message.contains("vulkan"), "{message}");
     }
 
     #[test]
     fn a_number_that_is_none_is_refused() {
         let message = device("wgpu:first").unwrap_err().to_string();
-        assert!(
-            message.contains("`first`") && message.contains("`wgpu:0`"),
-            "{message}"
-        );
+        assert!(message.contains("`first`") && message.contains("`wgpu:0`"), "{message}");
     }
 }

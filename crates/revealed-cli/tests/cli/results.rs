@@ -22,41 +22,15 @@ fn the_printed_recipe_is_a_recipe() {
 #[test]
 fn check_shows_lengths_split_and_tokens() {
     let world = World::new("llama");
-    let args = [
-        "check",
-        "--model",
-        "model",
-        "--data",
-        "demonstrations.jsonl",
-        "--held-out",
-        "5",
-    ];
+    let args = ["check", "--model", "model", "--data", "demonstrations.jsonl", "--held-out", "5"];
     let limits = ["--max-prompt-tokens", "16", "--max-completion-tokens", "48"];
     let done = world.revealed(&[&args[..], &limits].concat()).ok();
-    assert!(
-        done.stdout.contains("20 rows of prompt+completion"),
-        "{}",
-        done.stdout
-    );
-    assert!(
-        done.stdout.contains("15 train, 5 held out"),
-        "{}",
-        done.stdout
-    );
-    assert!(
-        done.stdout.contains("T       2 \"<eos>\""),
-        "{}",
-        done.stdout
-    );
+    assert!(done.stdout.contains("20 rows of prompt+completion"), "{}", done.stdout);
+    assert!(done.stdout.contains("15 train, 5 held out"), "{}", done.stdout);
+    assert!(done.stdout.contains("T       2 \"<eos>\""), "{}", done.stdout);
     assert_eq!(done.stderr, "");
     // The context is 64 tokens, too few for the default limits.
-    assert!(
-        world
-            .revealed(&args)
-            .ok()
-            .stderr
-            .contains("lowered from 512 to 32")
-    );
+    assert!(world.revealed(&args).ok().stderr.contains("lowered from 512 to 32"));
 }
 
 #[test]
@@ -75,46 +49,23 @@ fn check_drops_before_it_splits_and_speaks_json() {
     ];
     let report: serde_json::Value =
         serde_json::from_str(&world.revealed(&[&args[..], &limits].concat()).ok().stdout).unwrap();
-    let (rows, dropped) = (
-        report["rows"].as_u64().unwrap(),
-        report["dropped"].as_u64().unwrap(),
-    );
+    let (rows, dropped) = (report["rows"].as_u64().unwrap(), report["dropped"].as_u64().unwrap());
     assert!(dropped > 0 && dropped < rows, "{report}");
-    assert_eq!(
-        report["split"],
-        json!({"train": rows - dropped - 2, "held_out": 2})
-    );
+    assert_eq!(report["split"], json!({"train": rows - dropped - 2, "held_out": 2}));
     let cut = ["--long-completions", "truncate"];
-    let report: serde_json::Value = serde_json::from_str(
-        &world
-            .revealed(&[&args[..], &limits, &cut].concat())
-            .ok()
-            .stdout,
-    )
-    .unwrap();
-    assert_eq!(
-        (&report["dropped"], &report["truncated"]),
-        (&json!(0), &json!(dropped))
-    );
+    let report: serde_json::Value =
+        serde_json::from_str(&world.revealed(&[&args[..], &limits, &cut].concat()).ok().stdout)
+            .unwrap();
+    assert_eq!((&report["dropped"], &report["truncated"]), (&json!(0), &json!(dropped)));
 }
 
 #[test]
 fn samples_are_scored_alike_by_log_probs() {
     let world = World::new("qwen3");
-    let sample = [
-        "sample",
-        "--model",
-        "model",
-        "--prompts",
-        "pairs.jsonl",
-        "--max-tokens",
-        "40",
-    ];
+    let sample = ["sample", "--model", "model", "--prompts", "pairs.jsonl", "--max-tokens", "40"];
     let samples = world.revealed(&sample).ok();
     // A sample's line reads as a demonstration; this tokenizer has no spaces, so one goes between the texts.
-    let spaced = samples
-        .stdout
-        .replace("\"completion\":\"", "\"completion\":\" ");
+    let spaced = samples.stdout.replace("\"completion\":\"", "\"completion\":\" ");
     world.write("samples.jsonl", &spaced);
     let scored = world.revealed(&["log-probs", "--model", "model", "--data", "samples.jsonl"]);
     let (samples, scored) = (samples.lines(), scored.ok().lines());
@@ -123,17 +74,9 @@ fn samples_are_scored_alike_by_log_probs() {
         let start = row["completion_start"].as_u64().unwrap() as usize;
         let ids = &row["input_ids"].as_array().unwrap()[start..];
         let drawn = sample["token_ids"].as_array().unwrap();
-        assert_eq!(
-            sample["finished"].as_bool().unwrap(),
-            drawn.last().unwrap() == 2
-        );
+        assert_eq!(sample["finished"].as_bool().unwrap(), drawn.last().unwrap() == 2);
         let values = |value: &serde_json::Value| -> Vec<f64> {
-            value
-                .as_array()
-                .unwrap()
-                .iter()
-                .map(|v| v.as_f64().unwrap())
-                .collect()
+            value.as_array().unwrap().iter().map(|v| v.as_f64().unwrap()).collect()
         };
         let theirs = values(&row["log_probs"]);
         assert!((theirs.iter().sum::<f64>() - row["sum"].as_f64().unwrap()).abs() < 1e-6);
@@ -151,26 +94,12 @@ fn samples_are_scored_alike_by_log_probs() {
 fn greedy_samples_repeat_and_seeds_tell_draws_apart() {
     let world = World::new("llama");
     let run = |more: &[&str]| {
-        let args = [
-            "sample",
-            "--model",
-            "model",
-            "--prompts",
-            "pairs.jsonl",
-            "--max-tokens",
-            "8",
-        ];
+        let args = ["sample", "--model", "model", "--prompts", "pairs.jsonl", "--max-tokens", "8"];
         let lines = world.revealed(&[&args[..], more].concat()).ok().lines();
-        lines
-            .into_iter()
-            .map(|line| line["token_ids"].clone())
-            .collect::<Vec<_>>()
+        lines.into_iter().map(|line| line["token_ids"].clone()).collect::<Vec<_>>()
     };
     assert_eq!(run(&["--greedy"]), run(&["--greedy", "--seed", "1"]));
-    assert_eq!(
-        run(&["--seed", "1"]),
-        run(&["--seed", "1", "--batch-size", "3"])
-    );
+    assert_eq!(run(&["--seed", "1"]), run(&["--seed", "1", "--batch-size", "3"]));
     assert_ne!(run(&["--seed", "1"]), run(&["--seed", "2"]));
 }
 
@@ -178,15 +107,10 @@ fn greedy_samples_repeat_and_seeds_tell_draws_apart() {
 fn pairs_end_in_an_accuracy_with_its_interval() {
     let world = World::new("llama");
     world.recipe("align", &[]).ok();
-    let lines = world
-        .revealed(&["score", "--reward", "run/reward", "--data", "pairs.jsonl"])
-        .ok()
-        .lines();
+    let lines =
+        world.revealed(&["score", "--reward", "run/reward", "--data", "pairs.jsonl"]).ok().lines();
     assert_eq!(lines.len(), 11);
-    let correct: f64 = lines[..10]
-        .iter()
-        .map(|line| line["correct"].as_f64().unwrap())
-        .sum();
+    let correct: f64 = lines[..10].iter().map(|line| line["correct"].as_f64().unwrap()).sum();
     for line in &lines[..10] {
         let ahead = line["chosen"].as_f64() > line["rejected"].as_f64();
         assert_eq!(ahead, line["correct"] == 1.0, "{line}");
@@ -200,12 +124,8 @@ fn pairs_end_in_an_accuracy_with_its_interval() {
     let elsewhere = tempfile::tempdir().unwrap();
     let path = |name: &str| world.path(name).display().to_string();
     let (reward, data) = (path("run/reward-adapter"), path("pairs.jsonl"));
-    let again = revealed(
-        elsewhere.path(),
-        &["score", "--reward", &reward, "--data", &data],
-    )
-    .ok()
-    .lines();
+    let again =
+        revealed(elsewhere.path(), &["score", "--reward", &reward, "--data", &data]).ok().lines();
     for (a, b) in lines[..10].iter().zip(&again) {
         let difference = a["chosen"].as_f64().unwrap() - b["chosen"].as_f64().unwrap();
         assert!(difference.abs() < 1e-3, "{a} {b}");
@@ -218,45 +138,23 @@ fn a_row_that_does_not_fit_has_its_error_in_its_place() {
     let long = "note ".repeat(70);
     let row =
         |id: &str, prompt: &str| json!({"id": id, "prompt": prompt, "completion": " dear anna ,"});
-    let text = format!(
-        "{}\n{}\n{}\n",
-        row("a", "note :"),
-        row("b", long.trim()),
-        row("c", "reply :")
-    );
+    let text =
+        format!("{}\n{}\n{}\n", row("a", "note :"), row("b", long.trim()), row("c", "reply :"));
     world.write("mixed.jsonl", &text);
-    let sampled = [
-        "sample",
-        "--model",
-        "model",
-        "--prompts",
-        "mixed.jsonl",
-        "--max-tokens",
-        "8",
-    ];
+    let sampled = ["sample", "--model", "model", "--prompts", "mixed.jsonl", "--max-tokens", "8"];
     let scored = ["log-probs", "--model", "model", "--data", "mixed.jsonl"];
     for args in [&sampled[..], &scored] {
         let done = world.revealed(args).ok();
         let lines = done.lines();
-        assert_eq!(
-            lines.iter().map(|line| &line["id"]).collect::<Vec<_>>(),
-            ["a", "b", "c"]
-        );
+        assert_eq!(lines.iter().map(|line| &line["id"]).collect::<Vec<_>>(), ["a", "b", "c"]);
         let error = lines[1]["error"].as_str().unwrap();
-        assert!(
-            error.contains("71 tokens") && error.contains("context is 64"),
-            "{error}"
-        );
+        assert!(error.contains("71 tokens") && error.contains("context is 64"), "{error}");
         assert!(lines[0].get("error").is_none() && lines[2].get("error").is_none());
         assert!(done.stderr.contains("1 of 3 rows"), "{}", done.stderr);
     }
     world.write("mixed.jsonl", &format!("{}\n", row("b", long.trim())));
-    world
-        .revealed(&sampled)
-        .failed_with(&["no row of mixed.jsonl could be used"]);
-    world
-        .revealed(&scored)
-        .failed_with(&["no row of mixed.jsonl could be used"]);
+    world.revealed(&sampled).failed_with(&["no row of mixed.jsonl could be used"]);
+    world.revealed(&scored).failed_with(&["no row of mixed.jsonl could be used"]);
 }
 
 #[test]
@@ -264,22 +162,14 @@ fn a_reader_that_goes_away_is_no_failure() {
     let world = World::new("llama");
     let mut child = Command::new(env!("CARGO_BIN_EXE_revealed"))
         .current_dir(world.folder.path())
-        .args([
-            "sample",
-            "--model",
-            "model",
-            "--prompts",
-            "demonstrations.jsonl",
-        ])
+        .args(["sample", "--model", "model", "--prompts", "demonstrations.jsonl"])
         .args(["--samples", "200", "--max-tokens", "40", "--quiet"])
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
     let mut line = String::new();
-    BufReader::new(child.stdout.take().unwrap())
-        .read_line(&mut line)
-        .unwrap();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
     assert!(line.contains("\"completion\""));
     let output = child.wait_with_output().unwrap();
     assert_eq!(String::from_utf8_lossy(&output.stderr), "");

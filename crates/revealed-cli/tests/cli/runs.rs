@@ -20,33 +20,18 @@ fn a_run_and_its_results(model_type: &str, tuning: &str, solver: &str) {
     assert!(done.stderr.contains("memory plan:") && done.stderr.contains("recipe as resolved:"));
     files(
         &world,
-        &[
-            "run/recipe.toml",
-            "run/metrics.jsonl",
-            "run/report.md",
-            "run/samples/round-1.jsonl",
-        ],
+        &["run/recipe.toml", "run/metrics.jsonl", "run/report.md", "run/samples/round-1.jsonl"],
     );
     files(
         &world,
-        &[
-            "run/policy/tokenizer.json",
-            "run/reward/model.safetensors",
-            "run/reward/reward.json",
-        ],
+        &["run/policy/tokenizer.json", "run/reward/model.safetensors", "run/reward/reward.json"],
     );
 
     let metrics = world.read("run/metrics.jsonl");
     let mut args = vec!["align", "recipe.toml", "--resume"];
-    settings
-        .iter()
-        .for_each(|setting| args.extend(["--set", setting]));
+    settings.iter().for_each(|setting| args.extend(["--set", setting]));
     let resumed = world.revealed(&args).ok();
-    assert!(
-        resumed.stderr.contains("finished already"),
-        "{}",
-        resumed.stderr
-    );
+    assert!(resumed.stderr.contains("finished already"), "{}", resumed.stderr);
     assert_eq!(resumed.stdout, done.stdout);
     assert_eq!(world.read("run/metrics.jsonl"), metrics);
 
@@ -56,48 +41,20 @@ fn a_run_and_its_results(model_type: &str, tuning: &str, solver: &str) {
         false => vec!["--model", "run/policy"],
     };
     let with = |command: &str, more: &[&str]| {
-        world
-            .revealed(&[&[command], policy.as_slice(), more].concat())
-            .ok()
+        world.revealed(&[&[command], policy.as_slice(), more].concat()).ok()
     };
     let samples = with(
         "sample",
-        &[
-            "--prompts",
-            "demonstrations.jsonl",
-            "--samples",
-            "2",
-            "--max-tokens",
-            "40",
-        ],
+        &["--prompts", "demonstrations.jsonl", "--samples", "2", "--max-tokens", "40"],
     );
     assert_eq!(samples.lines().len(), 40);
-    assert_eq!(
-        with("log-probs", &["--data", "demonstrations.jsonl"])
-            .lines()
-            .len(),
-        20
-    );
-    let rewards: &[&str] = if lora {
-        &["run/reward", "run/reward-adapter"]
-    } else {
-        &["run/reward"]
-    };
+    assert_eq!(with("log-probs", &["--data", "demonstrations.jsonl"]).lines().len(), 20);
+    let rewards: &[&str] =
+        if lora { &["run/reward", "run/reward-adapter"] } else { &["run/reward"] };
     for reward in rewards {
-        let scores = world.revealed(&[
-            "score",
-            "--reward",
-            reward,
-            "--data",
-            "demonstrations.jsonl",
-        ]);
-        assert!(
-            scores
-                .ok()
-                .lines()
-                .iter()
-                .all(|line| line["score"].is_f64())
-        );
+        let scores =
+            world.revealed(&["score", "--reward", reward, "--data", "demonstrations.jsonl"]);
+        assert!(scores.ok().lines().iter().all(|line| line["score"].is_f64()));
     }
     if lora {
         let done = with("merge", &["--out", "merged"]);
@@ -141,15 +98,9 @@ fn the_same_seed_gives_the_same_bytes_and_another_seed_does_not() {
     let world = World::new("llama");
     for (out, seed) in [("a", 0), ("b", 0), ("c", 1)] {
         let (out, seed) = (format!("run.out={out}"), format!("run.seed={seed}"));
-        world
-            .recipe("align", &[&out, &seed, "run.rounds=2", "gate.patience=2"])
-            .ok();
+        world.recipe("align", &[&out, &seed, "run.rounds=2", "gate.patience=2"]).ok();
     }
-    for file in [
-        "metrics.jsonl",
-        "policy/adapter_model.safetensors",
-        "reward/model.safetensors",
-    ] {
+    for file in ["metrics.jsonl", "policy/adapter_model.safetensors", "reward/model.safetensors"] {
         let [a, b, c] = ["a", "b", "c"].map(|run| world.read(&format!("{run}/{file}")));
         assert!(a == b, "{file} differs between two runs of one seed");
         assert!(a != c, "{file} is the same for two seeds");
@@ -161,18 +112,10 @@ fn align_goes_on_from_where_sft_ended_and_gives_what_one_run_gives() {
     let world = World::new("llama");
     let done = world.recipe("sft", &["run.out=parts"]).ok();
     assert_eq!(done.stdout, "run folder: parts\n");
-    assert!(
-        world
-            .path("parts/policy/adapter_model.safetensors")
-            .is_file()
-    );
+    assert!(world.path("parts/policy/adapter_model.safetensors").is_file());
     let args = ["align", "recipe.toml", "--set", "run.out=parts", "--resume"];
     let resumed = world.revealed(&args).ok();
-    assert!(
-        resumed.stderr.contains("resuming at round 1, sample"),
-        "{}",
-        resumed.stderr
-    );
+    assert!(resumed.stderr.contains("resuming at round 1, sample"), "{}", resumed.stderr);
     world.recipe("align", &["run.out=whole"]).ok();
     for file in ["metrics.jsonl", "policy/adapter_model.safetensors"] {
         assert!(
@@ -185,23 +128,11 @@ fn align_goes_on_from_where_sft_ended_and_gives_what_one_run_gives() {
 #[test]
 fn a_run_folder_is_not_overwritten_and_not_resumed_under_another_recipe() {
     let world = World::new("llama");
-    world
-        .revealed(&["align", "recipe.toml", "--resume"])
-        .failed_with(&["no run here to resume"]);
+    world.revealed(&["align", "recipe.toml", "--resume"]).failed_with(&["no run here to resume"]);
     world.recipe("sft", &[]).ok();
-    world
-        .recipe("align", &[])
-        .failed_with(&["holds a run already", "--resume"]);
-    let other = [
-        "align",
-        "recipe.toml",
-        "--resume",
-        "--set",
-        "policy.kl_coef=0.5",
-    ];
-    world
-        .revealed(&other)
-        .failed_with(&["another recipe", "policy.kl_coef"]);
+    world.recipe("align", &[]).failed_with(&["holds a run already", "--resume"]);
+    let other = ["align", "recipe.toml", "--resume", "--set", "policy.kl_coef=0.5"];
+    world.revealed(&other).failed_with(&["another recipe", "policy.kl_coef"]);
 }
 
 #[test]
@@ -224,10 +155,7 @@ fn stories260k_aligns_on_64_prompts() {
     let world = World::new("llama");
     let settings = [
         format!("model.path={}", model.canonicalize().unwrap().display()),
-        format!(
-            "data.demonstrations={}",
-            data.canonicalize().unwrap().display()
-        ),
+        format!("data.demonstrations={}", data.canonicalize().unwrap().display()),
         "data.max_prompt_tokens=96".into(),
         "data.max_completion_tokens=64".into(),
         "data.max_demonstrations=64".into(),
@@ -239,11 +167,7 @@ fn stories260k_aligns_on_64_prompts() {
     ];
     let settings: Vec<&str> = settings.iter().map(String::as_str).collect();
     let done = world.recipe("align", &settings).ok();
-    assert!(
-        done.stdout.contains("log-likelihood of demonstrations"),
-        "{}",
-        done.stdout
-    );
+    assert!(done.stdout.contains("log-likelihood of demonstrations"), "{}", done.stdout);
     let sampled = revealed(
         world.folder.path(),
         &[

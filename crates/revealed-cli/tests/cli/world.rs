@@ -22,56 +22,33 @@ pub struct Done {
 
 impl Done {
     pub fn ok(self) -> Self {
-        assert_eq!(
-            self.code, 0,
-            "stdout: {}\nstderr: {}",
-            self.stdout, self.stderr
-        );
+        assert_eq!(self.code, 0, "stdout: {}\nstderr: {}", self.stdout, self.stderr);
         self
     }
 
     /// Asserts the exit code 1 and that the error names all of `parts`.
     pub fn failed_with(self, parts: &[&str]) -> Self {
-        assert_eq!(
-            self.code, 1,
-            "stdout: {}\nstderr: {}",
-            self.stdout, self.stderr
-        );
+        assert_eq!(self.code, 1, "stdout: {}\nstderr: {}", self.stdout, self.stderr);
         for part in parts {
-            assert!(
-                self.stderr.contains(part),
-                "no {part:?} in: {}",
-                self.stderr
-            );
+            assert!(self.stderr.contains(part), "no {part:?} in: {}", self.stderr);
         }
         assert!(!self.stderr.contains("panicked"), "{}", self.stderr);
         self
     }
 
     pub fn lines(&self) -> Vec<Value> {
-        self.stdout
-            .lines()
-            .map(|line| serde_json::from_str(line).unwrap())
-            .collect()
+        self.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 }
 
 pub fn revealed(folder: &Path, args: &[&str]) -> Done {
-    let Output {
-        status,
-        stdout,
-        stderr,
-    } = Command::new(env!("CARGO_BIN_EXE_revealed"))
+    let Output { status, stdout, stderr } = Command::new(env!("CARGO_BIN_EXE_revealed"))
         .current_dir(folder)
         .args(args)
         .output()
         .unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
-    Done {
-        code: status.code().unwrap_or(-1),
-        stdout: text(stdout),
-        stderr: text(stderr),
-    }
+    Done { code: status.code().unwrap_or(-1), stdout: text(stdout), stderr: text(stderr) }
 }
 
 pub const RECIPE: &str = r#"
@@ -105,16 +82,8 @@ out = "run"
 
 impl World {
     pub fn new(model_type: &str) -> Self {
-        let world = Self {
-            folder: tempfile::tempdir().unwrap(),
-        };
-        let size = TaskSize {
-            clerk: 0,
-            demonstrations: 20,
-            held_out: 0,
-            prompts: 0,
-            test: 0,
-        };
+        let world = Self { folder: tempfile::tempdir().unwrap() };
+        let size = TaskSize { clerk: 0, demonstrations: 20, held_out: 0, prompts: 0, test: 0 };
         let task = shop_desk::task_of_size(0, &size);
         shop_desk::write_jsonl(&world.path("demonstrations.jsonl"), &task.demonstrations).unwrap();
         let pairs: String = task.demonstrations[..10]
@@ -123,10 +92,7 @@ impl World {
                 let rejected = " this is not our fault . that is all .";
                 let chosen = format!(" {reply}");
                 let prompt = note.prompt();
-                format!(
-                    "{}\n",
-                    json!({"prompt": prompt, "chosen": chosen, "rejected": rejected})
-                )
+                format!("{}\n", json!({"prompt": prompt, "chosen": chosen, "rejected": rejected}))
             })
             .collect();
         world.write("pairs.jsonl", &pairs);
@@ -141,18 +107,9 @@ impl World {
         let fields = serde_json::from_value(config(model_type)).unwrap();
         let config = HfConfig::new(folder.join("config.json"), fields);
         let device = revealed::device("flex").unwrap();
-        CausalLm::random(config, 0, &device)
-            .unwrap()
-            .save(&folder)
-            .unwrap();
-        self.write(
-            &format!("{name}/tokenizer.json"),
-            &shop_desk::tokenizer_json(),
-        );
-        self.write(
-            &format!("{name}/tokenizer_config.json"),
-            &shop_desk::tokenizer_config_json(),
-        );
+        CausalLm::random(config, 0, &device).unwrap().save(&folder).unwrap();
+        self.write(&format!("{name}/tokenizer.json"), &shop_desk::tokenizer_json());
+        self.write(&format!("{name}/tokenizer_config.json"), &shop_desk::tokenizer_config_json());
     }
 
     pub fn path(&self, name: &str) -> PathBuf {

@@ -46,10 +46,7 @@ fn problem(text: &str) -> String {
 }
 
 fn user(content: &str) -> Prompt {
-    Prompt::Messages(vec![Message {
-        role: "user".into(),
-        content: content.into(),
-    }])
+    Prompt::Messages(vec![Message { role: "user".into(), content: content.into() }])
 }
 
 #[test]
@@ -62,14 +59,8 @@ fn the_last_message_is_the_completion_and_whitespace_is_kept() {
     ));
     assert_eq!(rows[0].id, "7");
     assert_eq!(rows[0].source.as_deref(), Some("s"));
-    assert_eq!(
-        (&rows[0].prompt, rows[0].completion.as_str()),
-        (&user(" hi\n"), "  ho \n")
-    );
-    assert_eq!(
-        (rows[1].id.as_str(), rows[1].completion.as_str()),
-        ("1", "")
-    );
+    assert_eq!((&rows[0].prompt, rows[0].completion.as_str()), (&user(" hi\n"), "  ho \n"));
+    assert_eq!((rows[1].id.as_str(), rows[1].completion.as_str()), ("1", ""));
 }
 
 #[test]
@@ -82,10 +73,7 @@ fn prompt_and_completion_are_text_or_messages() {
     ));
     assert_eq!(rows[0].prompt, Prompt::Text("a ".into()));
     assert_eq!(rows[0].completion, " b");
-    assert_eq!(
-        (&rows[1].prompt, rows[1].completion.as_str()),
-        (&user("a"), "b")
-    );
+    assert_eq!((&rows[1].prompt, rows[1].completion.as_str()), (&user("a"), "b"));
 }
 
 #[test]
@@ -114,25 +102,16 @@ fn preferences_have_an_explicit_or_an_implicit_prompt() {
     ));
     assert_eq!(explicit[0].subset.as_deref(), Some("hard"));
     for row in &explicit {
-        assert_eq!(
-            (&row.prompt, &*row.chosen, &*row.rejected),
-            (&user("q"), "a", "b")
-        );
+        assert_eq!((&row.prompt, &*row.chosen, &*row.rejected), (&user("q"), "a", "b"));
     }
     let implicit = preferences(concat!(
         r#"{"chosen":[{"role":"user","content":"q"},{"role":"assistant","content":"a"}],"#,
         r#""rejected":[{"role":"user","content":"q"},{"role":"assistant","content":"a"}]}"#,
     ));
-    assert_eq!(
-        (&implicit[0].prompt, &*implicit[0].chosen),
-        (&user("q"), "a")
-    );
+    assert_eq!((&implicit[0].prompt, &*implicit[0].chosen), (&user("q"), "a"));
     let text = preferences(r#"{"chosen":"The sky is blue.","rejected":"The sky is green."}"#);
     assert_eq!(text[0].prompt, Prompt::Text("The sky is".into()));
-    assert_eq!(
-        (&*text[0].chosen, &*text[0].rejected),
-        (" blue.", " green.")
-    );
+    assert_eq!((&*text[0].chosen, &*text[0].rejected), (" blue.", " green."));
 }
 
 #[test]
@@ -141,14 +120,8 @@ fn kinds_are_named_and_a_file_of_another_kind_is_refused() {
         (r#"{"prompt":"a"}"#, "prompts"),
         (r#"{"prompt":"a","completion":"b"}"#, "prompt+completion"),
         (r#"{"instruction":"a","output":"b"}"#, "alpaca"),
-        (
-            r#"{"prompt":"a","chosen":"b","rejected":"c"}"#,
-            "preferences, explicit prompt",
-        ),
-        (
-            r#"{"chosen":"a b","rejected":"a c"}"#,
-            "preferences, implicit prompt",
-        ),
+        (r#"{"prompt":"a","chosen":"b","rejected":"c"}"#, "preferences, explicit prompt"),
+        (r#"{"chosen":"a b","rejected":"a c"}"#, "preferences, implicit prompt"),
     ] {
         assert_eq!(read_text("a.jsonl", row).unwrap().kind.name(), name);
         let (_folder, path) = file("a.jsonl", row);
@@ -156,10 +129,7 @@ fn kinds_are_named_and_a_file_of_another_kind_is_refused() {
         if name.starts_with("preferences") {
             assert!(read_preferences(&path).is_ok());
             let error = read_demonstrations(&path).unwrap_err().to_string();
-            assert!(
-                error.contains(name) && error.contains("demonstrations"),
-                "{error}"
-            );
+            assert!(error.contains(name) && error.contains("demonstrations"), "{error}");
         } else {
             let error = read_preferences(&path).unwrap_err().to_string();
             assert!(error.contains(name) && error.contains("chosen"), "{error}");
@@ -175,26 +145,14 @@ fn a_bad_line_is_named_by_its_number() {
         ("[1]", "a list"),
         (r#"{"prompt":"a"}"#, "lacks the column `completion`"),
         (r#"{"prompt":1,"completion":"b"}"#, "a number in `prompt`"),
-        (
-            r#"{"prompt":"a","completion":null}"#,
-            "null in `completion`",
-        ),
+        (r#"{"prompt":"a","completion":null}"#, "null in `completion`"),
         (r#"{"prompt":"a\u0000","completion":"b"}"#, "NUL"),
         (r#"{"prompt":[],"completion":"b"}"#, "0 messages"),
-        (
-            r#"{"prompt":[{"role":"user"}],"completion":"b"}"#,
-            "`prompt[0].content`",
-        ),
-        (
-            r#"{"prompt":"a","completion":[{"role":"user","content":"b"}]}"#,
-            "the role \"user\"",
-        ),
+        (r#"{"prompt":[{"role":"user"}],"completion":"b"}"#, "`prompt[0].content`"),
+        (r#"{"prompt":"a","completion":[{"role":"user","content":"b"}]}"#, "the role \"user\""),
     ] {
         let error = problem(&format!("{good}\n\n{bad}\n{good}"));
-        assert!(
-            error.contains("a.jsonl: line 3") && error.contains(said),
-            "{error}"
-        );
+        assert!(error.contains("a.jsonl: line 3") && error.contains(said), "{error}");
     }
     let (_folder, path) = file("a.jsonl", b"{\"prompt\":\"\xff\",\"completion\":\"b\"}");
     assert!(
@@ -205,10 +163,7 @@ fn a_bad_line_is_named_by_its_number() {
 #[test]
 fn unknown_columns_are_listed_with_the_known_layouts() {
     let error = problem(r#"{"question":"a","answer":"b"}"#);
-    assert!(
-        error.contains("question, answer") && error.contains("instruction, output"),
-        "{error}"
-    );
+    assert!(error.contains("question, answer") && error.contains("instruction, output"), "{error}");
     assert!(problem(r#"{"prompt":"a","chosen":"b"}"#).contains("prompt, chosen"));
 }
 
@@ -223,23 +178,11 @@ fn a_conversation_must_end_with_the_assistant() {
 #[test]
 fn files_without_rows_and_unknown_endings_are_refused() {
     for name in ["a.jsonl", "a.json"] {
-        assert!(matches!(
-            read_text(name, " \n"),
-            Err(DataError::Empty { .. })
-        ));
+        assert!(matches!(read_text(name, " \n"), Err(DataError::Empty { .. })));
     }
-    assert!(matches!(
-        read_text("a.json", "[]"),
-        Err(DataError::Empty { .. })
-    ));
-    assert!(matches!(
-        read_text("a.csv", "x"),
-        Err(DataError::Extension { .. })
-    ));
-    assert!(matches!(
-        read(Path::new("no/such.jsonl")),
-        Err(DataError::Io { .. })
-    ));
+    assert!(matches!(read_text("a.json", "[]"), Err(DataError::Empty { .. })));
+    assert!(matches!(read_text("a.csv", "x"), Err(DataError::Extension { .. })));
+    assert!(matches!(read(Path::new("no/such.jsonl")), Err(DataError::Io { .. })));
 }
 
 #[test]
@@ -250,20 +193,14 @@ fn a_json_file_is_an_array_or_lines() {
     assert_eq!(array.records, lines.records);
     let error = chain(&read_text("a.json", &format!("[{row}, 3]")).unwrap_err());
     assert!(error.contains("row 1"), "{error}");
-    assert!(matches!(
-        read_text("a.json", "[{]"),
-        Err(DataError::Json { .. })
-    ));
+    assert!(matches!(read_text("a.json", "[{]"), Err(DataError::Json { .. })));
 }
 
 #[test]
 fn parquet_written_by_pyarrow_is_read() {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../golden/data/");
     let messages = read_demonstrations(Path::new(&format!("{folder}messages.parquet"))).unwrap();
-    assert_eq!(
-        (messages[0].id.as_str(), &messages[0].prompt),
-        ("0", &user("Name a colour."))
-    );
+    assert_eq!((messages[0].id.as_str(), &messages[0].prompt), ("0", &user("Name a colour.")));
     assert_eq!(messages[1].completion, "Größe: 3 m\n");
     let pairs = read_preferences(Path::new(&format!("{folder}preferences.parquet"))).unwrap();
     assert_eq!((&*pairs[0].chosen, &*pairs[0].rejected), ("Four.", "Five."));
@@ -281,10 +218,7 @@ fn the_shared_files_are_read() {
     };
     for entry in folder {
         let rows = read_demonstrations(&entry.unwrap().path()).unwrap();
-        assert!(
-            rows.iter()
-                .all(|row| matches!(row.prompt, Prompt::Messages(_)))
-        );
+        assert!(rows.iter().all(|row| matches!(row.prompt, Prompt::Messages(_))));
     }
     let pairs = read_preferences(&shared.join("preferences/llmbar.jsonl")).unwrap();
     assert_eq!(pairs.len(), 419);

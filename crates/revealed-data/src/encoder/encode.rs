@@ -38,9 +38,7 @@ pub(crate) enum Boundary {
 fn boundary(prompt: &[u32], whole: &[u32]) -> Boundary {
     match whole.starts_with(prompt) {
         true => Boundary::Stable,
-        false => Boundary::Crossed {
-            whole: whole.to_vec(),
-        },
+        false => Boundary::Crossed { whole: whole.to_vec() },
     }
 }
 
@@ -80,11 +78,7 @@ impl Encoder {
             .par_iter()
             .map(|row| self.encode(&row.prompt, &row.completion))
             .collect();
-        let mut set = EncodedSet {
-            rows: Vec::new(),
-            dropped: Vec::new(),
-            truncated: Vec::new(),
-        };
+        let mut set = EncodedSet { rows: Vec::new(), dropped: Vec::new(), truncated: Vec::new() };
         for (index, (row, encoded)) in demonstrations.iter().zip(encoded).enumerate() {
             match kept(&row.id, encoded)? {
                 Ok(encoded) => {
@@ -118,10 +112,7 @@ impl Encoder {
         }
         completion.truncate(limit);
         let terminated = tokens <= limit;
-        Ok((
-            row(prompt, &completion, terminated, cut || !terminated),
-            parts.boundary,
-        ))
+        Ok((row(prompt, &completion, terminated, cut || !terminated), parts.boundary))
     }
 
     /// How a prompt is written: a conversation by the template, or as text where it is one user message
@@ -134,10 +125,7 @@ impl Encoder {
                 [only] if only.role == "user" => Ok(Form::Plain(&only.content)),
                 _ => {
                     let roles = Columns(messages.iter().map(|turn| turn.role.clone()).collect());
-                    Err(DataError::NoTemplate {
-                        folder: self.folder.clone(),
-                        roles,
-                    })
+                    Err(DataError::NoTemplate { folder: self.folder.clone(), roles })
                 }
             },
         }
@@ -149,12 +137,7 @@ impl Encoder {
         let ids = self.ids_after(prompt.last().copied(), completion)?;
         let whole = self.plain(&format!("{text}{completion}"))?;
         let boundary = boundary(&prompt, &whole);
-        Ok(Parts {
-            prompt,
-            completion: ids,
-            terminator: self.terminator,
-            boundary,
-        })
+        Ok(Parts { prompt, completion: ids, terminator: self.terminator, boundary })
     }
 
     /// The template's text with the answer must continue its text without.
@@ -167,10 +150,7 @@ impl Encoder {
         self.refuse_stops(completion)?;
         let before = template.render(messages, GenerationPrompt::Add)?;
         let mut turns = messages.to_vec();
-        turns.push(Message {
-            role: "assistant".to_owned(),
-            content: completion.to_owned(),
-        });
+        turns.push(Message { role: "assistant".to_owned(), content: completion.to_owned() });
         let full = template.render(&turns, GenerationPrompt::Omit)?;
         let prompt = self.ids(&before)?;
         let whole = self.ids(&full)?;
@@ -186,20 +166,12 @@ impl Encoder {
         };
         let terminator = ids[end];
         ids.truncate(end);
-        Ok(Parts {
-            prompt,
-            completion: ids,
-            terminator,
-            boundary,
-        })
+        Ok(Parts { prompt, completion: ids, terminator, boundary })
     }
 
     /// What every answer would meet is the template's fault and refused before any row is read.
     pub(super) fn probe(&self, template: &ChatTemplate) -> Result<u32, DataError> {
-        let user = Message {
-            role: "user".to_owned(),
-            content: "a".to_owned(),
-        };
+        let user = Message { role: "user".to_owned(), content: "a".to_owned() };
         let parts = self.templated(template, &[user], "b")?;
         match parts.boundary {
             Boundary::Stable => Ok(parts.terminator),
@@ -208,27 +180,18 @@ impl Encoder {
     }
 
     fn unstable(&self, prompt: &[u32], whole: &[u32]) -> DataError {
-        let shared = prompt
-            .iter()
-            .zip(whole)
-            .take_while(|(left, right)| left == right)
-            .count();
+        let shared = prompt.iter().zip(whole).take_while(|(left, right)| left == right).count();
         let around = |ids: &[u32]| {
             let from = shared.saturating_sub(SHOWN / 2);
             self.shown(&ids[from..ids.len().min(shared + SHOWN)])
         };
-        DataError::UnstablePrefix {
-            prompt: around(prompt),
-            full: around(whole),
-        }
+        DataError::UnstablePrefix { prompt: around(prompt), full: around(whole) }
     }
 
     fn refuse_stops(&self, completion: &str) -> Result<(), DataError> {
         let ids = self.ids(completion)?;
         match ids.into_iter().find(|id| self.stop_ids.contains(id)) {
-            Some(stop) => Err(DataError::StopInCompletion {
-                token: self.shown(&[stop]),
-            }),
+            Some(stop) => Err(DataError::StopInCompletion { token: self.shown(&[stop]) }),
             None => Ok(()),
         }
     }
@@ -259,13 +222,9 @@ impl Encoder {
     }
 
     pub(super) fn ids(&self, text: &str) -> Result<Vec<u32>, DataError> {
-        let encoding =
-            self.tokenizer
-                .encode_fast(text, false)
-                .map_err(|source| DataError::Encode {
-                    text: text.chars().take(40).collect(),
-                    source,
-                })?;
+        let encoding = self.tokenizer.encode_fast(text, false).map_err(|source| {
+            DataError::Encode { text: text.chars().take(40).collect(), source }
+        })?;
         Ok(encoding.get_ids().to_vec())
     }
 
@@ -278,14 +237,9 @@ impl Encoder {
         let whole = self
             .tokenizer
             .encode_fast("a", true)
-            .map_err(|source| DataError::Encode {
-                text: "a".to_owned(),
-                source,
-            })?;
+            .map_err(|source| DataError::Encode { text: "a".to_owned(), source })?;
         let whole = whole.get_ids();
-        let at = (0..whole.len())
-            .find(|&at| whole[at..].starts_with(&bare))
-            .unwrap_or(0);
+        let at = (0..whole.len()).find(|&at| whole[at..].starts_with(&bare)).unwrap_or(0);
         let prefix = whole[..at].to_vec();
         // tokenizer_config.json may say otherwise than tokenizer.json; Transformers follows the former.
         Ok(match (add_bos, self.bos_id) {
@@ -303,12 +257,7 @@ pub(super) fn row(
     truncated: bool,
 ) -> Encoded {
     let completion_start = prompt.len();
-    Encoded {
-        input_ids: [&prompt, completion].concat(),
-        completion_start,
-        terminated,
-        truncated,
-    }
+    Encoded { input_ids: [&prompt, completion].concat(), completion_start, terminated, truncated }
 }
 
 /// A record's tokens, or the limit it met; every other error names the record.
@@ -319,14 +268,8 @@ pub(crate) fn kept<T>(
     match encoded {
         Ok(encoded) => Ok(Ok(encoded)),
         Err(limit @ (DataError::PromptTooLong { .. } | DataError::CompletionTooLong { .. })) => {
-            Ok(Err(Dropped {
-                id: id.to_owned(),
-                reason: limit.to_string(),
-            }))
+            Ok(Err(Dropped { id: id.to_owned(), reason: limit.to_string() }))
         }
-        Err(source) => Err(DataError::Record {
-            id: id.to_owned(),
-            source: Box::new(source),
-        }),
+        Err(source) => Err(DataError::Record { id: id.to_owned(), source: Box::new(source) }),
     }
 }

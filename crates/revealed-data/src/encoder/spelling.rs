@@ -76,9 +76,7 @@ impl Encoder {
             return decode(ids);
         };
         let text = decode(&[anchor, ids].concat());
-        text.strip_prefix(&decode(anchor))
-            .map(str::to_owned)
-            .unwrap_or(text)
+        text.strip_prefix(&decode(anchor)).map(str::to_owned).unwrap_or(text)
     }
 
     pub(super) fn find_anchor(&self) -> Result<Option<Vec<u32>>, DataError> {

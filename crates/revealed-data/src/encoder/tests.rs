@@ -49,16 +49,11 @@ pub(crate) fn folder(files: &[(&str, Value)]) -> tempfile::TempDir {
     });
     let folder = tempfile::tempdir().unwrap();
     let write = |name: &str, value: &Value| {
-        let text = value
-            .as_str()
-            .map_or_else(|| value.to_string(), str::to_owned);
+        let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
         std::fs::write(folder.path().join(name), text).unwrap();
     };
     write("tokenizer.json", &tokenizer);
-    write(
-        "tokenizer_config.json",
-        &json!({"bos_token": "<s>", "eos_token": {"content": "</s>"}}),
-    );
+    write("tokenizer_config.json", &json!({"bos_token": "<s>", "eos_token": {"content": "</s>"}}));
     files.iter().for_each(|(name, value)| write(name, value));
     folder
 }
@@ -72,11 +67,7 @@ fn plain() -> Encoder {
 }
 
 fn chat() -> Encoder {
-    encoder(
-        &[("chat_template.jinja", CHAT.into())],
-        EncodeOptions::default(),
-    )
-    .unwrap()
+    encoder(&[("chat_template.jinja", CHAT.into())], EncodeOptions::default()).unwrap()
 }
 
 fn text(text: &str) -> Prompt {
@@ -84,10 +75,7 @@ fn text(text: &str) -> Prompt {
 }
 
 fn user(content: &str) -> Prompt {
-    Prompt::Messages(vec![Message {
-        role: "user".to_owned(),
-        content: content.to_owned(),
-    }])
+    Prompt::Messages(vec![Message { role: "user".to_owned(), content: content.to_owned() }])
 }
 
 fn limits(prompt: usize, completion: usize) -> EncodeOptions {
@@ -102,16 +90,10 @@ fn limits(prompt: usize, completion: usize) -> EncodeOptions {
 fn plain_text_is_bos_prompt_completion_terminator() {
     let row = plain().encode(&text("a b"), " c").unwrap();
     assert_eq!(row.input_ids, [1, 7, 8, 9, 2]);
-    assert_eq!(
-        (row.completion_start, row.terminated, row.truncated),
-        (3, true, false)
-    );
+    assert_eq!((row.completion_start, row.terminated, row.truncated), (3, true, false));
     assert_eq!(row.completion_mask(), [false, false, false, true, true]);
     // No space of the tokenizer's own between prompt and completion.
-    assert_eq!(
-        plain().encode(&text("a b"), "c").unwrap().input_ids,
-        [1, 7, 8, 6, 2]
-    );
+    assert_eq!(plain().encode(&text("a b"), "c").unwrap().input_ids, [1, 7, 8, 6, 2]);
     assert_eq!(plain().prompt(&text("a b")).unwrap(), [1, 7, 8]);
 }
 
@@ -119,10 +101,7 @@ fn plain_text_is_bos_prompt_completion_terminator() {
 fn the_terminator_is_scored_although_padding_is_the_same_token() {
     let encoder = plain();
     assert_eq!((encoder.pad_id(), encoder.terminator()), (2, 2));
-    assert_eq!(
-        encoder.encode(&text("a"), "").unwrap().completion_mask(),
-        [false, false, true]
-    );
+    assert_eq!(encoder.encode(&text("a"), "").unwrap().completion_mask(), [false, false, true]);
 }
 
 #[test]
@@ -132,57 +111,33 @@ fn a_conversation_is_written_by_the_template_up_to_its_end_token() {
     let shown: Vec<String> = row.input_ids.iter().map(|&id| encoder.token(id)).collect();
     assert_eq!(shown.concat().matches("<s>").count(), 1);
     assert_eq!(shown.last().unwrap(), "</s>");
-    assert_eq!(
-        row.input_ids[..row.completion_start],
-        encoder.prompt(&user("a")).unwrap()
-    );
+    assert_eq!(row.input_ids[..row.completion_start], encoder.prompt(&user("a")).unwrap());
     assert_eq!(encoder.decode(&row.input_ids[row.completion_start..]), "b");
 }
 
 #[test]
 fn conversations_without_template_are_refused_unless_they_are_one_user_message() {
     let encoder = plain();
-    assert_eq!(
-        encoder.prompt(&user("a b")).unwrap(),
-        encoder.prompt(&text("a b")).unwrap()
-    );
-    let system = Message {
-        role: "system".to_owned(),
-        content: "a".to_owned(),
-    };
-    let error = encoder
-        .prompt(&Prompt::Messages(vec![system]))
-        .unwrap_err()
-        .to_string();
-    assert!(
-        error.contains("system") && error.contains("template"),
-        "{error}"
-    );
+    assert_eq!(encoder.prompt(&user("a b")).unwrap(), encoder.prompt(&text("a b")).unwrap());
+    let system = Message { role: "system".to_owned(), content: "a".to_owned() };
+    let error = encoder.prompt(&Prompt::Messages(vec![system])).unwrap_err().to_string();
+    assert!(error.contains("system") && error.contains("template"), "{error}");
 }
 
 #[test]
 fn template_none_and_template_file_override_the_folder() {
     let files = [("chat_template.jinja", CHAT.into())];
-    let none = EncodeOptions {
-        template: TemplateChoice::None,
-        ..Default::default()
-    };
+    let none = EncodeOptions { template: TemplateChoice::None, ..Default::default() };
     assert!(encoder(&files, none).unwrap().template().is_none());
     let other = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(other.path(), CHAT.replace("[assistant]", "<assistant>")).unwrap();
     let path = TemplateChoice::File(other.path().to_owned());
-    let options = EncodeOptions {
-        template: path,
-        ..Default::default()
-    };
+    let options = EncodeOptions { template: path, ..Default::default() };
     // The tags differ between the prompt and the whole, which is refused when the encoder is made.
     let error = encoder(&[], options).unwrap_err();
     assert!(matches!(error, DataError::UnstablePrefix { .. }), "{error}");
     let missing = TemplateChoice::File("no/such.jinja".into());
-    let options = EncodeOptions {
-        template: missing,
-        ..Default::default()
-    };
+    let options = EncodeOptions { template: missing, ..Default::default() };
     assert!(matches!(encoder(&[], options), Err(DataError::Io { .. })));
 }
 
@@ -193,80 +148,49 @@ fn the_default_of_several_named_templates_is_taken() {
             json!([{"name": "tools", "template": "x"}, {"name": name, "template": CHAT}]);
         json!({"bos_token": "<s>", "eos_token": "</s>", "chat_template": templates})
     };
-    let named = |name| {
-        encoder(
-            &[("tokenizer_config.json", config(name))],
-            EncodeOptions::default(),
-        )
-    };
+    let named =
+        |name| encoder(&[("tokenizer_config.json", config(name))], EncodeOptions::default());
     assert_eq!(named("default").unwrap().template().unwrap().text(), CHAT);
     let error = named("rag").unwrap_err().to_string();
-    assert!(
-        error.contains("rag") && error.contains("default"),
-        "{error}"
-    );
+    assert!(error.contains("rag") && error.contains("default"), "{error}");
 }
 
 #[test]
 fn a_second_bos_is_refused_with_its_tokens() {
     let error = plain().encode(&text("<s>a"), "b").unwrap_err().to_string();
-    assert!(
-        error.contains("two BOS") && error.contains("\"<s>\" (1) \"<s>\" (1)"),
-        "{error}"
-    );
+    assert!(error.contains("two BOS") && error.contains("\"<s>\" (1) \"<s>\" (1)"), "{error}");
 }
 
 #[test]
 fn a_template_without_end_token_is_refused_with_its_tokens() {
     let template = CHAT.replace("{{ eos_token }}", "");
-    let error = encoder(
-        &[("chat_template.jinja", template.into())],
-        EncodeOptions::default(),
-    );
+    let error = encoder(&[("chat_template.jinja", template.into())], EncodeOptions::default());
     let error = error.unwrap_err().to_string();
-    assert!(
-        error.contains("never stop") && error.contains("\"</s>\" (2)"),
-        "{error}"
-    );
+    assert!(error.contains("never stop") && error.contains("\"</s>\" (2)"), "{error}");
 }
 
 #[test]
 fn a_template_whose_prompt_is_no_prefix_is_refused_with_its_tokens() {
     let template = CHAT.replace("{{ m.content }}", "{{ m.content }}{{ messages | length }}");
-    let error = encoder(
-        &[("chat_template.jinja", template.into())],
-        EncodeOptions::default(),
-    );
+    let error = encoder(&[("chat_template.jinja", template.into())], EncodeOptions::default());
     let error = error.unwrap_err().to_string();
-    assert!(
-        error.contains("not a prefix") && error.contains("(59)"),
-        "{error}"
-    );
+    assert!(error.contains("not a prefix") && error.contains("(59)"), "{error}");
 }
 
 #[test]
 fn a_template_whose_last_token_joins_with_answers_is_refused_with_its_tokens() {
     // "]: " ends with a space, and " b" is one token.
     let template = CHAT.replace("]:", "]: ");
-    let error = encoder(
-        &[("chat_template.jinja", template.into())],
-        EncodeOptions::default(),
-    );
+    let error = encoder(&[("chat_template.jinja", template.into())], EncodeOptions::default());
     let error = error.unwrap_err().to_string();
-    assert!(
-        error.contains("\" \" (3)") && error.contains("\" b\" (8)"),
-        "{error}"
-    );
+    assert!(error.contains("\" \" (3)") && error.contains("\" b\" (8)"), "{error}");
 }
 
 #[test]
 fn a_stop_token_within_a_completion_is_refused() {
     for encoder in [plain(), chat()] {
         let error = encoder.encode(&user("a"), "b</s>c").unwrap_err();
-        assert!(
-            matches!(error, DataError::StopInCompletion { .. }),
-            "{error}"
-        );
+        assert!(matches!(error, DataError::StopInCompletion { .. }), "{error}");
         let row = Demonstration {
             id: "r7".to_owned(),
             source: None,
@@ -287,23 +211,10 @@ fn long_prompts_are_dropped_and_listed_or_lose_their_beginning() {
         prompt: text(prompt),
         completion: " c".to_owned(),
     });
-    let drop = encoder(&[], limits(4, 9))
-        .unwrap()
-        .encode_all(&rows)
-        .unwrap();
-    assert_eq!(
-        drop.rows
-            .iter()
-            .map(|(index, _)| *index)
-            .collect::<Vec<_>>(),
-        [0]
-    );
+    let drop = encoder(&[], limits(4, 9)).unwrap().encode_all(&rows).unwrap();
+    assert_eq!(drop.rows.iter().map(|(index, _)| *index).collect::<Vec<_>>(), [0]);
     assert_eq!(drop.dropped[0].id, "a b c a b c");
-    assert!(
-        drop.dropped[0].reason.contains("7 tokens"),
-        "{}",
-        drop.dropped[0].reason
-    );
+    assert!(drop.dropped[0].reason.contains("7 tokens"), "{}", drop.dropped[0].reason);
     let mut options = limits(4, 9);
     options.too_long.prompts = LongPrompt::TruncateLeft;
     let cut = encoder(&[], options).unwrap().encode_all(&rows).unwrap();
@@ -314,38 +225,14 @@ fn long_prompts_are_dropped_and_listed_or_lose_their_beginning() {
 
 #[test]
 fn long_completions_are_cut_without_terminator_or_dropped() {
-    let row = encoder(&[], limits(9, 2))
-        .unwrap()
-        .encode(&text("a"), " b c")
-        .unwrap();
-    assert_eq!(
-        (row.input_ids, row.terminated, row.truncated),
-        (vec![1, 7, 8, 9], false, true)
-    );
-    let row = encoder(&[], limits(9, 3))
-        .unwrap()
-        .encode(&text("a"), " b c")
-        .unwrap();
-    assert_eq!(
-        (row.input_ids, row.terminated, row.truncated),
-        (vec![1, 7, 8, 9, 2], true, false)
-    );
+    let row = encoder(&[], limits(9, 2)).unwrap().encode(&text("a"), " b c").unwrap();
+    assert_eq!((row.input_ids, row.terminated, row.truncated), (vec![1, 7, 8, 9], false, true));
+    let row = encoder(&[], limits(9, 3)).unwrap().encode(&text("a"), " b c").unwrap();
+    assert_eq!((row.input_ids, row.terminated, row.truncated), (vec![1, 7, 8, 9, 2], true, false));
     let mut options = limits(9, 2);
     options.too_long.completions = LongCompletion::Drop;
-    let error = encoder(&[], options)
-        .unwrap()
-        .encode(&text("a"), " b c")
-        .unwrap_err();
-    assert!(
-        matches!(
-            error,
-            DataError::CompletionTooLong {
-                tokens: 3,
-                limit: 2
-            }
-        ),
-        "{error}"
-    );
+    let error = encoder(&[], options).unwrap().encode(&text("a"), " b c").unwrap_err();
+    assert!(matches!(error, DataError::CompletionTooLong { tokens: 3, limit: 2 }), "{error}");
 }
 
 #[test]
@@ -356,10 +243,7 @@ fn a_sample_is_tokenized_like_a_demonstration_of_its_text() {
     let sample = encoder.sample(&prompt, &[3, 5, 2, 2, 2]);
     assert_eq!(sample, encoder.encode(&text("a"), " b").unwrap());
     let unfinished = encoder.sample(&prompt, &[3, 5]);
-    assert_eq!(
-        (unfinished.input_ids, unfinished.terminated),
-        (vec![1, 7, 8], false)
-    );
+    assert_eq!((unfinished.input_ids, unfinished.terminated), (vec![1, 7, 8], false));
     assert_eq!(encoder.sample(&prompt, &[2]).input_ids, [1, 7, 2]);
     assert_eq!(encoder.sample(&prompt, &[]).input_ids, [1, 7]);
 }
@@ -390,13 +274,8 @@ fn a_recipe_restores_the_encoder_and_another_tokenizer_is_refused() {
     assert_eq!(again.recipe(), recipe);
     let encode = |e: &Encoder| e.encode(&user("b a"), "c").unwrap();
     assert_eq!(encode(&again), encode(&encoder));
-    let other = TextRecipe {
-        vocab_size: 7,
-        ..recipe
-    };
-    let error = Encoder::from_recipe(bare.path(), other)
-        .unwrap_err()
-        .to_string();
+    let other = TextRecipe { vocab_size: 7, ..recipe };
+    let error = Encoder::from_recipe(bare.path(), other).unwrap_err().to_string();
     assert!(error.contains("vocab_size = 7"), "{error}");
 }
 
@@ -404,51 +283,29 @@ fn a_recipe_restores_the_encoder_and_another_tokenizer_is_refused() {
 fn stop_tokens_come_from_the_tokenizer_and_from_generation_config() {
     let files = [
         ("generation_config.json", json!({"eos_token_id": [2, 0]})),
-        (
-            "config.json",
-            json!({"eos_token_id": 5, "bos_token_id": 1, "pad_token_id": 4}),
-        ),
+        ("config.json", json!({"eos_token_id": 5, "bos_token_id": 1, "pad_token_id": 4})),
     ];
     let both = encoder(&files, EncodeOptions::default()).unwrap();
     assert_eq!((both.stop_ids(), both.pad_id()), (&[2, 0][..], 4));
-    let fallback = [
-        ("tokenizer_config.json", json!({})),
-        ("config.json", json!({"eos_token_id": 5})),
-    ];
-    assert_eq!(
-        encoder(&fallback, EncodeOptions::default())
-            .unwrap()
-            .stop_ids(),
-        [5]
-    );
+    let fallback =
+        [("tokenizer_config.json", json!({})), ("config.json", json!({"eos_token_id": 5}))];
+    assert_eq!(encoder(&fallback, EncodeOptions::default()).unwrap().stop_ids(), [5]);
     let none = [("tokenizer_config.json", json!({}))];
     assert!(matches!(
         encoder(&none, EncodeOptions::default()),
         Err(DataError::NoTerminator { .. })
     ));
     let bad = [("generation_config.json", json!({"eos_token_id": "x"}))];
-    let error = encoder(&bad, EncodeOptions::default())
-        .unwrap_err()
-        .to_string();
-    assert!(
-        error.contains("eos_token_id") && error.contains("token id"),
-        "{error}"
-    );
+    let error = encoder(&bad, EncodeOptions::default()).unwrap_err().to_string();
+    assert!(error.contains("eos_token_id") && error.contains("token id"), "{error}");
 }
 
 #[test]
 fn tokenizer_config_decides_about_bos() {
     let config = json!({"bos_token": "<s>", "eos_token": "</s>", "add_bos_token": false});
-    let encoder = encoder(
-        &[("tokenizer_config.json", config)],
-        EncodeOptions::default(),
-    )
-    .unwrap();
+    let encoder = encoder(&[("tokenizer_config.json", config)], EncodeOptions::default()).unwrap();
     assert_eq!(encoder.prompt(&text("a")).unwrap(), [7]);
-    assert!(matches!(
-        encoder.prompt(&text("")),
-        Err(DataError::EmptyPrompt)
-    ));
+    assert!(matches!(encoder.prompt(&text("")), Err(DataError::EmptyPrompt)));
 }
 
 #[test]

@@ -10,9 +10,9 @@ use serde_json::ser::{CompactFormatter, Formatter, PrettyFormatter};
 /// `{{ value }}`: Python prints `True`, `False` and `None`.
 pub(super) fn write(out: &mut Output, state: &mut State, value: &Value) -> Result<(), Error> {
     match value.kind() {
-        ValueKind::Bool => out
-            .write_str(if value.is_true() { "True" } else { "False" })
-            .map_err(Error::from),
+        ValueKind::Bool => {
+            out.write_str(if value.is_true() { "True" } else { "False" }).map_err(Error::from)
+        }
         ValueKind::None => out.write_str("None").map_err(Error::from),
         _ => minijinja::escape_formatter(out, state, value),
     }
@@ -28,23 +28,19 @@ pub(super) fn tojson(value: &Value, options: Kwargs) -> Result<Value, Error> {
     options.assert_all_used()?;
     let bytes = match indent {
         // A pretty printer's indent is text; no template needs more than a few spaces.
-        Some(width) => json(
-            value,
-            PrettyFormatter::with_indent(" ".repeat(width.min(16)).as_bytes()),
-        ),
+        Some(width) => {
+            json(value, PrettyFormatter::with_indent(" ".repeat(width.min(16)).as_bytes()))
+        }
         None => json(value, SpacedFormatter),
     };
     let bad = |cause| Error::new(ErrorKind::BadSerialization, "cannot be JSON").with_source(cause);
     let text = String::from_utf8(bytes.map_err(bad)?);
-    text.map(Value::from)
-        .map_err(|_| Error::new(ErrorKind::BadSerialization, "is not UTF-8"))
+    text.map(Value::from).map_err(|_| Error::new(ErrorKind::BadSerialization, "is not UTF-8"))
 }
 
 fn json(value: &Value, formatter: impl Formatter) -> Result<Vec<u8>, serde_json::Error> {
     let mut bytes = Vec::new();
-    value.serialize(&mut serde_json::Serializer::with_formatter(
-        &mut bytes, formatter,
-    ))?;
+    value.serialize(&mut serde_json::Serializer::with_formatter(&mut bytes, formatter))?;
     Ok(bytes)
 }
 
@@ -87,15 +83,8 @@ const MONTHS: [&str; 12] = [
     "November",
     "December",
 ];
-const DAYS: [&str; 7] = [
-    "Monday",
-    "Tuesday",
-    "Wednesday",
-    "Thursday",
-    "Friday",
-    "Saturday",
-    "Sunday",
-];
+const DAYS: [&str; 7] =
+    ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"];
 
 /// Python's `strftime` in UTC, for the directives that templates use.
 pub(super) fn strftime(format: &str, seconds: u64) -> Result<String, Error> {
@@ -153,11 +142,7 @@ fn civil(days: u64) -> (u64, u64, u64) {
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let shifted_month = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 {
-        shifted_month + 3
-    } else {
-        shifted_month - 9
-    };
+    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
     (year_of_era + era * 400 + u64::from(month <= 2), month, day)
 }
 
@@ -169,15 +154,9 @@ mod tests {
     fn dates_are_those_of_python() {
         // python: datetime.fromtimestamp(1709210096, UTC).strftime(..)
         let text = strftime("%a %A %d %b %B %Y %y %H:%M:%S %I %p %%", 1_709_210_096).unwrap();
-        assert_eq!(
-            text,
-            "Thu Thursday 29 Feb February 2024 24 12:34:56 12 PM %"
-        );
+        assert_eq!(text, "Thu Thursday 29 Feb February 2024 24 12:34:56 12 PM %");
         assert_eq!(strftime("%F", 0).unwrap(), "1970-01-01");
-        assert_eq!(
-            strftime("%F %T", 4_102_444_799).unwrap(),
-            "2099-12-31 23:59:59"
-        );
+        assert_eq!(strftime("%F %T", 4_102_444_799).unwrap(), "2099-12-31 23:59:59");
         assert!(strftime("%q", 0).is_err() && strftime("%", 0).is_err());
     }
 }

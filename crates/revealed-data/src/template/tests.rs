@@ -32,35 +32,25 @@ struct Generated {
 }
 
 fn golden() -> Golden {
-    let path = concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/../../golden/data/expected.json"
-    );
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../golden/data/expected.json");
     serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
 }
 
 fn template(text: &str) -> Result<ChatTemplate, DataError> {
     let variables = [("bos_token", "<s>"), ("eos_token", "</s>")];
-    let variables = variables
-        .map(|(name, value)| (name.to_owned(), value.to_owned()))
-        .into();
+    let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
     ChatTemplate::new(text, Path::new("here.jinja"), variables, 1_709_210_096)
 }
 
 fn turn(role: &str, content: &str) -> Message {
-    Message {
-        role: role.to_owned(),
-        content: content.to_owned(),
-    }
+    Message { role: role.to_owned(), content: content.to_owned() }
 }
 
 #[test]
 fn templates_render_as_in_transformers() {
     for row in golden().rendered {
         let template = template(&row.template).unwrap();
-        let text = template
-            .render(&row.messages, GenerationPrompt::Add)
-            .unwrap();
+        let text = template.render(&row.messages, GenerationPrompt::Add).unwrap();
         assert_eq!(text, row.text, "{}", row.template);
     }
 }
@@ -70,16 +60,10 @@ fn generation_tags_mark_what_transformers_marks() {
     let golden = golden().generation;
     let template = template(&golden.template).unwrap();
     for row in golden.rows {
-        let (text, spans) = template
-            .render_with_generation(&row.messages, GenerationPrompt::Omit)
-            .unwrap();
+        let (text, spans) =
+            template.render_with_generation(&row.messages, GenerationPrompt::Omit).unwrap();
         assert_eq!(text, row.text);
-        assert_eq!(
-            template
-                .render(&row.messages, GenerationPrompt::Omit)
-                .unwrap(),
-            row.text
-        );
+        assert_eq!(template.render(&row.messages, GenerationPrompt::Omit).unwrap(), row.text);
         let generated: Vec<&str> = spans.into_iter().map(|span| &text[span]).collect();
         assert_eq!(generated, row.generated);
     }
@@ -93,35 +77,21 @@ fn generation_tags_keep_their_whitespace_control() {
         ),
         "{%- call __generation() -%} {{ a }} {%+ endcall %}{% set generation = 1 %}"
     );
-    assert_eq!(
-        generation_as_call("{% {%generation%} %}{%"),
-        "{% {%call __generation()%} %}{%"
-    );
+    assert_eq!(generation_as_call("{% {%generation%} %}{%"), "{% {%call __generation()%} %}{%");
 }
 
 #[test]
 fn a_template_can_refuse_a_conversation_and_its_words_are_in_the_error() {
     let template = template("a\n{{ raise_exception('roles must alternate') }}").unwrap();
-    let error = template
-        .render(&[turn("user", "x")], GenerationPrompt::Add)
-        .unwrap_err();
+    let error = template.render(&[turn("user", "x")], GenerationPrompt::Add).unwrap_err();
     assert!(error.to_string().contains("here.jinja"));
-    assert!(
-        error
-            .source()
-            .unwrap()
-            .to_string()
-            .contains("roles must alternate")
-    );
+    assert!(error.source().unwrap().to_string().contains("roles must alternate"));
 }
 
 #[test]
 fn the_date_is_that_of_the_template() {
     let template = template("{{ strftime_now('%d %b %Y') }}").unwrap();
-    assert_eq!(
-        template.render(&[], GenerationPrompt::Omit).unwrap(),
-        "29 Feb 2024"
-    );
+    assert_eq!(template.render(&[], GenerationPrompt::Omit).unwrap(), "29 Feb 2024");
 }
 
 #[test]
@@ -132,13 +102,7 @@ fn endless_templates_end_in_an_error() {
          {% endfor %}",
         "{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}",
     ] {
-        assert!(
-            template(text)
-                .unwrap()
-                .render(&[], GenerationPrompt::Add)
-                .is_err(),
-            "{text}"
-        );
+        assert!(template(text).unwrap().render(&[], GenerationPrompt::Add).is_err(), "{text}");
     }
 }
 
@@ -147,13 +111,8 @@ fn reserved_characters_are_refused_only_where_spans_are_asked_for() {
     let template =
         template("{% generation %}{{ messages[0].content }}{% endgeneration %}").unwrap();
     let messages = [turn("user", "\u{FDD0}")];
-    assert_eq!(
-        template.render(&messages, GenerationPrompt::Add).unwrap(),
-        "\u{FDD0}"
-    );
-    let error = template
-        .render_with_generation(&messages, GenerationPrompt::Add)
-        .unwrap_err();
+    assert_eq!(template.render(&messages, GenerationPrompt::Add).unwrap(), "\u{FDD0}");
+    let error = template.render_with_generation(&messages, GenerationPrompt::Add).unwrap_err();
     assert!(error.to_string().contains("U+FDD0"), "{error}");
 }
 

@@ -15,11 +15,8 @@ use super::world::{BOS, EOS, PAD, vocabulary};
 /// There is no unknown token: a word outside the vocabulary is an error of the tokenizer, never a
 /// silent `<pad>`. There is no decoder either, by which decoding joins words with single spaces.
 pub fn tokenizer_json() -> String {
-    let vocab: Map<String, Value> = vocabulary()
-        .into_iter()
-        .enumerate()
-        .map(|(id, word)| (word, json!(id)))
-        .collect();
+    let vocab: Map<String, Value> =
+        vocabulary().into_iter().enumerate().map(|(id, word)| (word, json!(id))).collect();
     let special: Vec<Value> = [PAD, BOS, EOS]
         .iter()
         .enumerate()
@@ -160,11 +157,7 @@ mod tests {
     fn the_tokenizer_config_names_tokens_of_the_vocabulary_and_no_template() {
         let config = parsed(&tokenizer_config_json());
         assert_eq!(
-            (
-                &config["bos_token"],
-                &config["eos_token"],
-                &config["pad_token"]
-            ),
+            (&config["bos_token"], &config["eos_token"], &config["pad_token"]),
             (&json!("<bos>"), &json!("<eos>"), &json!("<pad>"))
         );
         assert!(config.get("chat_template").is_none());
@@ -191,16 +184,9 @@ mod tests {
     fn rows_are_written_as_json_lines_of_joinable_texts() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("rows.jsonl");
-        let note = Note {
-            name: 0,
-            item: 0,
-            problem: 0,
-        };
-        write_jsonl(
-            &path,
-            &[(note, "dear anna ,".into()), (note, "that is all .".into())],
-        )
-        .unwrap();
+        let note = Note { name: 0, item: 0, problem: 0 };
+        write_jsonl(&path, &[(note, "dear anna ,".into()), (note, "that is all .".into())])
+            .unwrap();
         let text = std::fs::read_to_string(&path).unwrap();
         let rows: Vec<Value> = text.lines().map(parsed).collect();
         assert_eq!(rows.len(), 2);

@@ -20,9 +20,8 @@ use super::world::{
 /// | closing | exactly one polite closing, at the very end |
 /// | clean | no filler, blaming or rude sentence |
 /// | concise | at most 30 words, punctuation included, and no sentence twice |
-pub const CRITERIA: [&str; 8] = [
-    "greets", "facts", "apology", "remedy", "when", "closing", "clean", "concise",
-];
+pub const CRITERIA: [&str; 8] =
+    ["greets", "facts", "apology", "remedy", "when", "closing", "clean", "concise"];
 
 /// The most words of a concise reply, punctuation included.
 const CONCISE_WORDS: usize = 30;
@@ -62,10 +61,7 @@ pub fn gold(note: &Note, reply: &str, terminated: bool) -> Gold {
         [false; 8]
     };
     let held = criteria.iter().filter(|&&holds| holds).count();
-    Gold {
-        score: held as f64 / criteria.len() as f64,
-        criteria,
-    }
+    Gold { score: held as f64 / criteria.len() as f64, criteria }
 }
 
 fn greets(note: &Note, words: &[&str]) -> bool {
@@ -103,14 +99,9 @@ fn repeats(words: &[&str]) -> bool {
         ["dear" | "hello" | "hi", _, ",", body @ ..] => body,
         words => words,
     };
-    let sentences: Vec<&[&str]> = body
-        .split(|&word| word == ".")
-        .filter(|s| !s.is_empty())
-        .collect();
-    sentences
-        .iter()
-        .enumerate()
-        .any(|(i, sentence)| sentences[..i].contains(sentence))
+    let sentences: Vec<&[&str]> =
+        body.split(|&word| word == ".").filter(|s| !s.is_empty()).collect();
+    sentences.iter().enumerate().any(|(i, sentence)| sentences[..i].contains(sentence))
 }
 
 fn has_any(words: &[&str], phrases: &[&str]) -> bool {
@@ -120,10 +111,7 @@ fn has_any(words: &[&str], phrases: &[&str]) -> bool {
 /// How often `phrase`, words joined by single spaces, occurs.
 fn count(words: &[&str], phrase: &str) -> usize {
     let phrase: Vec<&str> = phrase.split(' ').collect();
-    words
-        .windows(phrase.len())
-        .filter(|window| *window == phrase)
-        .count()
+    words.windows(phrase.len()).filter(|window| *window == phrase).count()
 }
 
 fn ends_with(words: &[&str], phrase: &str) -> bool {

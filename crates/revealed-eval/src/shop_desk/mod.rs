@@ -74,13 +74,7 @@ pub struct TaskSize {
 
 impl Default for TaskSize {
     fn default() -> Self {
-        TaskSize {
-            clerk: 20_000,
-            demonstrations: 256,
-            held_out: 64,
-            prompts: 2_000,
-            test: 256,
-        }
+        TaskSize { clerk: 20_000, demonstrations: 256, held_out: 64, prompts: 2_000, test: 256 }
     }
 }
 

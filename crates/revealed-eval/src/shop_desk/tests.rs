@@ -2,11 +2,7 @@ use super::world::{BLAME, FILLERS};
 use super::writer::{Habits, compose};
 use super::*;
 
-const NOTE: Note = Note {
-    name: 0,
-    item: 1,
-    problem: 2,
-}; // anna, bicycle, lost
+const NOTE: Note = Note { name: 0, item: 1, problem: 2 }; // anna, bicycle, lost
 
 fn stream(seed: u64) -> ChaCha8Rng {
     ChaCha8Rng::seed_from_u64(seed)
@@ -25,12 +21,7 @@ fn mean_gold(writer: Writer, n: usize) -> f64 {
 /// The criteria that fail for a reply, by name.
 fn failed(note: &Note, reply: &str) -> Vec<&'static str> {
     let holds = gold(note, reply, true).criteria;
-    CRITERIA
-        .into_iter()
-        .zip(holds)
-        .filter(|(_, holds)| !holds)
-        .map(|(name, _)| name)
-        .collect()
+    CRITERIA.into_iter().zip(holds).filter(|(_, holds)| !holds).map(|(name, _)| name).collect()
 }
 
 /// Writes many replies with the given flaws and checks each one's failed criteria.
@@ -42,11 +33,7 @@ fn each_fails(flaws: impl Fn(&mut Habits<bool>), check: impl Fn(&str, &[&str]) -
         let note = Note::draw(&mut rng);
         let reply = compose(&note, &done_well, &mut rng);
         let failed = failed(&note, &reply);
-        assert!(
-            check(&reply, &failed),
-            "{} {reply} fails {failed:?}",
-            note.prompt()
-        );
+        assert!(check(&reply, &failed), "{} {reply} fails {failed:?}", note.prompt());
     }
 }
 
@@ -76,10 +63,7 @@ fn a_perfect_reply_scores_one_always() {
 
 #[test]
 fn a_nameless_greeting_lowers_greets_only() {
-    each_fails(
-        |habits| habits.name = false,
-        |_, failed| failed == ["greets"],
-    );
+    each_fails(|habits| habits.name = false, |_, failed| failed == ["greets"]);
 }
 
 #[test]
@@ -94,14 +78,8 @@ fn a_wrong_name_lowers_greets_only_and_a_wrong_item_or_problem_lowers_facts_only
 
 #[test]
 fn a_missing_or_late_apology_lowers_apology_only() {
-    each_fails(
-        |habits| habits.apology = false,
-        |_, failed| failed == ["apology"],
-    );
-    each_fails(
-        |habits| habits.order = false,
-        |_, failed| failed == ["apology"],
-    );
+    each_fails(|habits| habits.apology = false, |_, failed| failed == ["apology"]);
+    each_fails(|habits| habits.order = false, |_, failed| failed == ["apology"]);
 }
 
 #[test]
@@ -152,22 +130,13 @@ fn a_sentence_said_twice_lowers_concise_and_what_must_stand_once() {
     };
     each_fails(|habits| habits.repetition = false, check);
     let short = "dear anna , that is all . that is all .";
-    assert!(
-        failed(&NOTE, short).contains(&"concise"),
-        "short, but repeated"
-    );
+    assert!(failed(&NOTE, short).contains(&"concise"), "short, but repeated");
 }
 
 #[test]
 fn a_reply_that_never_ends_scores_nothing() {
     let reply = reply(&NOTE, Writer::Perfect, &mut stream(1));
-    assert_eq!(
-        gold(&NOTE, &reply, false),
-        Gold {
-            score: 0.0,
-            criteria: [false; 8]
-        }
-    );
+    assert_eq!(gold(&NOTE, &reply, false), Gold { score: 0.0, criteria: [false; 8] });
 }
 
 #[test]
@@ -181,77 +150,37 @@ fn gold_does_not_reward_covering_every_case() {
     );
     assert_eq!(gold(&NOTE, &greedy, true).score, 0.0);
     // What an empty reply leaves out cannot be held against it: no dirt, no length.
-    assert_eq!(
-        failed(&NOTE, ""),
-        ["greets", "facts", "apology", "remedy", "when", "closing"]
-    );
+    assert_eq!(failed(&NOTE, ""), ["greets", "facts", "apology", "remedy", "when", "closing"]);
 }
 
 #[test]
 fn replies_use_the_vocabulary_only_and_are_bounded() {
     let vocabulary = vocabulary();
-    for (note, reply) in task_of_size(
-        5,
-        &TaskSize {
-            clerk: 2_000,
-            ..Default::default()
-        },
-    )
-    .clerk
-    {
+    for (note, reply) in task_of_size(5, &TaskSize { clerk: 2_000, ..Default::default() }).clerk {
         let text = format!("{} {reply}", note.prompt());
-        assert!(
-            text.split(' ')
-                .all(|word| vocabulary.iter().any(|known| known == word)),
-            "{text}"
-        );
-        assert!(
-            reply.split(' ').count() <= MAX_REPLY_WORDS && reply.ends_with(" ."),
-            "{reply}"
-        );
+        assert!(text.split(' ').all(|word| vocabulary.iter().any(|known| known == word)), "{text}");
+        assert!(reply.split(' ').count() <= MAX_REPLY_WORDS && reply.ends_with(" ."), "{reply}");
     }
 }
 
 #[test]
 fn every_word_but_the_special_tokens_is_used() {
-    let task = task_of_size(
-        6,
-        &TaskSize {
-            clerk: 3_000,
-            ..Default::default()
-        },
-    );
-    let text: Vec<String> = task
-        .clerk
-        .iter()
-        .map(|(note, reply)| format!("{} {reply}", note.prompt()))
-        .collect();
+    let task = task_of_size(6, &TaskSize { clerk: 3_000, ..Default::default() });
+    let text: Vec<String> =
+        task.clerk.iter().map(|(note, reply)| format!("{} {reply}", note.prompt())).collect();
     let used: std::collections::HashSet<&str> = text.iter().flat_map(|t| t.split(' ')).collect();
-    assert!(
-        vocabulary()[3..]
-            .iter()
-            .all(|word| used.contains(word.as_str()))
-    );
+    assert!(vocabulary()[3..].iter().all(|word| used.contains(word.as_str())));
 }
 
 #[test]
 fn one_seed_makes_one_task_and_another_seed_another() {
-    let size = TaskSize {
-        clerk: 30,
-        demonstrations: 20,
-        held_out: 10,
-        prompts: 40,
-        test: 20,
-    };
+    let size = TaskSize { clerk: 30, demonstrations: 20, held_out: 10, prompts: 40, test: 20 };
     let task = task_of_size(7, &size);
     assert_eq!(task, task_of_size(7, &size));
     assert_ne!(task.clerk, task_of_size(8, &size).clerk);
     assert_ne!(task.demonstrations[..10], task.held_out[..]);
     let longer = task_of_size(7, &TaskSize { clerk: 31, ..size });
-    assert_eq!(
-        (&longer.clerk[..30], &longer.test),
-        (&task.clerk[..], &task.test)
-    );
+    assert_eq!((&longer.clerk[..30], &longer.test), (&task.clerk[..], &task.test));
     assert_eq!(notes(5, 1), notes(9, 1)[..5]);
     assert_ne!(notes(5, 1), notes(5, 2));
 }
@@ -259,11 +188,7 @@ fn one_seed_makes_one_task_and_another_seed_another() {
 #[test]
 fn the_standard_task_has_the_stated_sizes() {
     let task = task(0);
-    let sizes = (
-        task.clerk.len(),
-        task.demonstrations.len(),
-        task.held_out.len(),
-    );
+    let sizes = (task.clerk.len(), task.demonstrations.len(), task.held_out.len());
     assert_eq!(sizes, (20_000, 256, 64));
     assert_eq!((task.prompts.len(), task.test.len()), (2_000, 256));
 }

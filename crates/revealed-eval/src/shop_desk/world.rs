@@ -45,24 +45,18 @@ pub(super) const GREETINGS: [&str; 2] = ["dear NAME ,", "hello NAME ,"];
 /// Greetings without the name; the empty one is no greeting.
 pub(super) const NAMELESS_GREETINGS: [&str; 3] = ["hi there ,", "dear customer ,", ""];
 
-pub(super) const APOLOGIES: [&str; 2] = [
-    "we are sorry that your ITEM is PROBLEM .",
-    "sorry to hear that your ITEM is PROBLEM .",
-];
-pub(super) const STATEMENTS: [&str; 2] = [
-    "your ITEM is PROBLEM .",
-    "you say that your ITEM is PROBLEM .",
-];
+pub(super) const APOLOGIES: [&str; 2] =
+    ["we are sorry that your ITEM is PROBLEM .", "sorry to hear that your ITEM is PROBLEM ."];
+pub(super) const STATEMENTS: [&str; 2] =
+    ["your ITEM is PROBLEM .", "you say that your ITEM is PROBLEM ."];
 
 pub(super) const OFFERS: [&str; 2] = ["we will REMEDY WHEN .", "our team will REMEDY WHEN ."];
 pub(super) const TIMES: [&str; 2] = ["today", "this week"];
 /// Times that promise nothing; the empty one is none at all.
 pub(super) const VAGUE_TIMES: [&str; 3] = ["some day", "if we can", ""];
 
-pub(super) const CLOSINGS: [&str; 2] = [
-    "thank you for your patience .",
-    "kind regards , the shop team .",
-];
+pub(super) const CLOSINGS: [&str; 2] =
+    ["thank you for your patience .", "kind regards , the shop team ."];
 pub(super) const RUDE_CLOSINGS: [&str; 2] = ["do not write again .", "that is all ."];
 
 pub(super) const BLAME: [&str; 2] = ["you must have misused it .", "this is not our fault ."];
@@ -137,11 +131,7 @@ mod tests {
             &BLAME,
             &FILLERS,
         ];
-        for word in sentences
-            .into_iter()
-            .flatten()
-            .flat_map(|text| text.split(' '))
-        {
+        for word in sentences.into_iter().flatten().flat_map(|text| text.split(' ')) {
             assert!(!NAMES.contains(&word) && !ITEMS.contains(&word) && !PROBLEMS.contains(&word));
         }
     }

@@ -67,11 +67,7 @@ impl Writer {
                 filler: 0.45,
                 repetition: 0.70,
             },
-            Writer::Demonstrator => Habits {
-                facts: [0.99; 3],
-                remedy: 0.95,
-                ..Habits::all(0.90)
-            },
+            Writer::Demonstrator => Habits { facts: [0.99; 3], remedy: 0.95, ..Habits::all(0.90) },
             Writer::Perfect => Habits::all(1.0),
         }
     }
@@ -165,40 +161,17 @@ pub(super) fn compose<R: Rng + ?Sized>(
 fn body<R: Rng + ?Sized>(note: &Note, done_well: &Habits<bool>, rng: &mut R) -> Vec<String> {
     let item = fact(&ITEMS, note.item, done_well.facts[1], rng);
     let problem = fact(&PROBLEMS, note.problem, done_well.facts[2], rng);
-    let apology = pick(
-        if done_well.apology {
-            &APOLOGIES
-        } else {
-            &STATEMENTS
-        },
-        rng,
-    )
-    .replace("ITEM", item)
-    .replace("PROBLEM", problem);
+    let apology = pick(if done_well.apology { &APOLOGIES } else { &STATEMENTS }, rng)
+        .replace("ITEM", item)
+        .replace("PROBLEM", problem);
 
     let remedy = fact(&REMEDIES, note.problem, done_well.remedy, rng);
-    let when = pick(
-        if done_well.when {
-            &TIMES[..]
-        } else {
-            &VAGUE_TIMES
-        },
-        rng,
-    );
-    let offer = pick(&OFFERS, rng).replace("REMEDY", remedy).replace(
-        " WHEN",
-        &if when.is_empty() {
-            String::new()
-        } else {
-            format!(" {when}")
-        },
-    );
+    let when = pick(if done_well.when { &TIMES[..] } else { &VAGUE_TIMES }, rng);
+    let offer = pick(&OFFERS, rng)
+        .replace("REMEDY", remedy)
+        .replace(" WHEN", &if when.is_empty() { String::new() } else { format!(" {when}") });
 
-    if done_well.order {
-        vec![apology, offer]
-    } else {
-        vec![offer, apology]
-    }
+    if done_well.order { vec![apology, offer] } else { vec![offer, apology] }
 }
 
 fn closing<R: Rng + ?Sized>(done_well: bool, rng: &mut R) -> Vec<String> {
@@ -221,11 +194,7 @@ fn fact<R: Rng + ?Sized>(
     done_well: bool,
     rng: &mut R,
 ) -> &'static str {
-    if done_well {
-        all[right]
-    } else {
-        pick(all, rng)
-    }
+    if done_well { all[right] } else { pick(all, rng) }
 }
 
 fn pick<R: Rng + ?Sized>(from: &[&'static str], rng: &mut R) -> &'static str {

@@ -77,10 +77,7 @@ pub fn max_difference(ours: &[f32], theirs: &[f32]) -> f32 {
 
 pub fn assert_close(ours: &[f32], theirs: &[f32], tolerance: f32, what: &str) {
     let worst = max_difference(ours, theirs);
-    assert!(
-        worst <= tolerance,
-        "{what}: largest difference {worst:e}, tolerance {tolerance:e}"
-    );
+    assert!(worst <= tolerance, "{what}: largest difference {worst:e}, tolerance {tolerance:e}");
 }
 
 /// Logits of each row alone, `[token][V]` flat.
@@ -121,8 +118,6 @@ pub fn tiny_llama(vocab: usize, width: usize, tied: bool, seed: u64) -> CausalLm
         "num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 1,
         "max_position_embeddings": 64, "tie_word_embeddings": tied, "initializer_range": 0.5,
     });
-    let Value::Object(fields) = fields else {
-        unreachable!()
-    };
+    let Value::Object(fields) = fields else { unreachable!() };
     CausalLm::random(HfConfig::new("tiny", fields), seed, &device()).unwrap()
 }

@@ -43,10 +43,7 @@ struct Masked {
 }
 
 fn golden() -> Golden {
-    let path = concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/../../golden/data/expected.json"
-    );
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../golden/data/expected.json");
     serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
 }
 
@@ -83,10 +80,8 @@ fn same_as_transformers(encoder: &Encoder, rows: &[Chat]) {
         assert_eq!(encoded.input_ids, row.full_ids[..end]);
         assert!(encoded.terminated && end - encoded.completion_start > 0);
         assert_eq!(encoded.input_ids[end - 1], encoder.terminator());
-        let sample = encoder.sample(
-            &row.prompt_ids,
-            &encoded.input_ids[encoded.completion_start..],
-        );
+        let sample =
+            encoder.sample(&row.prompt_ids, &encoded.input_ids[encoded.completion_start..]);
         assert_eq!(sample, encoded);
     }
 }
@@ -97,10 +92,7 @@ fn smollm2_conversations_have_the_ids_of_transformers() {
         return;
     };
     let encoder = Encoder::from_folder(&path, EncodeOptions::default()).unwrap();
-    assert_eq!(
-        (encoder.terminator(), encoder.pad_id(), encoder.bos_id()),
-        (2, 2, Some(1))
-    );
+    assert_eq!((encoder.terminator(), encoder.pad_id(), encoder.bos_id()), (2, 2, Some(1)));
     same_as_transformers(&encoder, &golden().chat["smollm2"]);
     // This tokenizer would join the template's newline with spaces that begin an answer.
     let prompt = encoder.prompt(&user("Name a colour.")).unwrap();
@@ -125,13 +117,8 @@ fn llama3_conversations_have_the_ids_of_transformers_once_their_end_token_is_nam
         return;
     };
     // This template ends turns with a token that the folder does not name as an end.
-    let error = Encoder::from_folder(&path, EncodeOptions::default())
-        .unwrap_err()
-        .to_string();
-    assert!(
-        error.contains("<|eot_id|>") && error.contains("generation_config.json"),
-        "{error}"
-    );
+    let error = Encoder::from_folder(&path, EncodeOptions::default()).unwrap_err().to_string();
+    assert!(error.contains("<|eot_id|>") && error.contains("generation_config.json"), "{error}");
     let folder = with_stop(&path, 128_009);
     let encoder = Encoder::from_folder(folder.path(), EncodeOptions::default()).unwrap();
     assert_eq!(encoder.terminator(), 128_009);
@@ -153,11 +140,7 @@ fn plain_texts_have_the_ids_of_transformers() {
             let prompt = Prompt::Text(row.prompt.clone());
             assert_eq!(encoder.prompt(&prompt).unwrap(), row.prompt_ids, "{name}");
             let encoded = encoder.encode(&prompt, &row.completion).unwrap();
-            assert_eq!(
-                encoded.input_ids,
-                [&row.whole_ids[..], &[stop]].concat(),
-                "{name}"
-            );
+            assert_eq!(encoded.input_ids, [&row.whole_ids[..], &[stop]].concat(), "{name}");
             let completion = &encoded.input_ids[encoded.completion_start..];
             assert_eq!(encoder.sample(&row.prompt_ids, completion), encoded);
         }
@@ -174,20 +157,16 @@ fn generated_spans_cover_the_tokens_that_transformers_masks() {
     let variables = BTreeMap::from([("eos_token".to_owned(), "</s>".to_owned())]);
     let template = ChatTemplate::new(&golden.template, Path::new("golden"), variables, 0).unwrap();
     for row in golden.rows {
-        let (text, spans) = template
-            .render_with_generation(&row.messages, crate::GenerationPrompt::Omit)
-            .unwrap();
+        let (text, spans) =
+            template.render_with_generation(&row.messages, crate::GenerationPrompt::Omit).unwrap();
         assert_eq!(text, row.text);
         let encoding = tokenizer.encode(&*text, false).unwrap();
         assert_eq!(encoding.get_ids(), row.input_ids);
         // Transformers marks a token that holds a part of the span.
         let inside =
             |&(from, to): &(usize, usize)| spans.iter().any(|s| from < s.end && to > s.start);
-        let mask: Vec<u8> = encoding
-            .get_offsets()
-            .iter()
-            .map(|offsets| u8::from(inside(offsets)))
-            .collect();
+        let mask: Vec<u8> =
+            encoding.get_offsets().iter().map(|offsets| u8::from(inside(offsets))).collect();
         assert_eq!(mask, row.assistant_mask);
     }
 }

@@ -1,0 +1,129 @@
+//! The ranges of a recipe's values.
+
+use super::*;
+
+impl Recipe {
+    /// Enforces the ranges below.
+    ///
+    /// # Errors
+    /// At the first value out of range, with its key.
+    pub fn check(&self) -> Result<(), TrainError> {
+        self.sft.optimizer.check("sft.optimizer")?;
+        self.reward.optimizer.check("reward.optimizer")?;
+        self.policy.optimizer.check("policy.optimizer")?;
+        self.check_counts()?;
+        self.check_groups()?;
+        self.check_numbers()?;
+        self.check_gate()
+    }
+
+    fn check_counts(&self) -> Result<(), TrainError> {
+        let (data, reward, policy) = (&self.data, &self.reward, &self.policy);
+        for (key, value, least) in [
+            ("data.max_prompt_tokens", data.max_prompt_tokens, 1),
+            ("data.max_completion_tokens", data.max_completion_tokens, 1),
+            ("sft.batch_size", self.sft.batch_size, 1),
+            ("reward.steps", reward.steps, 1),
+            ("reward.batch_size", reward.batch_size, 1),
+            ("reward.pool_window", reward.pool_window, 1),
+            ("policy.steps", policy.steps, 1),
+            ("policy.inner_epochs", policy.inner_epochs, 1),
+            ("policy.mini_batch_size", policy.mini_batch_size, 1),
+            ("gate.samples", self.gate.samples, 2),
+            ("gate.patience", self.gate.patience, 1),
+            ("run.micro_batch_tokens", self.run.micro_batch_tokens, 1),
+            ("run.sample_batch_size", self.run.sample_batch_size, 1),
+        ] {
+            let expected = if least == 1 { "1 or more" } else { "2 or more" };
+            holds(value >= least, key, value, expected)?;
+        }
+        // TOML's whole numbers are signed: a larger seed could not be written to the run's folder.
+        let seed = self.run.seed;
+        holds(i64::try_from(seed).is_ok(), "run.seed", seed, "below 2^63")
+    }
+
+    fn check_groups(&self) -> Result<(), TrainError> {
+        let (group, batch) = (self.policy.samples_per_prompt, self.policy.batch_size);
+        let alone = self.policy.solver == Solver::Ppo && group == 1;
+        holds(
+            group >= 2 || alone,
+            "policy.samples_per_prompt",
+            group,
+            "2 or more; 1 or more with ppo",
+        )?;
+        holds(
+            batch > 0 && batch % group == 0,
+            "policy.batch_size",
+            batch,
+            "a multiple of policy.samples_per_prompt",
+        )?;
+        let n = &self.negatives;
+        let all = n.initial + n.sft + n.policy + n.greedy;
+        holds(all > 0, "negatives", all, "one kind of negatives at least")?;
+        holds(
+            n.greedy <= 1,
+            "negatives.greedy",
+            n.greedy,
+            "0 or 1: there is one greedy completion of a prompt",
+        )
+    }
+
+    fn check_numbers(&self) -> Result<(), TrainError> {
+        let (policy, reward) = (&self.policy, &self.reward);
+        let positive = |x: f64| x > 0.0;
+        let not_negative = |x: f64| x >= 0.0;
+        let unit = |x: f64| (0.0..=1.0).contains(&x);
+        type Rule = fn(f64) -> bool;
+        let numbers: [(&'static str, f64, Rule, &'static str); 12] = [
+            ("policy.temperature", policy.temperature, positive, "more than 0"),
+            ("negatives.temperature", self.negatives.temperature, positive, "more than 0"),
+            ("policy.kl_coef", policy.kl_coef, not_negative, "0 or more"),
+            ("policy.clip_low", policy.clip_low, |x| x > 0.0 && x < 1.0, "in (0, 1)"),
+            ("policy.clip_high", policy.clip_high, positive, "more than 0"),
+            ("policy.missing_eos_value", policy.missing_eos_value, |_| true, "a number"),
+            ("policy.gamma", policy.gamma, unit, "in [0, 1]"),
+            ("policy.gae_lambda", policy.gae_lambda, unit, "in [0, 1]"),
+            ("policy.value_clip", policy.value_clip, positive, "more than 0"),
+            ("policy.value_coef", policy.value_coef, positive, "more than 0"),
+            ("reward.l2", reward.l2, not_negative, "0 or more"),
+            ("reward.scale_floor", reward.scale_floor, positive, "more than 0"),
+        ];
+        for (key, value, rule, expected) in numbers {
+            holds(value.is_finite() && rule(value), key, value, expected)?;
+        }
+        Ok(())
+    }
+
+    /// An infinite bound switches its rule off.
+    fn check_gate(&self) -> Result<(), TrainError> {
+        let gate = &self.gate;
+        let accuracy = gate.min_accuracy;
+        holds((0.0..=1.0).contains(&accuracy), "gate.min_accuracy", accuracy, "in [0, 1]")?;
+        let share = gate.min_distinct_share;
+        holds((0.0..=1.0).contains(&share), "gate.min_distinct_share", share, "in [0, 1]")?;
+        let factor = gate.max_length_factor;
+        holds(factor >= 1.0, "gate.max_length_factor", factor, "1 or more")?;
+        for (key, value) in [
+            ("gate.min_gain", gate.min_gain),
+            ("gate.max_kl", gate.max_kl),
+            ("gate.max_likelihood_drop", gate.max_likelihood_drop),
+            ("gate.max_terminated_drop", gate.max_terminated_drop),
+            ("gate.max_repetition_rise", gate.max_repetition_rise),
+        ] {
+            holds(!value.is_nan(), key, value, "a number, or inf")?;
+        }
+        Ok(())
+    }
+}
+
+fn holds(
+    ok: bool,
+    key: &'static str,
+    found: impl ToString,
+    expected: &'static str,
+) -> Result<(), TrainError> {
+    if ok {
+        return Ok(());
+    }
+    Err(TrainError::Recipe { key, found: found.to_string(), expected })
+}

@@ -1,0 +1,99 @@
+//! The choices of a recipe, an enum each.
+
+use serde::{Deserialize, Serialize};
+
+/// What is trained.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Tuning {
+    /// Adapters on one frozen base that all roles share.
+    Lora,
+    /// Every weight, separately for each role.
+    Full,
+}
+
+/// What a round's reward starts from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RewardStart {
+    /// The SFT model with a fresh head, as published.
+    Reset,
+    /// The last round's reward.
+    Warm,
+}
+
+/// What the policy is held near.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Anchor {
+    /// The SFT model.
+    Sft,
+    /// The policy with which the round began, as published.
+    Moving,
+}
+
+/// Which rounds' pairs the reward is fitted on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Pool {
+    /// All rounds so far.
+    Every,
+    /// The last `pool_window` rounds.
+    Window,
+    /// This round.
+    Round,
+}
+
+/// How the policy is improved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Solver {
+    /// Proximal policy optimization with a critic (<https://arxiv.org/abs/1707.06347>).
+    Ppo,
+    /// Leave-one-out baseline (<https://arxiv.org/abs/2402.14740>).
+    Rloo,
+    /// Group-relative advantages (<https://arxiv.org/abs/2402.03300>).
+    Grpo,
+}
+
+/// How fit and improvement take turns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Alternation {
+    /// Fit the reward, then improve the policy under it frozen.
+    RoundWise,
+    /// After the fit, every policy step is followed by a reward step on its rollouts.
+    StepWise,
+}
+
+/// What a completion without terminator scores.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum MissingEos {
+    /// `missing_eos_value` instead of its score, as published (−1).
+    Replace,
+    /// Its score plus `missing_eos_value`.
+    Penalty,
+    /// The lowest score of the rollout plus `missing_eos_value`.
+    BatchMinimum,
+}
+
+/// Over what GRPO's mean goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Normalization {
+    /// First within each completion, then over completions.
+    Sequence,
+    /// Over all tokens of the mini-batch.
+    Token,
+}
+
+/// When a run ends before its last round.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Stop {
+    /// Once the policy's samples score as high as held-out demonstrations.
+    PassedDemonstrations,
+    /// Never.
+    Never,
+}

@@ -1,0 +1,144 @@
+//! What a run carries from one phase to the next.
+
+use burn::module::Module;
+use revealed_models::CausalLm;
+use revealed_reward::RewardModel;
+
+use crate::error::TrainError;
+use crate::gate::{HeldOutSamples, RoundReport};
+use crate::observer::Phase;
+use crate::pairs::PairPool;
+use crate::recipe::Recipe;
+use crate::run::Run;
+use crate::task::Row;
+
+/// All that a run carries from one phase to the next. Its models are without gradients.
+#[derive(Debug, Clone)]
+pub struct State {
+    /// The round in progress, from 1.
+    pub round: usize,
+    /// What is to be done next.
+    pub phase: Phase,
+    /// The model the run began with.
+    pub initial: CausalLm,
+    /// The model after SFT.
+    pub sft: CausalLm,
+    /// The last kept policy.
+    pub policy: CausalLm,
+    /// The policy of the round in progress, until it is judged.
+    pub candidate: Option<CausalLm>,
+    /// The last fitted reward.
+    pub reward: Option<RewardModel>,
+    /// Pairs of all rounds.
+    pub pool: PairPool,
+    /// Samples on held-out prompts.
+    pub held: HeldOutSamples,
+    /// Judged rounds.
+    pub reports: Vec<RoundReport>,
+}
+
+impl State {
+    /// A run before its first phase. `policy` is the model to train: with adapters, or to be trained whole.
+    pub fn new(initial: CausalLm, policy: CausalLm) -> Self {
+        let policy = policy.valid();
+        Self {
+            round: 1,
+            phase: Phase::Sft,
+            initial: initial.valid(),
+            sft: policy.clone(),
+            policy,
+            candidate: None,
+            reward: None,
+            pool: PairPool::default(),
+            held: HeldOutSamples::default(),
+            reports: vec![],
+        }
+    }
+
+    /// Whether rounds are used up, a round says stop, or too many were rejected in a row.
+    pub fn is_finished(&self, recipe: &Recipe) -> bool {
+        let rejected = self.reports.iter().rev().take_while(|report| !report.accepted).count();
+        let stopped =
+            self.reports.last().is_some_and(|last| last.accepted && !last.reasons.is_empty());
+        self.phase == Phase::Sample
+            && (self.round > recipe.run.rounds || stopped || rejected >= recipe.gate.patience)
+    }
+
+    /// Refuses, before any work, settings out of range, rows that the model cannot take, and a state that
+    /// belongs to other data or lacks what its phase needs.
+    pub(crate) fn check(&self, run: &Run<'_>) -> Result<(), TrainError> {
+        run.recipe.check()?;
+        self.check_rows(run)?;
+        self.check_samples(run)?;
+        let needs_reward = matches!(self.phase, Phase::Improve | Phase::Gate);
+        let missing = match self.phase {
+            _ if needs_reward && self.reward.is_none() => "a fitted reward",
+            Phase::Gate if self.candidate.is_none() => "a candidate",
+            _ => return Ok(()),
+        };
+        let reason = format!("it lacks {missing}; start a new run folder");
+        Err(mismatch("the state of round", self.round, reason))
+    }
+
+    fn check_rows(&self, run: &Run<'_>) -> Result<(), TrainError> {
+        let shape = self.initial.shape();
+        let (vocab, context) = (shape.vocab_size, shape.context);
+        let room = run.task.max_completion_tokens;
+        let fits = |what, index, ids: &[u32], length: usize| {
+            let reason = match ids.iter().find(|id| **id as usize >= vocab) {
+                Some(id) => {
+                    format!(
+                        "token {id} is outside the model's vocabulary of {vocab}; use its own tokenizer"
+                    )
+                }
+                None if length > context => format!(
+                    "it takes {length} tokens, the model's context is {context}; lower max_prompt_tokens or max_completion_tokens"
+                ),
+                None => return Ok(()),
+            };
+            Err(mismatch(what, index, reason))
+        };
+        for (what, rows) in
+            [("demonstration", &run.task.train), ("held-out demonstration", &run.task.held_out)]
+        {
+            for (index, row) in rows.iter().enumerate() {
+                let length = row.input_ids.len().max(row.prompt().len() + room);
+                fits(what, index, &row.input_ids, length)?;
+            }
+        }
+        for (index, prompt) in run.task.prompts.iter().enumerate() {
+            fits("prompt", index, prompt, prompt.len() + room)?;
+        }
+        Ok(())
+    }
+
+    fn check_samples(&self, run: &Run<'_>) -> Result<(), TrainError> {
+        let same =
+            |sample: &Row, of: Option<&Row>| of.is_some_and(|d| d.prompt() == sample.prompt());
+        let negatives = &self.pool.negatives;
+        let foreign =
+            negatives.iter().position(|n| !same(&n.row, run.task.train.get(n.demonstration)));
+        if let Some(index) = foreign {
+            return Err(mismatch("negative", index, CHANGED.into()));
+        }
+        let group = run.recipe.gate.samples;
+        let drawn = self.round > 1 || !matches!(self.phase, Phase::Sft | Phase::Sample);
+        let expected = if drawn { run.task.held_out.len() * group } else { 0 };
+        for rows in [&self.held.initial, &self.held.policy] {
+            let foreign = rows
+                .iter()
+                .enumerate()
+                .position(|(index, row)| !same(row, run.task.held_out.get(index / group)));
+            if let Some(index) = foreign.or((rows.len() < expected).then_some(rows.len())) {
+                return Err(mismatch("held-out sample", index, CHANGED.into()));
+            }
+        }
+        Ok(())
+    }
+}
+
+const CHANGED: &str = "it belongs to another prompt: the data has changed since the state was saved; restore it, or start a new run folder";
+
+fn mismatch(what: &'static str, index: usize, reason: String) -> TrainError {
+    TrainError::Mismatch { what, index, reason }
+}

@@ -1,0 +1,121 @@
+//! From files to rows, and from samples to rows like them.
+
+use revealed_data::Encoder;
+use revealed_train::{Recipe, Row, Task, TrainError, Tuning};
+use serde_json::json;
+
+use crate::support::{self, EOS, World, demonstrations, task, write_rows};
+
+#[test]
+fn a_demonstration_s_text_sampled_by_the_policy_is_the_demonstration_s_row() {
+    let world = World::new(Tuning::Full, |_| {});
+    for row in world.task.train.iter().chain(&world.task.held_out) {
+        assert!(row.terminated && row.completion().ends_with(&[EOS]));
+        assert_eq!(&world.task.canonical(row.prompt(), row.completion()), row);
+        // Cut before its end it is the same row without the terminator.
+        let (open, cut) =
+            (&row.completion()[..row.completion().len() - 1], row.input_ids.len() - 1);
+        let expected = Row {
+            input_ids: row.input_ids[..cut].to_vec(),
+            completion_start: row.completion_start,
+            terminated: false,
+        };
+        assert_eq!(world.task.canonical(row.prompt(), open), expected);
+    }
+}
+
+#[test]
+fn another_spelling_of_the_same_text_is_the_same_row() {
+    let folder = tempfile::tempdir().unwrap();
+    let vocab =
+        json!({"<pad>": 0, "<bos>": 1, "<eos>": 2, "a": 3, "b": 4, "c": 5, "ab": 6, "abc": 7});
+    let bpe = json!({"type": "BPE", "vocab": vocab, "merges": [["a", "b"], ["ab", "c"]]});
+    let decoder = json!({"type": "Fuse"});
+    support::write_tokenizer_json(folder.path(), &["<pad>", "<bos>", "<eos>"], bpe, decoder);
+    let rows: Vec<(String, String)> =
+        ["a", "b", "c", "ac", "bc", "ca"].map(|prompt| (prompt.into(), "abcab".into())).to_vec();
+    let mut recipe = Recipe::default();
+    recipe.data.demonstrations = write_rows(folder.path(), "rows.jsonl", &rows);
+    recipe.data.held_out = 2;
+    let task = task(folder.path(), &recipe).unwrap();
+    for row in &task.train {
+        assert_eq!(row.completion(), [7, 6, EOS]);
+        for sample in [vec![3, 4, 5, 3, 4, EOS], vec![6, 5, 6, EOS], vec![7, 6, EOS, 3]] {
+            assert_eq!(&task.canonical(row.prompt(), &sample), row, "{sample:?}");
+        }
+    }
+}
+
+fn load(world: &World, change: impl FnOnce(&mut Recipe)) -> Result<Task, TrainError> {
+    let mut recipe = world.recipe.clone();
+    change(&mut recipe);
+    task(world.folder.path(), &recipe)
+}
+
+#[test]
+fn too_few_rows_to_learn_or_to_judge_from_are_an_error_that_says_which() {
+    let world = World::new(Tuning::Full, |_| {});
+    for (held_out, side) in [(24, "training"), (23, "training"), (1, "held-out"), (0, "held-out")] {
+        let error = load(&world, |recipe| recipe.data.held_out = held_out).unwrap_err();
+        assert!(error.to_string().starts_with(side), "{held_out}: {error}");
+    }
+    assert!(load(&world, |recipe| recipe.data.held_out = 22).is_ok());
+}
+
+#[test]
+fn held_out_prompts_are_neither_trained_on_nor_sampled_from() {
+    let world = World::new(Tuning::Full, |_| {});
+    let held = demonstrations()[..6].to_vec();
+    let mut fresh = held.clone();
+    fresh.push(("p q".into(), " a".into()));
+    fresh.push(("q p".into(), " a b".into()));
+    let folder = world.folder.path();
+    let held_out = write_rows(folder, "held.jsonl", &fresh);
+    let prompts = write_rows(folder, "more.jsonl", &fresh);
+    let task = load(&world, |recipe| {
+        recipe.data.held_out_file = Some(held_out);
+        recipe.data.prompts = Some(prompts);
+    });
+    let task = task.unwrap();
+    assert_eq!((task.train.len(), task.held_out.len()), (24, 2));
+    // The training prompts and the six unlabelled ones that are not held out.
+    assert_eq!(task.prompts.len(), 30);
+    for row in &task.held_out {
+        assert!(!task.prompts.iter().any(|prompt| prompt == row.prompt()));
+    }
+    let notes = task.notes.join("\n");
+    assert!(notes.contains("6 held-out demonstrations left out"), "{notes}");
+    assert!(notes.contains("2 unlabelled prompts left out"), "{notes}");
+}
+
+#[test]
+fn an_unlabelled_prompt_that_is_too_long_is_dropped_with_a_note() {
+    let world = World::new(Tuning::Full, |_| {});
+    let rows = [("a b c d e f g h i".to_owned(), " a".to_owned()), ("p q".into(), " a".into())];
+    let prompts = write_rows(world.folder.path(), "more.jsonl", &rows);
+    let task = load(&world, |recipe| recipe.data.prompts = Some(prompts)).unwrap();
+    assert_eq!(task.prompts.len(), task.train.len() + 1);
+    assert!(task.notes.iter().any(|note| note.starts_with("1 unlabelled prompts are too long")));
+}
+
+#[test]
+fn prompts_begin_with_those_of_the_demonstrations_in_order() {
+    let world = World::new(Tuning::Full, |recipe| recipe.data.max_demonstrations = 10);
+    assert_eq!(world.task.train.len(), 10);
+    for (row, prompt) in world.task.train.iter().zip(&world.task.prompts) {
+        assert_eq!(row.prompt(), prompt);
+    }
+}
+
+#[test]
+fn a_reward_s_filler_is_no_token_that_ends_a_row() {
+    let world = World::new(Tuning::Full, |_| {});
+    assert_eq!(world.task.reward_pad_id(), 0);
+    let path = world.folder.path().join("tokenizer_config.json");
+    let text = std::fs::read_to_string(&path).unwrap().replace("<pad>", "<eos>");
+    std::fs::write(path, text).unwrap();
+    let encoder = Encoder::from_folder(world.folder.path(), world.recipe.data.encode_options());
+    let task = Task::load(&world.recipe.data, encoder.unwrap(), 0).unwrap();
+    assert_eq!(task.pad_id(), EOS);
+    assert_ne!(task.reward_pad_id(), EOS);
+}

@@ -1,0 +1,164 @@
+//! What is wrong is an error with its place, never a panic.
+
+use std::cell::Cell;
+
+use burn::tensor::Tensor;
+use revealed_objectives::pairs::pairwise_logistic;
+use revealed_reward::{RewardError, RewardModel};
+use revealed_train::{Phase, Solver, TrainError, Tuning, align, fit_sft, improve_policy};
+
+use crate::support::{World, poisoned, weights};
+
+#[test]
+fn a_nan_from_an_objective_is_an_error_that_names_round_phase_and_step() {
+    let world = World::new(Tuning::Full, |recipe| recipe.run.rounds = 2);
+    let calls = Cell::new(0);
+    // One call a step: all pairs fit into one micro-batch. Three steps a round, so this is round 2, step 2.
+    let objective = |demonstration: Tensor<1>, sample: Tensor<1>| {
+        calls.set(calls.get() + 1);
+        let loss = pairwise_logistic(demonstration, sample);
+        if calls.get() == 5 { loss * f32::NAN } else { loss }
+    };
+    let mut saved = None;
+    let error = world.run_with(&objective, &mut (), |run| {
+        align(world.state(), run, |state| {
+            saved = Some(state.clone());
+            Ok(())
+        })
+    });
+    let error = error.unwrap_err();
+    let TrainError::NonFinite { at, what, .. } = &error else { panic!("{error}") };
+    assert_eq!((at.round, at.phase, at.step, *what), (2, Phase::Fit, 2, "the loss"));
+    assert!(error.to_string().starts_with("round 2, fit, step 2: the loss is NaN"), "{error}");
+    // What was kept before is whole.
+    let saved = saved.unwrap();
+    assert_eq!((saved.round, saved.phase), (2, Phase::Fit));
+    assert!(weights(&saved.reward.unwrap().model).0.iter().all(|w| w.is_finite()));
+}
+
+#[test]
+fn poisoned_weights_are_an_error_wherever_a_run_meets_them() {
+    for tuning in [Tuning::Full, Tuning::Lora] {
+        for epochs in [0, 1] {
+            let mut world = World::new(tuning, |recipe| recipe.sft.epochs = epochs);
+            world.policy = poisoned(world.policy);
+            let error = world.run(&mut (), |run| align(world.state(), run, |_| Ok(())));
+            let text = error.unwrap_err().to_string();
+            assert!(text.contains("NaN") || text.contains("finite"), "{text}");
+        }
+    }
+}
+
+#[test]
+fn a_poisoned_reward_or_critic_is_an_error() {
+    for solver in [Solver::Rloo, Solver::Ppo] {
+        let world = World::new(Tuning::Full, |recipe| recipe.policy.solver = solver);
+        let mut reward = RewardModel::new(world.base.clone(), 0);
+        reward.model = poisoned(reward.model);
+        let error = world
+            .run(&mut (), |run| improve_policy(world.policy.clone(), &world.base, reward, 1, run));
+        let error = error.unwrap_err();
+        assert!(matches!(error, TrainError::Reward(RewardError::Model(_))), "{error}");
+    }
+}
+
+#[test]
+fn weights_that_a_last_step_ruins_are_an_error_and_not_the_best_epoch() {
+    let mut world = World::new(Tuning::Full, |recipe| {
+        recipe.sft.max_steps = 1;
+        recipe.sft.epochs = 1;
+    });
+    // Demonstrations are fitted finitely; only what is held out overflows.
+    let ruined = world.task.held_out[0].input_ids[1];
+    let rows = |rows: Vec<revealed_train::Row>| -> Vec<_> {
+        rows.into_iter().filter(|row| !row.input_ids.contains(&ruined)).collect()
+    };
+    world.task.train = rows(std::mem::take(&mut world.task.train));
+    assert!(world.task.train.len() > 2);
+    world.recipe.sft.optimizer.weight_decay = 0.0;
+    let model = with_huge_embedding(&world, ruined);
+    let error = world.run(&mut (), |run| fit_sft(model, run)).unwrap_err();
+    assert!(matches!(error, TrainError::NonFinite { .. }), "{error}");
+}
+
+/// The embedding of one token infinite: harmless as long as it is not looked up, were it not a class too.
+fn with_huge_embedding(world: &World, token: u32) -> revealed_models::CausalLm {
+    use burn::module::{Module, ModuleMapper, Param};
+    struct Ruin(u32);
+    impl ModuleMapper for Ruin {
+        fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+            let token = self.0 as usize;
+            param.map(|tensor| match tensor.dims()[0] == crate::support::VOCAB {
+                true => {
+                    let row = tensor.clone().narrow(0, token, 1) * f32::INFINITY;
+                    let after = crate::support::VOCAB - token - 1;
+                    let parts = [
+                        tensor.clone().narrow(0, 0, token),
+                        row,
+                        tensor.narrow(0, token + 1, after),
+                    ];
+                    Tensor::cat(parts.to_vec(), 0)
+                }
+                false => tensor,
+            })
+        }
+    }
+    world.policy.clone().map(&mut Ruin(token))
+}
+
+#[test]
+fn a_recipe_out_of_range_is_refused_before_any_work() {
+    let mut world = World::new(Tuning::Full, |_| {});
+    world.recipe.policy.samples_per_prompt = 0;
+    let error = world.run(&mut (), |run| align(world.state(), run, |_| Ok(()))).unwrap_err();
+    assert!(error.to_string().contains("policy.samples_per_prompt"), "{error}");
+}
+
+#[test]
+fn rows_beyond_the_vocabulary_or_the_context_are_refused_before_any_work() {
+    let mut world = World::new(Tuning::Full, |_| {});
+    world.task.train[3].input_ids[1] = 20;
+    let error = world.run(&mut (), |run| align(world.state(), run, |_| Ok(()))).unwrap_err();
+    assert!(error.to_string().starts_with("demonstration 3: token 20"), "{error}");
+
+    let mut world = World::new(Tuning::Full, |_| {});
+    world.task.max_completion_tokens = 30;
+    let error = world.run(&mut (), |run| align(world.state(), run, |_| Ok(()))).unwrap_err();
+    assert!(error.to_string().contains("takes 33 tokens, the model's context is 32"), "{error}");
+}
+
+#[test]
+fn no_prompts_or_no_pairs_are_errors() {
+    let mut world = World::new(Tuning::Full, |_| {});
+    world.task.prompts.clear();
+    let reward = RewardModel::new(world.base.clone(), 0);
+    let error = world.run(&mut (), |run| {
+        improve_policy(world.policy.clone(), &world.base, reward.clone(), 1, run)
+    });
+    assert!(matches!(error, Err(TrainError::TooFew { what: "prompts", .. })));
+    let error = world.run(&mut (), |run| revealed_train::fit_reward(reward, &[], 1, run));
+    assert!(matches!(error, Err(TrainError::TooFew { what: "pairs", .. })));
+}
+
+#[test]
+fn a_state_that_lacks_what_its_phase_needs_is_refused() {
+    let world = World::new(Tuning::Full, |_| {});
+    let (_, states) = world.align();
+    let refused = |state| {
+        let error = world.run(&mut (), |run| align(state, run, |_| Ok(())));
+        error.unwrap_err().to_string()
+    };
+    let mut state = states[2].clone();
+    assert_eq!(state.phase, Phase::Improve);
+    state.reward = None;
+    assert!(refused(state).contains("lacks a fitted reward"));
+    let mut state = states[3].clone();
+    state.candidate = None;
+    assert!(refused(state).contains("lacks a candidate"));
+    let mut state = states[2].clone();
+    state.held.policy.pop();
+    assert!(refused(state).contains("the data has changed"));
+    let mut state = states[2].clone();
+    state.pool.negatives[0].demonstration = 99;
+    assert!(refused(state).starts_with("negative 0: it belongs to another prompt"));
+}

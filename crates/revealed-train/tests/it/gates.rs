@@ -1,0 +1,80 @@
+//! Keeping, rolling back and stopping in the loop.
+
+use burn::tensor::Tensor;
+use revealed_objectives::pairs::pairwise_logistic;
+use revealed_train::{Phase, Stop, Tuning, align};
+
+use crate::support::{World, weights};
+
+#[test]
+fn a_rejected_round_leaves_the_policy_and_its_samples_bit_for_bit() {
+    for (patience, rounds) in [(1, 1), (2, 2), (9, 3)] {
+        let world = World::new(Tuning::Full, |recipe| {
+            recipe.gate.min_gain = 1e9;
+            recipe.gate.patience = patience;
+            recipe.run.rounds = 3;
+        });
+        let (end, states) = world.align();
+        assert_eq!(end.reports.len(), rounds, "patience {patience}");
+        assert!(end.reports.iter().all(|report| !report.accepted));
+        assert!(end.reports[0].reasons[0].contains("not more than 1000000000"));
+        assert_eq!(weights(&end.policy), weights(&end.sft));
+        assert_eq!(end.held, states[1].held);
+        assert!(end.candidate.is_none());
+        let tried = states.iter().find(|state| state.phase == Phase::Gate).unwrap();
+        assert_ne!(weights(tried.candidate.as_ref().unwrap()), weights(&end.policy));
+    }
+}
+
+#[test]
+fn a_kept_round_becomes_the_policy_with_its_samples() {
+    let (end, states) = World::new(Tuning::Lora, |_| {}).align();
+    assert!(end.reports[0].accepted);
+    let tried = states.iter().find(|state| state.phase == Phase::Gate).unwrap();
+    assert_eq!(weights(tried.candidate.as_ref().unwrap()), weights(&end.policy));
+    assert_ne!(end.held.policy, tried.held.policy);
+    assert_eq!(end.held.initial, tried.held.initial);
+}
+
+#[test]
+fn an_unchanged_policy_gains_exactly_nothing() {
+    let world = World::new(Tuning::Full, |recipe| {
+        recipe.gate.min_gain = 0.0;
+        recipe.policy.optimizer.lr = 1e-30;
+    });
+    let (end, _) = world.align();
+    let report = &end.reports[0];
+    assert_eq!(report.before, report.after);
+    assert!(!report.accepted);
+}
+
+#[test]
+fn a_run_stops_once_samples_score_above_demonstrations() {
+    for (stop, rounds) in [(Stop::PassedDemonstrations, 1), (Stop::Never, 2)] {
+        let world = World::new(Tuning::Full, |recipe| {
+            recipe.run.rounds = 2;
+            recipe.gate.stop = stop;
+            recipe.reward.steps = 20;
+        });
+        // The wrong way round: samples win.
+        let inverted = |demonstration: Tensor<1>, sample| pairwise_logistic(sample, demonstration);
+        let end = world.run_with(&inverted, &mut (), |run| align(world.state(), run, |_| Ok(())));
+        let end = end.unwrap();
+        assert_eq!(end.reports.len(), rounds);
+        let first = &end.reports[0];
+        assert!(first.accepted && first.after.reward >= first.demonstrations_reward);
+        assert_eq!(first.reasons.len(), usize::from(stop == Stop::PassedDemonstrations));
+        assert!(first.reasons.iter().all(|reason| reason.starts_with("stop: ")));
+        assert!(end.is_finished(&world.recipe));
+    }
+}
+
+#[test]
+fn more_rounds_than_given_are_not_run() {
+    for rounds in [0, 2] {
+        let world = World::new(Tuning::Full, |recipe| recipe.run.rounds = rounds);
+        let (end, states) = world.align();
+        assert_eq!(end.reports.len(), rounds);
+        assert_eq!(states.len(), 1 + 4 * rounds);
+    }
+}

@@ -1,0 +1,15 @@
+//! The loop and its stages on a tiny world, through the public interface.
+#![allow(missing_docs, clippy::unwrap_used)]
+
+mod support;
+
+mod accumulation;
+mod choices;
+mod data;
+mod determinism;
+mod failures;
+mod gates;
+mod improvement;
+mod observers;
+mod recipe;
+mod resume;

@@ -1,0 +1,77 @@
+//! What a run tells the outside.
+
+use std::collections::BTreeSet;
+
+use revealed_train::{Alternation, RunFolder, Tuning, align};
+use serde_json::Value;
+
+use crate::support::{Ears, World};
+
+#[test]
+fn stages_are_heard_in_order_with_steps_from_1() {
+    let world = World::new(Tuning::Full, |recipe| recipe.run.rounds = 2);
+    let mut ears = Ears::default();
+    world.run(&mut ears, |run| align(world.state(), run, |_| Ok(()))).unwrap();
+    let mut expected = Vec::new();
+    let mut stage = |round, phase: &str, steps: usize| {
+        expected.push(("started", round, phase.to_owned(), 0, steps));
+        let step = |step| ("step", round, phase.to_owned(), step, steps);
+        expected.extend((1..=steps).map(step));
+        expected.push(("ended", round, phase.to_owned(), steps, 0));
+    };
+    stage(0, "sft", 3); // 20 rows, 8 a step
+    for round in [1, 2] {
+        stage(round, "sample", 0);
+        stage(round, "fit", 3);
+        stage(round, "improve", 2);
+    }
+    assert_eq!(ears.heard, expected);
+    assert_eq!(ears.reports.iter().map(|r| r.round).collect::<Vec<_>>(), [1, 2]);
+}
+
+#[test]
+fn metrics_are_lines_of_json_with_their_place_and_no_place_comes_twice() {
+    let world = World::new(Tuning::Lora, |recipe| {
+        recipe.policy.alternation = Alternation::StepWise;
+    });
+    let out = world.recipe.run.out.clone();
+    let mut files = RunFolder::create(&out, &world.recipe).unwrap();
+    let state = world.run(&mut files, |run| align(world.state(), run, |_| Ok(()))).unwrap();
+    files.finish(&state, &world.recipe, &world.task, world.folder.path()).unwrap();
+
+    let text = std::fs::read_to_string(out.join("metrics.jsonl")).unwrap();
+    let mut places = BTreeSet::new();
+    for line in text.lines() {
+        let line: Value = serde_json::from_str(line).unwrap();
+        let (round, step) = (line["round"].as_u64().unwrap(), line["step"].as_u64().unwrap());
+        let phase = line["phase"].as_str().unwrap().to_owned();
+        let numbers = line.as_object().unwrap().values().skip(3);
+        assert!(numbers.clone().count() > 0 && numbers.clone().all(Value::is_number), "{line}");
+        if line.get("learning_rate").is_some() {
+            assert!(places.insert((round, phase, step)), "twice: {line}");
+        }
+    }
+    // Three of SFT, three of the fit, two of the policy and the two reward steps between them.
+    assert_eq!(places.len(), 10);
+    let fits: Vec<u64> = places.iter().filter(|p| p.1 == "fit").map(|p| p.2).collect();
+    assert_eq!(fits, [1, 2, 3, 4, 5]);
+
+    let shown = std::fs::read_to_string(out.join("samples/round-1.jsonl")).unwrap();
+    assert_eq!(shown.lines().count(), 2);
+    for file in ["recipe.toml", "report.md", "policy/adapter_config.json", "policy/tokenizer.json"]
+    {
+        assert!(out.join(file).is_file(), "{file}");
+    }
+    for file in ["reward/reward.json", "reward-adapter/adapter_model.safetensors"] {
+        assert!(out.join(file).is_file(), "{file}");
+    }
+}
+
+#[test]
+fn a_folder_that_holds_a_run_is_not_overwritten() {
+    let world = World::new(Tuning::Full, |_| {});
+    let out = &world.recipe.run.out;
+    RunFolder::create(out, &world.recipe).unwrap();
+    let error = RunFolder::create(out, &world.recipe).unwrap_err().to_string();
+    assert!(error.contains("--resume"), "{error}");
+}
