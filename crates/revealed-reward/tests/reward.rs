@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use burn::module::{Module, ModuleVisitor, Param};
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{Device, Tensor};
 use revealed_models::{CausalLm, LoraConfig, PaddingSide, ScalarModel, TokenBatch};
 use revealed_reward::{Calibration, RewardError, RewardModel};
@@ -28,9 +28,9 @@ fn backbone(name: &str) -> CausalLm {
 fn calibrated(backbone: CausalLm) -> RewardModel {
     RewardModel {
         calibration: Calibration {
-            // Numbers that a decimal reader which is off in the last place gets wrong.
-            shift: 0.1 + 0.2,
-            scale: 1.0 / 3.0 + 1e-17,
+            // Numbers that a reader of decimals which is off in the last place gets wrong.
+            shift: 6.0 / 7.3 + 0.1,
+            scale: 1.0 / 2.7,
         },
         ..RewardModel::new(backbone, 7)
     }
@@ -96,18 +96,18 @@ fn an_adapter_comes_back_on_its_base_and_merged_it_scores_the_same() {
     }
 }
 
-/// The same adapter with every factor's elements moved.
-fn filled(mut model: CausalLm) -> CausalLm {
+/// The same model with its adapters' elements moved; they are what is trained in it.
+fn filled(model: CausalLm) -> CausalLm {
     struct Fill;
-    impl burn::module::ModuleMapper for Fill {
+    impl ModuleMapper for Fill {
         fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-            param.map(|tensor| tensor.add_scalar(0.05))
+            param.map(|tensor| match tensor.is_autodiff() {
+                true => tensor.add_scalar(0.05),
+                false => tensor,
+            })
         }
     }
-    for layer in model.decoder.linears_mut() {
-        layer.lora = layer.lora.take().map(|lora| lora.map(&mut Fill));
-    }
-    model
+    model.map(&mut Fill)
 }
 
 fn plain(model: &ScalarModel) -> bool {

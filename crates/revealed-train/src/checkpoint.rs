@@ -108,10 +108,11 @@ impl Checkpoints {
     }
 
     fn write_model(&self, model: &CausalLm, folder: &Path) -> Result<(), TrainError> {
-        Ok(match self.tuning {
+        match self.tuning {
             Tuning::Lora => model.save_adapter(folder, &self.base)?,
             Tuning::Full => model.save(folder)?,
-        })
+        }
+        Ok(())
     }
 
     /// The newest complete state and how many bytes of `metrics.jsonl` belong to it; `None` without one.

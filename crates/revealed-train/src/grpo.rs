@@ -50,3 +50,50 @@ pub(crate) fn loss(
         Normalization::Token => token_mean(per_token, mask, tokens as f64),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use burn::tensor::TensorData;
+    use revealed_objectives::GroupScale;
+
+    fn rows(values: [f32; 4], device: &Device) -> Tensor<2> {
+        Tensor::from_data(TensorData::new(values.to_vec(), [2, 2]), device)
+    }
+
+    /// The loss of two completions, of two tokens and of one, with the advantages 1 and −2.
+    fn loss_at(ref_log_probs: [f32; 4], normalization: Normalization) -> f32 {
+        let device = Device::flex();
+        let config = PolicySection { normalization, kl_coef: 0.5, ..PolicySection::default() };
+        let log_probs = || rows([-1.0, -1.0, -1.0, 0.0], &device);
+        let mask = TensorData::new(vec![true, true, true, false], [2, 2]);
+        let advantages = Tensor::from_floats([1.0, -2.0], &device);
+        let reference = rows(ref_log_probs, &device);
+        let mask = Tensor::from_data(mask, &device);
+        loss(log_probs(), log_probs(), reference, mask, advantages, (2, 3), &config).into_scalar()
+    }
+
+    #[test]
+    fn means_go_over_completions_or_over_tokens() {
+        let same = [-1.0, -1.0, -1.0, 0.0];
+        // −(1 + −2) / 2 and −(1 + 1 − 2) / 3
+        assert_eq!(loss_at(same, Normalization::Sequence), 0.5);
+        assert_eq!(loss_at(same, Normalization::Token), 0.0);
+    }
+
+    #[test]
+    fn leaving_the_reference_costs() {
+        // k3 of one token whose reference is 1 nat lower: e⁻¹ + 1 − 1, half of it in a mean over 3.
+        let cost = loss_at([-2.0, -1.0, -1.0, 0.0], Normalization::Token);
+        assert!((cost - 0.5 * (-1f32).exp() / 3.0).abs() < 1e-6, "{cost}");
+    }
+
+    #[test]
+    fn the_kl_is_in_the_loss_and_not_in_the_advantages() {
+        let rollout = crate::rollout::by_hand();
+        let config = PolicySection { group_scale: GroupScale::None, ..PolicySection::default() };
+        let ours: Vec<f32> =
+            advantages(&rollout, &config, &Device::flex()).into_data().iter().collect();
+        assert_eq!(ours, [1.0, -1.0]);
+    }
+}

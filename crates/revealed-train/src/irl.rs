@@ -37,7 +37,8 @@ pub fn align(
     state.check(run)?;
     while !state.is_finished(run.recipe) {
         let at = at(state.round, state.phase, 0);
-        let _span = tracing::info_span!("round", round = at.round, phase = %at.phase).entered();
+        let _round = tracing::info_span!("round", number = at.round).entered();
+        let _phase = tracing::info_span!("phase", name = %at.phase).entered();
         state = match state.phase {
             Phase::Sft => imitate(state, run)?,
             Phase::Sample => sample(state, at, run)?,

@@ -6,6 +6,7 @@ use burn::tensor::{Device, Tensor};
 use revealed_data::shuffled;
 use revealed_models::{CausalLm, CompletionBatch, ScalarModel};
 use revealed_objectives::policy::{approx_kl, clip_fraction};
+use revealed_objectives::reduce::sequence_sum;
 use revealed_reward::RewardModel;
 
 use crate::epochs::Epochs;
@@ -176,10 +177,7 @@ impl Learner {
                 part.policy_loss(log_probs, &batch, size, config)
             });
             let (new, old) = (done.log_probs, part.old.clone());
-            let clip = (config.clip_low, config.clip_high);
-            let fraction =
-                clip_fraction(new.clone(), old.clone(), part.spread.clone(), clip.0, clip.1);
-            clipped.push(fraction.sum().div_scalar(tokens as f64));
+            clipped.push(part.clipped(new.clone(), &batch, size, config));
             kl.push(approx_kl(new.clone(), old.clone()).sum().div_scalar(tokens as f64));
             farthest.push((new - old).abs().max());
             losses.push(done.loss);
@@ -254,6 +252,28 @@ impl Part {
                 per_completion: None,
                 critic: Some((pick(returns), pick(values))),
             },
+        }
+    }
+
+    /// The share of the mini-batch whose clip is active, `[1]`: of completions where these are clipped whole.
+    fn clipped(
+        &self,
+        log_probs: Tensor<2>,
+        batch: &CompletionBatch,
+        (rows, tokens): (usize, usize),
+        config: &PolicySection,
+    ) -> Tensor<1> {
+        let (low, high) = (config.clip_low, config.clip_high);
+        let active = |new, old, advantages| clip_fraction(new, old, advantages, low, high).sum();
+        match (&self.per_completion, config.solver) {
+            (Some(advantages), Solver::Rloo) => {
+                let whole = |values: Tensor<2>| {
+                    sequence_sum(values, batch.completion_mask.clone()).unsqueeze_dim::<2>(1)
+                };
+                let advantages = advantages.clone().unsqueeze_dim::<2>(1);
+                active(whole(log_probs), whole(self.old.clone()), advantages) / rows as f64
+            }
+            _ => active(log_probs, self.old.clone(), self.spread.clone()) / tokens as f64,
         }
     }
 
@@ -405,6 +425,24 @@ mod tests {
         let improved = world
             .run(&mut (), |run| improve_policy(world.policy.clone(), &world.base, reward, 1, run));
         assert_ne!(weights(&improved.unwrap().0), weights(&world.policy));
+    }
+
+    #[test]
+    fn the_clip_fraction_counts_completions_for_rloo_and_tokens_for_grpo() {
+        let world = World::new(Tuning::Full, |_| {});
+        let rows = crate::rollout::by_hand();
+        let batch = world.run(&mut (), |run| run.batch(&world.base, rows.rows.iter())).unwrap();
+        // Each token is 10 % likelier: three together leave 1.2, one does not.
+        let old = batch.rows_of(&rows.old_log_probs);
+        let new = batch.rows_of(&[vec![-0.9, -0.9, -0.9], vec![-1.9]]);
+        let targets = Targets::Completions(vec![1.0, 1.0]);
+        let part = Part::new(&rows, &targets, &[0, 1], &batch);
+        assert_eq!(part.old.dims(), old.dims());
+        let share = |solver| {
+            let config = PolicySection { solver, ..PolicySection::default() };
+            part.clipped(new.clone(), &batch, (2, 4), &config).into_scalar::<f32>()
+        };
+        assert_eq!((share(Solver::Rloo), share(Solver::Grpo)), (0.5, 0.0));
     }
 
     #[test]

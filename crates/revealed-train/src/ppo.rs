@@ -84,3 +84,35 @@ fn ragged(values: Tensor<2>, lengths: &[usize]) -> Vec<Vec<f32>> {
     let flat: Vec<f32> = values.into_data().iter::<f32>().collect();
     lengths.iter().enumerate().map(|(row, l)| flat[row * width..row * width + l].to_vec()).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rollout::by_hand;
+
+    #[test]
+    fn returns_are_the_score_less_the_kl_still_to_come() {
+        let config =
+            PolicySection { kl_coef: 0.5, gamma: 1.0, gae_lambda: 1.0, ..PolicySection::default() };
+        let values = [vec![0.0; 3], vec![0.0]];
+        let (advantages, returns) = targets(&by_hand(), &values, &config, &Device::flex());
+        // The score stands on the last token, each token pays half its KL of 0.5, 0.25 and 0.25.
+        let expected: [&[f32]; 2] = [&[2.5, 2.75, 2.875], &[1.0]];
+        assert_eq!(returns, expected);
+        // Whitened over the rollout's four tokens.
+        let all: Vec<f32> = advantages.concat();
+        let mean = all.iter().sum::<f32>() / 4.0;
+        let variance = all.iter().map(|a| (a - mean).powi(2)).sum::<f32>() / 3.0;
+        assert!(mean.abs() < 1e-6 && (variance - 1.0).abs() < 1e-5, "{all:?}");
+        assert!(all[2] > all[1] && all[1] > all[0] && all[0] > all[3]);
+    }
+
+    #[test]
+    fn with_a_perfect_critic_nothing_was_better_than_expected() {
+        let config = PolicySection { kl_coef: 0.5, gamma: 1.0, ..PolicySection::default() };
+        let values = [vec![2.5, 2.75, 2.875], vec![1.0]];
+        let (advantages, returns) = targets(&by_hand(), &values, &config, &Device::flex());
+        assert_eq!(returns, values);
+        assert!(advantages.concat().iter().all(|advantage| *advantage == 0.0));
+    }
+}

@@ -45,3 +45,23 @@ pub(crate) fn loss(
         .sum()
         .div_scalar(rows as f64)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rollout::by_hand;
+
+    fn advantages_at(kl_coef: f64) -> Vec<f32> {
+        let config = PolicySection { kl_coef, ..PolicySection::default() };
+        let advantages = advantages(&by_hand(), &config, &Device::flex());
+        advantages.into_data().iter().collect()
+    }
+
+    #[test]
+    fn the_reward_is_the_score_less_the_kl_and_the_baseline_the_other_s() {
+        assert_eq!(advantages_at(0.0), [2.0, -2.0]);
+        // 3 − 0.5 · 1 against 1 − 0.5 · 0
+        assert_eq!(advantages_at(0.5), [1.5, -1.5]);
+        assert_eq!(advantages_at(2.0), [0.0, 0.0]);
+    }
+}

@@ -89,9 +89,34 @@ pub(crate) fn without_eos(
     scores.iter().zip(terminated).map(|(s, ended)| if *ended { *s } else { open(*s) }).collect()
 }
 
+/// Two completions of one prompt, of three tokens and one, for the solvers' tests: scores 3 and 1, and KLs
+/// to the reference of 0.5 + 0.25 + 0.25 = 1 and of 0.
+#[cfg(test)]
+pub(crate) fn by_hand() -> Rollout {
+    let row = |tokens: usize| Row {
+        input_ids: vec![1; 1 + tokens],
+        completion_start: 1,
+        terminated: true,
+    };
+    Rollout {
+        rows: vec![row(3), row(1)],
+        canonical: vec![row(3), row(1)],
+        group: 2,
+        scores: vec![3.0, 1.0],
+        old_log_probs: vec![vec![-1.0, -1.0, -1.0], vec![-2.0]],
+        ref_log_probs: vec![vec![-1.5, -1.25, -1.25], vec![-2.0]],
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_kl_of_a_completion_is_a_sum_over_its_tokens() {
+        assert_eq!(by_hand().kl(), [1.0, 0.0]);
+        assert_eq!(by_hand().tokens(), 4);
+    }
 
     #[test]
     fn each_rule_for_missing_terminators_does_what_its_name_says() {

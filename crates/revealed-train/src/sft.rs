@@ -102,3 +102,20 @@ pub(crate) fn held_out_loss(model: &CausalLm, at: At, run: &Run<'_>) -> Result<f
     }
     Ok(value)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::recipe::Tuning;
+    use crate::support::{World, poisoned};
+
+    #[test]
+    fn weights_that_a_last_step_ruined_are_an_error_and_not_the_best_epoch() {
+        let world = World::new(Tuning::Full, |_| {});
+        let at = at(0, Phase::Sft, 3);
+        let loss = |model: &CausalLm| world.run(&mut (), |run| held_out_loss(model, at, run));
+        assert!(loss(&world.base).unwrap().is_finite());
+        let error = loss(&poisoned(world.base.clone())).unwrap_err().to_string();
+        assert!(error.starts_with("round 0, sft, step 3: the loss on held-out"), "{error}");
+    }
+}

@@ -56,10 +56,10 @@ impl Recipe {
         for line in plain.lines() {
             if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
                 section = name.to_owned();
-            } else if let Some((field, _)) = line.split_once(" = ") {
-                if let Some(comment) = comment(&section, field) {
-                    text.push_str(&format!("# {}\n", comment.trim()));
-                }
+            } else if let Some((field, _)) = line.split_once(" = ")
+                && let Some(comment) = comment(&section, field)
+            {
+                text.push_str(&format!("# {}\n", comment.trim()));
             }
             text.push_str(line);
             text.push('\n');

@@ -121,7 +121,8 @@ fn step_wise_alternation_moves_the_reward_during_improvement_and_round_wise_does
 
 #[test]
 fn every_option_runs_a_round() {
-    let mut options: Vec<Box<dyn FnOnce(&mut Recipe)>> = Vec::new();
+    type Change = Box<dyn FnOnce(&mut Recipe)>;
+    let mut options: Vec<Change> = Vec::new();
     for solver in [Solver::Ppo, Solver::Rloo, Solver::Grpo] {
         options.push(Box::new(move |recipe| recipe.policy.solver = solver));
     }

@@ -1,7 +1,7 @@
 //! From files to rows, and from samples to rows like them.
 
 use revealed_data::Encoder;
-use revealed_train::{Recipe, Row, Task, TrainError, Tuning};
+use revealed_train::{At, Phase, Recipe, Rollout, Row, Task, TrainError, Tuning};
 use serde_json::json;
 
 use crate::support::{self, EOS, World, demonstrations, task, write_rows};
@@ -43,6 +43,56 @@ fn another_spelling_of_the_same_text_is_the_same_row() {
         for sample in [vec![3, 4, 5, 3, 4, EOS], vec![6, 5, 6, EOS], vec![7, 6, EOS, 3]] {
             assert_eq!(&task.canonical(row.prompt(), &sample), row, "{sample:?}");
         }
+    }
+}
+
+#[test]
+fn pairs_and_rollouts_hold_samples_as_demonstrations_are_spelt() {
+    let rows: Vec<(String, String)> =
+        (0..24).map(|i| (["a", "b", "c", "d"][i % 4].repeat(1 + i / 4), "abcd".into())).collect();
+    let mut world = World::with_rows(Tuning::Full, &demonstrations(), |recipe| {
+        recipe.sft.epochs = 0;
+        recipe.data.max_prompt_tokens = 16;
+    });
+    // Words of one letter and of two, so that a policy's tokens are often not the tokenizer's.
+    let mut vocab = json!({"<pad>": 0, "<bos>": 1, "<eos>": 2, "a": 3, "b": 4, "c": 5, "d": 6});
+    let pairs = ["ab", "bc", "cd", "da", "ac", "ca", "bd", "db", "ba", "cb", "dc", "ad", "aa"];
+    for (index, pair) in pairs.iter().enumerate() {
+        vocab[*pair] = json!(7 + index);
+    }
+    let merges: Vec<[&str; 2]> = pairs.iter().map(|pair| [&pair[..1], &pair[1..]]).collect();
+    let bpe = json!({"type": "BPE", "vocab": vocab, "merges": merges});
+    let folder = world.folder.path();
+    let decoder = json!({"type": "Fuse"});
+    support::write_tokenizer_json(folder, &["<pad>", "<bos>", "<eos>"], bpe, decoder);
+    write_rows(folder, "demonstrations.jsonl", &rows);
+    world.task = task(folder, &world.recipe).unwrap();
+
+    let (end, _) = world.align();
+    let spelt = |row: &Row| world.task.canonical(row.prompt(), row.completion());
+    let negatives = &end.pool.negatives;
+    assert!(!negatives.is_empty() && negatives.iter().all(|n| spelt(&n.row) == n.row));
+    // They were drawn otherwise.
+    assert!(end.held.policy.iter().any(|row| &spelt(row) != row));
+
+    let at = At { round: 1, phase: Phase::Improve, step: 1 };
+    let reward = end.reward.as_ref().unwrap();
+    let prompts = &world.task.prompts;
+    let rollout = world
+        .run(&mut (), |run| Rollout::new(&world.base, &world.base, reward, prompts, at, run))
+        .unwrap();
+    assert!(rollout.rows != rollout.canonical);
+    for (row, canonical) in rollout.rows.iter().zip(&rollout.canonical) {
+        assert_eq!(&spelt(row), canonical);
+    }
+    // A prompt's samples are next to each other.
+    for (index, row) in rollout.rows.iter().enumerate() {
+        assert_eq!(row.prompt(), prompts[index / rollout.group]);
+    }
+    let scores = reward.scores(&rollout.canonical, 0, 512).unwrap();
+    for ((score, ours), row) in scores.iter().zip(&rollout.scores).zip(&rollout.rows) {
+        let penalty = if row.terminated { 0.0 } else { world.recipe.policy.missing_eos_value };
+        assert!((score + penalty - ours).abs() < 1e-4);
     }
 }
 
