@@ -96,11 +96,11 @@ impl LoraConfig {
         &self,
         layers: impl Iterator<Item = &'a Linear>,
     ) -> Result<(), ModelError> {
-        if self.r == 0 {
+        if !(1..=1 << 16).contains(&self.r) {
             return Err(ModelError::Adapter {
                 field: "r",
-                found: "0".into(),
-                expected: "a rank of 1 or more",
+                found: self.r.to_string(),
+                expected: "a rank from 1 to 65536",
             });
         }
         if !(self.lora_alpha.is_finite() && self.lora_alpha > 0.0) {

@@ -112,6 +112,9 @@ impl SamplingConfig {
             ("samples_per_prompt", self.samples_per_prompt),
             ("batch_size", self.batch_size),
         ] {
+            if value > 1 << 24 {
+                return wrong(field, value.to_string(), "16777216 at most");
+            }
             if value == 0 {
                 return wrong(field, "0".into(), "1 or more");
             }
@@ -169,7 +172,7 @@ pub fn sample(
     let model = model.valid();
     let mut order: Vec<usize> = (0..prompts.len()).collect();
     order.sort_by_key(|prompt| prompts[*prompt].len());
-    let mut samples = Vec::with_capacity(prompts.len() * config.samples_per_prompt);
+    let mut samples = Vec::new();
     for wave in order.chunks((config.batch_size / config.samples_per_prompt).max(1)) {
         samples.extend(decode_wave(&model, prompts, wave, config)?);
     }

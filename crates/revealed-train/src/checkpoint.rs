@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use burn::module::Module;
 use revealed_models::{CausalLm, ScalarModel};
 use revealed_reward::{Calibration, RewardModel};
 use serde::{Deserialize, Serialize};
@@ -26,6 +27,8 @@ struct SavedState {
     held: HeldOutSamples,
     reports: Vec<RoundReport>,
     calibration: Option<Calibration>,
+    kept_calibration: Option<Calibration>,
+    data: Option<String>,
     candidate: bool,
     /// Bytes of `metrics.jsonl` that belong to this state.
     metrics_bytes: u64,
@@ -84,8 +87,9 @@ impl Checkpoints {
         if let Some(candidate) = &state.candidate {
             self.write_model(candidate, &folder.join("candidate"))?;
         }
-        if let Some(reward) = &state.reward {
-            let folder = folder.join("reward");
+        for (name, reward) in [("reward", &state.reward), ("kept-reward", &state.kept_reward)] {
+            let Some(reward) = reward else { continue };
+            let folder = folder.join(name);
             match self.tuning {
                 Tuning::Lora => reward.model.save_adapter(&folder, &self.base)?,
                 Tuning::Full => reward.model.save(&folder, 0)?,
@@ -98,6 +102,8 @@ impl Checkpoints {
             held: state.held.clone(),
             reports: state.reports.clone(),
             calibration: state.reward.as_ref().map(|reward| reward.calibration),
+            kept_calibration: state.kept_reward.as_ref().map(|reward| reward.calibration),
+            data: state.data.clone(),
             candidate: state.candidate.is_some(),
             metrics_bytes,
         };
@@ -135,24 +141,25 @@ impl Checkpoints {
                 Tuning::Full => CausalLm::load(&folder, &device)?,
             })
         };
-        let reward = match saved.calibration {
-            None => None,
-            Some(calibration) => {
-                let folder = folder.join("reward");
-                let model = match self.tuning {
-                    Tuning::Lora => ScalarModel::load_adapter(initial.clone(), &folder)?,
-                    Tuning::Full => ScalarModel::load(&folder, &device)?,
-                };
-                Some(RewardModel { model: burn::module::Module::valid(&model), calibration })
-            }
+        let reward = |name: &str, calibration: Option<Calibration>| {
+            let Some(calibration) = calibration else { return Ok(None) };
+            let folder = folder.join(name);
+            let model = match self.tuning {
+                Tuning::Lora => ScalarModel::load_adapter(initial.clone(), &folder)?,
+                Tuning::Full => ScalarModel::load(&folder, &device)?,
+            };
+            Ok::<_, TrainError>(Some(RewardModel { model: model.valid(), calibration }))
         };
+        let kept_reward = reward("kept-reward", saved.kept_calibration)?;
+        let reward = reward("reward", saved.calibration)?;
         let mut state = State::new(initial.clone(), model("policy")?);
-        state.sft = burn::module::Module::valid(&model("sft")?);
+        state.sft = model("sft")?.valid();
         if saved.candidate {
-            state.candidate = Some(burn::module::Module::valid(&model("candidate")?));
+            state.candidate = Some(model("candidate")?.valid());
         }
-        let SavedState { round, phase, pool, held, reports, metrics_bytes, .. } = saved;
-        Ok(Some((State { round, phase, pool, held, reports, reward, ..state }, metrics_bytes)))
+        let SavedState { round, phase, pool, held, reports, data, metrics_bytes, .. } = saved;
+        let state = State { round, phase, pool, held, reports, data, reward, kept_reward, ..state };
+        Ok(Some((state, metrics_bytes)))
     }
 
     /// Numbers of complete checkpoints, rising.

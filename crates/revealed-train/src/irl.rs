@@ -73,10 +73,12 @@ fn sample(mut state: State, at: At, run: &mut Run<'_>) -> Result<State, TrainErr
 
 fn fit(mut state: State, at: At, run: &mut Run<'_>) -> Result<State, TrainError> {
     let negatives = state.pool.of_round(at.round, &run.recipe.reward);
-    let start = match (run.recipe.reward.start, state.reward.take()) {
-        (RewardStart::Warm, Some(last)) => last,
+    let last = state.reward.take();
+    let start = match (run.recipe.reward.start, &last) {
+        (RewardStart::Warm, Some(last)) => last.clone(),
         _ => RewardModel::new(state.sft.clone(), run.seed(at, "head")),
     };
+    state.kept_reward = last.filter(|_| state.reports.iter().any(|report| report.accepted));
     let reward = fit_reward(start, &negatives, at.round, run)?;
     state.reward = Some(calibrate(reward, &state.policy, &negatives, at.round, run)?);
     Ok(State { phase: Phase::Improve, ..state })
@@ -101,7 +103,9 @@ fn gate(mut state: State, at: At, run: &mut Run<'_>) -> Result<State, TrainError
     if report.accepted {
         state.policy = candidate;
         state.held.policy = samples;
+    } else if state.kept_reward.is_some() {
+        state.reward = state.kept_reward;
     }
     state.reports.push(report);
-    Ok(State { phase: Phase::Sample, round: at.round + 1, ..state })
+    Ok(State { phase: Phase::Sample, round: at.round + 1, kept_reward: None, ..state })
 }

@@ -14,14 +14,10 @@ use crate::error::TrainError;
 use crate::observer::{At, Metric, Phase};
 use crate::optimizer::{Accumulated, Updater, read, sum};
 use crate::recipe::{Alternation, PolicySection, Solver};
-use crate::reward_fit::{Pair, RewardUpdater};
-use crate::rollout::Rollout;
+use crate::reward_fit::{Pair, RewardUpdater, calibrate};
+use crate::rollout::{RATIO_TOLERANCE, Rollout};
 use crate::run::{Run, at};
 use crate::{grpo, ppo, rloo};
-
-/// How far a ratio may be from 1 at the first update of a rollout: batches of other shapes round differently
-/// in f32, by less than this over a completion's tokens.
-const RATIO_TOLERANCE: f64 = 1e-3;
 
 /// Improves a policy against a reward for `policy.steps` rollouts, near an anchor.
 ///
@@ -60,6 +56,12 @@ pub fn improve_policy(
         });
         let prompts: Vec<Vec<u32>> = chosen.iter().map(|i| task.prompts[*i].clone()).collect();
         let rollout = Rollout::new(&learner.policy, anchor, &reward, &prompts, at, run)?;
+        if step == 1 && !rollout.rows.iter().any(|row| row.terminated) {
+            run.note(format!(
+                "no completion ended within {} tokens: raise data.max_completion_tokens, or choose policy.missing_eos = \"penalty\"; with \"replace\" and \"batch-minimum\" all score the same and nothing is learned",
+                task.max_completion_tokens
+            ));
+        }
         let metrics = learner.step(&rollout, at, run)?;
         run.step(at, config.steps, &metrics);
         if let Some(refit) = &mut refit {
@@ -77,8 +79,12 @@ pub fn improve_policy(
             }
         }
     }
+    let policy = learner.policy.valid();
+    if stepwise {
+        reward = calibrate(reward, &policy, &[], round, run)?;
+    }
     run.ended(at(round, Phase::Improve, config.steps), &[]);
-    Ok((learner.policy.valid(), reward))
+    Ok((policy, reward))
 }
 
 /// The trained roles with their optimizers: the policy, and for PPO the critic.
@@ -101,7 +107,7 @@ impl Learner {
     fn new(policy: CausalLm, rows: usize, run: &Run<'_>) -> Self {
         let config = &run.recipe.policy;
         let per_rollout = rows.div_ceil(config.mini_batch_size);
-        let total = config.steps * config.inner_epochs * per_rollout;
+        let total = config.steps.saturating_mul(config.inner_epochs).saturating_mul(per_rollout);
         let critic = (config.solver == Solver::Ppo).then(|| {
             let width = policy.shape().hidden_size;
             let critic = ScalarModel::with_head(policy.clone(), vec![0.0; width]).trainable();
@@ -355,10 +361,13 @@ impl Totals {
         let mean = |values: &[f64]| values.iter().sum::<f64>() / rows;
         let (kl, score) = (mean(&rollout.kl()), mean(&rollout.scores));
         let log_probs: f64 = rollout.old_log_probs.iter().flatten().map(|l| f64::from(*l)).sum();
+        let same = |group: &&[f64]| group.iter().all(|score| *score == group[0]);
+        let equal = rollout.scores.chunks(rollout.group).filter(same).count() as f64;
         let ended = rollout.rows.iter().filter(|row| row.terminated).count() as f64;
         let mut metrics = vec![
             ("objective/scores", score),
             ("objective/kl", kl),
+            ("frac_reward_zero_std", equal / (rows / rollout.group as f64)),
             ("objective/entropy", -log_probs / rollout.tokens() as f64),
             ("completions/mean_length", rollout.tokens() as f64 / rows),
             ("completions/terminated", ended / rows),

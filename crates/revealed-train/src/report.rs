@@ -20,6 +20,20 @@ pub fn report_markdown(state: &State, recipe: &Recipe, task: &Task) -> String {
         task.prompts.len(),
         recipe.model.path,
     );
+    let last_kept = state.reports.iter().rev().find(|report| report.accepted);
+    match (last_kept, state.reports.last()) {
+        (Some(kept), _) => {
+            let _ = writeln!(text, "`policy/` and `reward/` are those of round {}.\n", kept.round);
+        }
+        (None, Some(last)) => {
+            let _ = writeln!(
+                text,
+                "No round was kept: `policy/` is the SFT model, and `reward/` that of round {}, which failed its gate.\n",
+                last.round
+            );
+        }
+        (None, None) => {}
+    }
     for note in &task.notes {
         let _ = writeln!(text, "- {note}");
     }

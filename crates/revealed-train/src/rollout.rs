@@ -46,14 +46,17 @@ impl Rollout {
             temperature: config.temperature,
             seed: run.seed(at, "rollout"),
         };
-        let rows = run.generate(policy, prompts, draw)?;
+        let drawn = run.generate_scored(policy, prompts, draw)?;
+        let (rows, drawn): (Vec<Row>, Vec<Vec<f32>>) = drawn.into_iter().unzip();
+        let old_log_probs = run.log_probs(policy, &rows, config.temperature)?;
+        same_policy(&drawn, &old_log_probs, at)?;
         let canonical = run.canonical(&rows);
         let budget = run.recipe.run.micro_batch_tokens;
         let scores = reward.scores(&canonical, run.task.pad_id(), budget)?;
         let terminated: Vec<bool> = rows.iter().map(|row| row.terminated).collect();
         Ok(Self {
             scores: without_eos(scores, &terminated, config),
-            old_log_probs: run.log_probs(policy, &rows, config.temperature)?,
+            old_log_probs,
             ref_log_probs: run.log_probs(anchor, &rows, config.temperature)?,
             group: config.samples_per_prompt,
             canonical,
@@ -70,6 +73,20 @@ impl Rollout {
     /// Completion tokens of all rows.
     pub fn tokens(&self) -> usize {
         self.old_log_probs.iter().map(Vec::len).sum()
+    }
+}
+
+/// How far the ratio of a token may be from 1 before anything was updated: batches of other shapes, and a
+/// cache, round differently in f32, by less than a tenth of this.
+pub(crate) const RATIO_TOLERANCE: f64 = 1e-3;
+
+/// Refuses a rollout whose tokens were drawn from another distribution than the one training computes.
+fn same_policy(drawn: &[Vec<f32>], trained: &[Vec<f32>], at: At) -> Result<(), TrainError> {
+    let apart = drawn.iter().flatten().zip(trained.iter().flatten()).map(|(a, b)| (a - b).abs());
+    let farthest = f64::from(apart.fold(0.0, f32::max));
+    match farthest <= RATIO_TOLERANCE.ln_1p() {
+        true => Ok(()),
+        false => Err(TrainError::RatioNotOne { at, ratio: farthest.exp() }),
     }
 }
 
@@ -116,6 +133,17 @@ mod tests {
     fn the_kl_of_a_completion_is_a_sum_over_its_tokens() {
         assert_eq!(by_hand().kl(), [1.0, 0.0]);
         assert_eq!(by_hand().tokens(), 4);
+    }
+
+    #[test]
+    fn a_sampler_that_disagrees_with_training_is_refused() {
+        let at = crate::run::at(1, crate::observer::Phase::Improve, 3);
+        let drawn = [vec![-1.0, -2.0], vec![-0.5]];
+        assert!(same_policy(&drawn, &[vec![-1.00001, -2.0], vec![-0.5]], at).is_ok());
+        let error = same_policy(&drawn, &[vec![-1.0, -2.0], vec![-0.6]], at).unwrap_err();
+        assert!(
+            matches!(error, TrainError::RatioNotOne { ratio, .. } if (ratio.ln() - 0.1).abs() < 1e-6)
+        );
     }
 
     #[test]

@@ -53,14 +53,24 @@ impl Run<'_> {
     }
 
     /// Completions as they were drawn, `draw.samples` a prompt, in order of the prompts.
-    ///
-    /// This is the one way in to sampling: token ids with their prompts, and whether each ended.
     pub(crate) fn generate(
         &self,
         model: &CausalLm,
         prompts: &[Vec<u32>],
         draw: Draw,
     ) -> Result<Vec<Row>, TrainError> {
+        Ok(self.generate_scored(model, prompts, draw)?.into_iter().map(|(row, _)| row).collect())
+    }
+
+    /// The same with the log-probs they were drawn with.
+    ///
+    /// This is the one way in to sampling: token ids with their prompts, whether each ended, log-probs.
+    pub(crate) fn generate_scored(
+        &self,
+        model: &CausalLm,
+        prompts: &[Vec<u32>],
+        draw: Draw,
+    ) -> Result<Vec<(Row, Vec<f32>)>, TrainError> {
         let config = SamplingConfig {
             decoding: draw.decoding,
             temperature: draw.temperature,
@@ -77,11 +87,12 @@ impl Run<'_> {
             .into_iter()
             .map(|sample| {
                 let prompt = &prompts[sample.prompt];
-                Row {
+                let row = Row {
                     input_ids: [prompt.as_slice(), &sample.token_ids].concat(),
                     completion_start: prompt.len(),
                     terminated: sample.finished,
-                }
+                };
+                (row, sample.log_probs)
             })
             .collect())
     }

@@ -1,6 +1,6 @@
 //! A run on disk: `recipe.toml`, `metrics.jsonl`, `samples/`, `checkpoints/`, `report.md`, `policy/`, `reward/`.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -61,7 +61,9 @@ impl RunFolder {
         if !changed.is_empty() {
             return Err(TrainError::RecipeChanged { path: path.into(), keys: changed.join(", ") });
         }
-        Self::open(path)
+        let folder = Self::open(path)?;
+        revealed_models::write_file(&file, recipe.to_commented_toml().as_bytes())?;
+        Ok(folder)
     }
 
     fn open(path: &Path) -> Result<Self, TrainError> {
@@ -71,6 +73,13 @@ impl RunFolder {
             .append(true)
             .open(&file)
             .map_err(TrainError::io(&file))?;
+        // Held until the folder is let go of: two processes would write over each other.
+        if let Err(TryLockError::WouldBlock) = metrics.try_lock() {
+            return Err(TrainError::Checkpoint {
+                path: path.into(),
+                reason: "another process works in this run folder; wait for it, or choose another with run.out".into(),
+            });
+        }
         Ok(Self { path: path.into(), metrics, failed: None })
     }
 

@@ -23,7 +23,7 @@ pub fn fit_sft(model: CausalLm, run: &mut Run<'_>) -> Result<CausalLm, TrainErro
     let (task, config) = (run.task, &run.recipe.sft);
     let per_epoch = task.train.len().div_ceil(config.batch_size);
     let bound = if config.max_steps == 0 { usize::MAX } else { config.max_steps };
-    let total = (config.epochs * per_epoch).min(bound);
+    let total = config.epochs.saturating_mul(per_epoch).min(bound);
     let mut updater = Updater::new(&config.optimizer, total);
     let mut model = model.trainable();
     let mut best: Option<(f64, CausalLm)> = None;

@@ -27,14 +27,19 @@ pub struct State {
     pub policy: CausalLm,
     /// The policy of the round in progress, until it is judged.
     pub candidate: Option<CausalLm>,
-    /// The last fitted reward.
+    /// The reward of the round in progress; between rounds that of the last kept one, or of the last one where
+    /// none was kept.
     pub reward: Option<RewardModel>,
+    /// The last kept round's reward while another round is in progress, for a rollback.
+    pub kept_reward: Option<RewardModel>,
     /// Pairs of all rounds.
     pub pool: PairPool,
     /// Samples on held-out prompts.
     pub held: HeldOutSamples,
     /// Judged rounds.
     pub reports: Vec<RoundReport>,
+    /// Fingerprint of the data that the run works on, once it has begun.
+    pub data: Option<String>,
 }
 
 impl State {
@@ -49,9 +54,11 @@ impl State {
             policy,
             candidate: None,
             reward: None,
+            kept_reward: None,
             pool: PairPool::default(),
             held: HeldOutSamples::default(),
             reports: vec![],
+            data: None,
         }
     }
 
@@ -66,8 +73,13 @@ impl State {
 
     /// Refuses, before any work, settings out of range, rows that the model cannot take, and a state that
     /// belongs to other data or lacks what its phase needs.
-    pub(crate) fn check(&self, run: &Run<'_>) -> Result<(), TrainError> {
+    pub(crate) fn check(&mut self, run: &Run<'_>) -> Result<(), TrainError> {
         run.recipe.check()?;
+        let data = run.task.fingerprint();
+        if self.data.as_ref().is_some_and(|began_with| *began_with != data) {
+            return Err(mismatch("the state of round", self.round, OTHER_DATA.into()));
+        }
+        self.data = Some(data);
         self.check_rows(run)?;
         self.check_samples(run)?;
         let needs_reward = matches!(self.phase, Phase::Improve | Phase::Gate);
@@ -137,6 +149,7 @@ impl State {
     }
 }
 
+const OTHER_DATA: &str = "its demonstrations or prompts have changed since it was saved; restore them, or start a new run folder";
 const CHANGED: &str = "it belongs to another prompt: the data has changed since the state was saved; restore it, or start a new run folder";
 
 fn mismatch(what: &'static str, index: usize, reason: String) -> TrainError {

@@ -6,6 +6,7 @@ use revealed_data::{
     DataError, Demonstration, Encoded, Encoder, Prompt, read_demonstrations, read_prompts, split,
 };
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use crate::error::TrainError;
 use crate::recipe::DataSection;
@@ -140,6 +141,21 @@ impl Task {
     /// The canonical form of what a policy wrote: the same path demonstrations took.
     pub fn canonical(&self, prompt_ids: &[u32], sample_ids: &[u32]) -> Row {
         self.encoder.sample(prompt_ids, sample_ids).into()
+    }
+
+    /// SHA-256 of every row a run works on: a resumed run must find the same.
+    pub fn fingerprint(&self) -> String {
+        let mut hasher = Sha256::new();
+        let mut add = |ids: &[u32], start: usize| {
+            hasher.update((ids.len() as u64).to_le_bytes());
+            hasher.update((start as u64).to_le_bytes());
+            ids.iter().for_each(|id| hasher.update(id.to_le_bytes()));
+        };
+        for row in self.train.iter().chain(&self.held_out) {
+            add(&row.input_ids, row.completion_start);
+        }
+        self.prompts.iter().for_each(|prompt| add(prompt, prompt.len()));
+        hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
     /// Filler for batches; masks never depend on it.

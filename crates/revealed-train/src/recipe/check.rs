@@ -2,6 +2,10 @@
 
 use super::*;
 
+/// Bounds that keep products of counts, and what is allocated for them, within a machine.
+const MOST: usize = 1_000_000_000;
+const MANY: usize = 1_000_000;
+
 impl Recipe {
     /// Enforces the ranges below.
     ///
@@ -36,7 +40,22 @@ impl Recipe {
         ] {
             let expected = if least == 1 { "1 or more" } else { "2 or more" };
             holds(value >= least, key, value, expected)?;
+            holds(value <= MOST, key, value, "a thousand million at most")?;
         }
+        let n = &self.negatives;
+        for (key, value) in [
+            ("sft.epochs", self.sft.epochs),
+            ("negatives.initial", n.initial),
+            ("negatives.sft", n.sft),
+            ("negatives.policy", n.policy),
+            ("gate.samples", self.gate.samples),
+            ("policy.samples_per_prompt", policy.samples_per_prompt),
+            ("policy.batch_size", policy.batch_size),
+        ] {
+            holds(value <= MANY, key, value, "a million at most")?;
+        }
+        let out = self.run.out.display().to_string();
+        holds(!out.trim().is_empty(), "run.out", out, "a folder for the run")?;
         // TOML's whole numbers are signed: a larger seed could not be written to the run's folder.
         let seed = self.run.seed;
         holds(i64::try_from(seed).is_ok(), "run.seed", seed, "below 2^63")

@@ -178,3 +178,17 @@ fn every_option_runs_a_round() {
     // Defaults among them (5 times) and pools (in round 1 all the same) coincide.
     assert!(ends.len() >= 15, "{}", ends.len());
 }
+
+#[test]
+fn however_fit_and_improvement_take_turns_demonstrations_average_zero_at_the_end() {
+    for alternation in [Alternation::RoundWise, Alternation::StepWise] {
+        let world = World::new(Tuning::Lora, |recipe| {
+            recipe.policy.alternation = alternation;
+            recipe.reward.optimizer.lr = 5e-2;
+        });
+        let (end, _) = world.align();
+        let scores = end.reward.unwrap().scores(&world.task.train, 0, 512).unwrap();
+        let mean = scores.iter().sum::<f64>() / scores.len() as f64;
+        assert!(mean.abs() < 1e-4, "{alternation:?}: {mean}");
+    }
+}

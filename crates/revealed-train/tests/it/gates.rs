@@ -2,7 +2,7 @@
 
 use burn::tensor::Tensor;
 use revealed_objectives::pairs::pairwise_logistic;
-use revealed_train::{Phase, Stop, Tuning, align};
+use revealed_train::{Phase, RewardStart, Stop, Tuning, align};
 
 use crate::support::{World, weights};
 
@@ -76,5 +76,32 @@ fn more_rounds_than_given_are_not_run() {
         let (end, states) = world.align();
         assert_eq!(end.reports.len(), rounds);
         assert_eq!(states.len(), 1 + 4 * rounds);
+    }
+}
+
+#[test]
+fn a_rollback_brings_back_the_kept_round_s_reward_with_its_policy() {
+    for start in [RewardStart::Reset, RewardStart::Warm] {
+        let mut world = World::new(Tuning::Lora, |recipe| recipe.reward.start = start);
+        let (kept, _) = world.align();
+        assert!(kept.reports[0].accepted);
+        world.recipe.run.rounds = 2;
+        world.recipe.gate.min_gain = 1e9;
+        let mut fitted = None;
+        let end = world.run(&mut (), |run| {
+            align(kept.clone(), run, |state| {
+                if state.phase == Phase::Gate {
+                    fitted = state.reward.as_ref().map(|reward| weights(&reward.model));
+                }
+                Ok(())
+            })
+        });
+        let end = end.unwrap();
+        assert!(!end.reports[1].accepted);
+        let (before, after) = (kept.reward.unwrap(), end.reward.unwrap());
+        assert_ne!(fitted.unwrap(), weights(&after.model));
+        assert_eq!(weights(&before.model), weights(&after.model));
+        assert_eq!(before.calibration, after.calibration);
+        assert_eq!(weights(&kept.policy), weights(&end.policy));
     }
 }

@@ -196,3 +196,18 @@ fn differences_are_dotted_keys() {
     assert_eq!(keys, ["data.prompts", "policy.optimizer.lr", "run.seed"]);
     assert!(other.differences(&other).is_empty());
 }
+
+#[test]
+fn counts_that_no_machine_could_hold_are_refused_by_key() {
+    for (key, value) in [
+        ("negatives.initial", "5000000000000000000"),
+        ("sft.epochs", "9223372036854775807"),
+        ("gate.samples", "1000000000000"),
+        ("policy.batch_size", "1000000000000"),
+        ("reward.steps", "1000000000000"),
+        ("run.out", "\"\""),
+    ] {
+        let error = Recipe::parse("", "test", &[format!("{key}={value}")]).unwrap_err();
+        assert!(error.to_string().contains(key), "{key}: {error}");
+    }
+}

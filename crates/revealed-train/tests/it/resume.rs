@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use revealed_reward::RewardModel;
 use revealed_train::{Anchor, Recipe, RewardStart, RunFolder, State, TrainError, Tuning, align};
 
-use crate::support::{World, weights};
+use crate::support::{World, demonstrations, weights};
 
 fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
@@ -157,4 +157,37 @@ fn metrics_are_never_filled_up_to_a_checkpoint_s_length() {
     let mut files = RunFolder::create(&world.recipe.run.out, &world.recipe).unwrap();
     files.rewind(1000).unwrap();
     assert_eq!(RunFolder::metrics_bytes(&world.recipe.run.out).unwrap(), 0);
+}
+
+#[test]
+fn a_state_goes_on_only_with_the_data_it_began_with() {
+    let world = World::new(Tuning::Lora, |_| {});
+    let (_, states) = world.align();
+    let mut rows = demonstrations();
+    rows.iter_mut().for_each(|(_, completion)| completion.push_str(" q"));
+    let changed = World::with_rows(Tuning::Lora, &rows, |_| {});
+    for state in states {
+        let result = changed.run(&mut (), |run| align(state, run, |_| Ok(())));
+        assert!(matches!(result, Err(TrainError::Mismatch { .. })));
+    }
+}
+
+#[test]
+fn two_processes_cannot_work_in_one_run_folder() {
+    let world = World::new(Tuning::Lora, |_| {});
+    let first = RunFolder::create(&world.recipe.run.out, &world.recipe).unwrap();
+    let second = RunFolder::resume(&world.recipe.run.out, &world.recipe);
+    assert!(second.unwrap_err().to_string().contains("another process works in this run folder"));
+    drop(first);
+    RunFolder::resume(&world.recipe.run.out, &world.recipe).unwrap();
+}
+
+#[test]
+fn a_resumed_run_s_recipe_says_how_many_rounds_it_was_given() {
+    let mut world = World::new(Tuning::Lora, |_| {});
+    let out = world.recipe.run.out.clone();
+    drop(RunFolder::create(&out, &world.recipe).unwrap());
+    world.recipe.run.rounds = 7;
+    drop(RunFolder::resume(&out, &world.recipe).unwrap());
+    assert_eq!(Recipe::read(&out.join("recipe.toml"), &[]).unwrap().run.rounds, 7);
 }
