@@ -1,7 +1,10 @@
 //! The program `revealed`: results on stdout, everything else on stderr; exit codes 0, 1 (failed), 2 (usage).
 
 mod align;
+mod bench;
 mod check;
+mod desk;
+mod gold;
 mod log_probs;
 mod merge;
 mod output;
@@ -50,6 +53,8 @@ struct Global {
 enum Command {
     /// Run the built-in task, whose true reward is known; needs no files
     Quickstart(quickstart::QuickstartArgs),
+    /// Compare methods and settings on the built-in task, over seeds
+    Bench(bench::BenchArgs),
     /// Print the commented default recipe
     Recipe,
     /// Show what a data file looks like to a model
@@ -88,6 +93,7 @@ fn run(cli: &Cli, progress: &mut Progress) -> Result<()> {
     let device: Device = revealed::device(&cli.global.device)?;
     match &cli.command {
         Command::Quickstart(args) => quickstart::quickstart(args, &device, progress),
+        Command::Bench(args) => bench::bench(args, &device),
         Command::Recipe => recipe::recipe(),
         Command::Check(args) => check::check(args, progress),
         Command::Sft(args) => sft::sft(args, &device, progress),

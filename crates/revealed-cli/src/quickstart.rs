@@ -1,21 +1,17 @@
 //! The built-in task, the shop desk: a known gold reward, used only to report.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use revealed::data::Encoder;
-use revealed::eval::shop_desk::{self, Note, gold};
-use revealed::eval::stats::mean_ci95;
-use revealed::models::{CausalLm, Decoding, HfConfig, SamplingConfig, sample};
-use revealed::train::{
-    Event, MemoryPlan, Observer, OptimizerConfig, Recipe, Run, RunFolder, Schedule, State, Task,
-    Tuning, align, fit_sft,
-};
+use revealed::eval::shop_desk::{self, gold};
+use revealed::models::CausalLm;
+use revealed::train::{Event, MemoryPlan, Observer, Recipe, Run, RunFolder, State, Task, align};
 use revealed::{Device, objectives::PairLoss};
 use serde_json::json;
 
-/// Completions of each test prompt that gold figures are means of.
-const GOLD_SAMPLES: usize = 4;
+use crate::desk::{settings, train_base, write_world};
+use crate::gold::{GOLD_SAMPLES, GoldRow, gold_row};
 
 /// Arguments of `revealed quickstart`.
 #[derive(Debug, Clone, clap::Args)]
@@ -44,30 +40,6 @@ impl QuickstartArgs {
         let free = (1..).find(|number| !name(*number).exists()).unwrap_or(1);
         name(if self.resume { free.max(2) - 1 } else { free })
     }
-}
-
-/// The settings, fixed in advance: nothing here or later looks at the gold reward.
-fn settings(out: &Path, seed: u64) -> Recipe {
-    let mut recipe = Recipe::default();
-    let world = out.join("world");
-    recipe.model.path = out.join("base").display().to_string();
-    recipe.model.tuning = Tuning::Full;
-    recipe.data.demonstrations = world.join("demonstrations.jsonl");
-    recipe.data.held_out_file = Some(world.join("held_out.jsonl"));
-    recipe.data.prompts = Some(world.join("prompts.jsonl"));
-    recipe.data.max_prompt_tokens = 16;
-    recipe.data.max_completion_tokens = 40;
-    recipe.sft.epochs = 20;
-    recipe.sft.batch_size = 32;
-    recipe.sft.optimizer.lr = 1e-3;
-    recipe.reward.optimizer.lr = 5e-4;
-    recipe.policy.optimizer.lr = 5e-4;
-    recipe.policy.kl_coef = 0.3;
-    recipe.run.out = out.into();
-    recipe.run.seed = seed;
-    recipe.run.micro_batch_tokens = 8192;
-    recipe.run.sample_batch_size = 256;
-    recipe
 }
 
 /// Makes the world and its base model, aligns it, and reports gold figures.
@@ -120,126 +92,6 @@ pub fn quickstart(
     })?;
     folder.finish(&state, &recipe, &task, &base_folder)?;
     report(&state, &world, &task, device, &recipe)
-}
-
-fn write_world(world: &shop_desk::Task, out: &Path) -> Result<()> {
-    let folder = out.join("world");
-    std::fs::create_dir_all(&folder)?;
-    shop_desk::write_jsonl(&folder.join("demonstrations.jsonl"), &world.demonstrations)?;
-    shop_desk::write_jsonl(&folder.join("held_out.jsonl"), &world.held_out)?;
-    shop_desk::write_jsonl(&folder.join("clerk.jsonl"), &world.clerk)?;
-    let prompts: String = world
-        .prompts
-        .iter()
-        .enumerate()
-        .map(|(index, note)| format!("{}\n", json!({"id": index, "prompt": note.prompt()})))
-        .collect();
-    std::fs::write(folder.join("prompts.jsonl"), prompts)?;
-    let base = out.join("base");
-    std::fs::create_dir_all(&base)?;
-    std::fs::write(base.join("tokenizer.json"), shop_desk::tokenizer_json())?;
-    std::fs::write(base.join("tokenizer_config.json"), shop_desk::tokenizer_config_json())?;
-    Ok(())
-}
-
-/// A fresh model of 0.1 M parameters, 600 steps of 64 clerk replies.
-fn train_base(
-    world: &shop_desk::Task,
-    recipe: &Recipe,
-    device: &Device,
-    observer: &mut dyn Observer,
-) -> Result<()> {
-    let folder = PathBuf::from(&recipe.model.path);
-    let fields = serde_json::from_str(&shop_desk::config_json(64, 2, 4))?;
-    let config = HfConfig::new(folder.join("config.json"), fields);
-    let model = CausalLm::random(config, recipe.run.seed, device)?;
-    let mut pretrain = recipe.clone();
-    pretrain.data.demonstrations = folder.with_file_name("world").join("clerk.jsonl");
-    pretrain.data.held_out_file = None;
-    pretrain.data.held_out = 100;
-    pretrain.data.prompts = None;
-    pretrain.sft.epochs = world.clerk.len().min(2);
-    pretrain.sft.max_steps = 600;
-    pretrain.sft.batch_size = 64;
-    pretrain.sft.optimizer = OptimizerConfig {
-        lr: 4e-3,
-        schedule: Schedule::Cosine,
-        warmup_ratio: 0.05,
-        ..OptimizerConfig::default()
-    };
-    let encoder = Encoder::from_folder(&folder, pretrain.data.encode_options())?;
-    let task = Task::load(&pretrain.data, encoder, recipe.run.seed)?;
-    let objective = PairLoss::default();
-    let mut run = Run { task: &task, recipe: &pretrain, objective: &objective, observer };
-    fit_sft(model, &mut run)?.save(&folder)?;
-    Ok(())
-}
-
-/// Gold figures of one policy: T = 1, T = 0.7, greedy.
-struct GoldRow {
-    name: String,
-    scores: [f64; 3],
-    interval: (f64, f64),
-    perfect: f64,
-    terminated: f64,
-    examples: Vec<String>,
-}
-
-fn gold_row(
-    name: &str,
-    model: &CausalLm,
-    test: &[Note],
-    task: &Task,
-    seed: u64,
-) -> Result<GoldRow> {
-    let prompts: Vec<Vec<u32>> = test
-        .iter()
-        .map(|note| task.encoder.prompt(&revealed::data::Prompt::Text(note.prompt())))
-        .collect::<Result<_, _>>()?;
-    let mut all = Vec::new();
-    for (decoding, temperature, samples) in [
-        (Decoding::Sample, 1.0, GOLD_SAMPLES),
-        (Decoding::Sample, 0.7, GOLD_SAMPLES),
-        (Decoding::Greedy, 1.0, 1),
-    ] {
-        let config = SamplingConfig {
-            decoding,
-            temperature,
-            max_new_tokens: task.max_completion_tokens,
-            samples_per_prompt: samples,
-            batch_size: 256,
-            stop_ids: task.encoder.stop_ids().to_vec(),
-            pad_id: task.pad_id(),
-            seed,
-            ..SamplingConfig::default()
-        };
-        let drawn = sample(model, &prompts, &config)?;
-        let scored: Vec<(f64, bool, String)> = drawn
-            .iter()
-            .map(|sample| {
-                let text = task.encoder.decode(&sample.token_ids);
-                let score = gold(&test[sample.prompt], &text, sample.finished).score;
-                (score, sample.finished, text)
-            })
-            .collect();
-        all.push(scored);
-    }
-    let scores = |which: usize| all[which].iter().map(|(score, ..)| *score).collect::<Vec<f64>>();
-    let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
-    // Samples of one prompt are not independent: the interval is over prompts.
-    let by_prompt: Vec<f64> = scores(0).chunks(GOLD_SAMPLES).map(mean).collect();
-    Ok(GoldRow {
-        name: name.into(),
-        scores: [0, 1, 2].map(|which| mean(&scores(which))),
-        interval: mean_ci95(&by_prompt),
-        perfect: mean(
-            &scores(0).iter().map(|s| f64::from(u8::from(*s >= 1.0))).collect::<Vec<_>>(),
-        ),
-        terminated: mean(
-            &all[0].iter().map(|(_, ended, _)| f64::from(u8::from(*ended))).collect::<Vec<_>>(),
-        ),
-        examples: all[0].iter().step_by(GOLD_SAMPLES).take(3).map(|row| row.2.clone()).collect(),
-    })
 }
 
 fn report(

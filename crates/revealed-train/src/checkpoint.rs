@@ -28,6 +28,7 @@ struct SavedState {
     reports: Vec<RoundReport>,
     calibration: Option<Calibration>,
     kept_calibration: Option<Calibration>,
+    judge_calibration: Option<Calibration>,
     data: Option<String>,
     candidate: bool,
     /// Bytes of `metrics.jsonl` that belong to this state.
@@ -87,7 +88,11 @@ impl Checkpoints {
         if let Some(candidate) = &state.candidate {
             self.write_model(candidate, &folder.join("candidate"))?;
         }
-        for (name, reward) in [("reward", &state.reward), ("kept-reward", &state.kept_reward)] {
+        for (name, reward) in [
+            ("reward", &state.reward),
+            ("kept-reward", &state.kept_reward),
+            ("judge", &state.judge),
+        ] {
             let Some(reward) = reward else { continue };
             let folder = folder.join(name);
             match self.tuning {
@@ -103,6 +108,7 @@ impl Checkpoints {
             reports: state.reports.clone(),
             calibration: state.reward.as_ref().map(|reward| reward.calibration),
             kept_calibration: state.kept_reward.as_ref().map(|reward| reward.calibration),
+            judge_calibration: state.judge.as_ref().map(|reward| reward.calibration),
             data: state.data.clone(),
             candidate: state.candidate.is_some(),
             metrics_bytes,
@@ -151,6 +157,7 @@ impl Checkpoints {
             Ok::<_, TrainError>(Some(RewardModel { model: model.valid(), calibration }))
         };
         let kept_reward = reward("kept-reward", saved.kept_calibration)?;
+        let judge = reward("judge", saved.judge_calibration)?;
         let reward = reward("reward", saved.calibration)?;
         let mut state = State::new(initial.clone(), model("policy")?);
         state.sft = model("sft")?.valid();
@@ -158,7 +165,8 @@ impl Checkpoints {
             state.candidate = Some(model("candidate")?.valid());
         }
         let SavedState { round, phase, pool, held, reports, data, metrics_bytes, .. } = saved;
-        let state = State { round, phase, pool, held, reports, data, reward, kept_reward, ..state };
+        let rewards = State { reward, kept_reward, judge, ..state };
+        let state = State { round, phase, pool, held, reports, data, ..rewards };
         Ok(Some((state, metrics_bytes)))
     }
 

@@ -8,10 +8,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::TrainError;
 use crate::observer::{At, Event, Phase, ShownSample};
-use crate::pairs::{Origin, count};
+use crate::pairs::{Negative, Origin, count, pairs};
 use crate::recipe::{GateSection, Recipe, Stop};
-use crate::run::{Draw, Run};
+use crate::reward_fit::{calibrate, fit_reward};
+use crate::run::{Draw, Run, at};
 use crate::sft::held_out_loss;
+use crate::state::State;
 use crate::task::Row;
 
 /// What a policy does on held-out prompts.
@@ -33,6 +35,29 @@ pub struct Measures {
     pub distinct_2: f64,
 }
 
+/// What a second reward, that nothing was optimised against, says of a round.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct SecondOpinion {
+    /// Mean calibrated score of held-out demonstrations.
+    pub demonstrations: f64,
+    /// Of the samples of the policy before the round.
+    pub before: f64,
+    /// Of those after it.
+    pub after: f64,
+    /// Standard error of the rise, over prompts.
+    pub standard_error: f64,
+    /// Share of held-out demonstrations that it puts above the samples after the round.
+    pub accuracy_after: f64,
+}
+
+impl SecondOpinion {
+    /// The rise in its standard errors.
+    pub fn gain(&self) -> f64 {
+        let rise = self.after - self.before;
+        if rise == 0.0 { 0.0 } else { rise / self.standard_error }
+    }
+}
+
 /// A round's figures and verdict.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RoundReport {
@@ -50,6 +75,10 @@ pub struct RoundReport {
     pub accuracy_after: f64,
     /// Mean calibrated reward of held-out demonstrations.
     pub demonstrations_reward: f64,
+    /// The judge's view, where there is one.
+    pub judge: Option<SecondOpinion>,
+    /// Log-likelihood of held-out demonstrations under the SFT model, nats a token.
+    pub sft_log_likelihood: f64,
     /// Shift and scale.
     pub calibration: [f64; 2],
     /// The policy before the round.
@@ -89,22 +118,40 @@ impl HeldOutSamples {
     }
 }
 
+/// Fits the second reward: on the first round's pairs with fixed negatives, or all of them where there are none
+/// such.
+///
+/// # Errors
+/// When the loss is not finite.
+pub(crate) fn fit_judge(state: &State, run: &mut Run<'_>) -> Result<RewardModel, TrainError> {
+    let all: Vec<&Negative> = state.pool.negatives.iter().collect();
+    let fixed: Vec<&Negative> =
+        all.iter().copied().filter(|negative| negative.origin.is_fixed()).collect();
+    let negatives = if fixed.is_empty() { all } else { fixed };
+    // Round 0 has seeds of its own.
+    let start = RewardModel::new(state.sft.clone(), run.seed(at(0, Phase::Fit, 0), "head"));
+    let pairs = pairs(&negatives, None, run.task, run)?;
+    let judge = fit_reward(start, &pairs, 0, run)?;
+    calibrate(judge, &state.policy, &negatives, 0, run)
+}
+
 /// Judges a candidate, and gives its held-out samples for the next round.
 ///
 /// # Errors
 /// When sampling or scoring fails.
 pub fn judge(
     (before, candidate, sft): (&CausalLm, &CausalLm, &CausalLm),
-    reward: &RewardModel,
+    (reward, second): (&RewardModel, Option<&RewardModel>),
     held: &HeldOutSamples,
     at: At,
     run: &mut Run<'_>,
 ) -> Result<(RoundReport, Vec<Row>), TrainError> {
     let after_rows = HeldOutSamples::draw(candidate, HeldOutSamples::NOISE, run)?;
-    let scores = |rows: &[Row]| -> Result<Vec<f64>, TrainError> {
+    let scores_of = |reward: &RewardModel, rows: &[Row]| -> Result<Vec<f64>, TrainError> {
         let (pad, tokens) = (run.task.pad_id(), run.recipe.run.micro_batch_tokens);
         Ok(reward.scores(&run.canonical(rows), pad, tokens)?)
     };
+    let scores = |rows: &[Row]| scores_of(reward, rows);
     let demonstrations = scores(&run.task.held_out)?;
     let initial = scores(&held.initial)?;
     let old = scores(&held.policy)?;
@@ -113,6 +160,11 @@ pub fn judge(
     let (before, after) =
         (measured(before, &held.policy, &old)?, measured(candidate, &after_rows, &new)?);
     let group = run.recipe.gate.samples;
+    let opinion = |second: &RewardModel| -> Result<SecondOpinion, TrainError> {
+        let rows = [&run.task.held_out, &held.policy, &after_rows];
+        let [demonstrations, old, new] = rows.map(|rows| scores_of(second, rows));
+        Ok(second_opinion(&demonstrations?, &old?, &new?, group))
+    };
     let mut report = RoundReport {
         round: at.round,
         accepted: false,
@@ -121,12 +173,13 @@ pub fn judge(
         accuracy_before: accuracy(&demonstrations, &old, group),
         accuracy_after: accuracy(&demonstrations, &new, group),
         demonstrations_reward: mean(&demonstrations),
+        judge: second.map(opinion).transpose()?,
+        sft_log_likelihood: -held_out_loss(sft, at, run)?,
         calibration: [reward.calibration.shift, reward.calibration.scale],
         before,
         after,
     };
-    let sft_likelihood = -held_out_loss(sft, at, run)?;
-    report.reasons = objections(&report, sft_likelihood, run.recipe);
+    report.reasons = report.objections(run.recipe);
     report.accepted = report.reasons.is_empty();
     let passed = report.after.reward >= report.demonstrations_reward;
     if report.accepted && passed && run.recipe.gate.stop == Stop::PassedDemonstrations {
@@ -139,70 +192,98 @@ pub fn judge(
     Ok((report, after_rows))
 }
 
-/// Why a candidate is not kept; empty if it is.
-fn objections(report: &RoundReport, sft_likelihood: f64, recipe: &Recipe) -> Vec<String> {
-    let RoundReport { before, after, .. } = report;
-    let GateSection {
-        min_accuracy,
-        min_gain,
-        max_kl,
-        max_likelihood_drop,
-        max_terminated_drop,
-        max_repetition_rise,
-        min_distinct_share,
-        max_length_factor,
-        ..
-    } = recipe.gate;
-    let counts = &recipe.negatives;
-    let weights = [
-        (count(counts, Origin::Initial), report.accuracy_initial),
-        (counts.sft + counts.policy + counts.greedy, report.accuracy_before),
-    ];
-    let total: usize = weights.iter().map(|(n, _)| n).sum();
-    let pooled =
-        weights.iter().map(|(n, accuracy)| *n as f64 * accuracy).sum::<f64>() / total as f64;
-    let drop = sft_likelihood - after.log_likelihood;
-    let longer = (after.length / before.length).max(before.length / after.length.max(1e-9));
-    let gain = after.reward - before.reward;
-    let rules = [
-        (
-            pooled >= min_accuracy,
-            format!(
-                "reward accuracy on held-out demonstrations {pooled:.3} < {min_accuracy}: it tells them from negatives no better than chance"
+impl RoundReport {
+    /// Why a candidate is not kept; empty if it is.
+    pub fn objections(&self, recipe: &Recipe) -> Vec<String> {
+        let RoundReport { before, after, .. } = self;
+        let GateSection {
+            min_accuracy,
+            min_gain,
+            min_judge_gain,
+            max_kl,
+            max_likelihood_drop,
+            max_terminated_drop,
+            max_repetition_rise,
+            min_distinct_share,
+            max_length_factor,
+            ..
+        } = recipe.gate;
+        let counts = &recipe.negatives;
+        let weights = [
+            (count(counts, Origin::Initial), self.accuracy_initial),
+            (counts.sft + counts.policy + counts.greedy, self.accuracy_before),
+        ];
+        let total: usize = weights.iter().map(|(n, _)| n).sum();
+        let pooled =
+            weights.iter().map(|(n, accuracy)| *n as f64 * accuracy).sum::<f64>() / total as f64;
+        let drop = self.sft_log_likelihood - after.log_likelihood;
+        let longer = (after.length / before.length).max(before.length / after.length.max(1e-9));
+        let gain = after.reward - before.reward;
+        let judged = self.judge.map_or(f64::INFINITY, |judge| judge.gain());
+        let rules = [
+            (
+                pooled >= min_accuracy,
+                format!(
+                    "reward accuracy on held-out demonstrations {pooled:.3} < {min_accuracy}: it tells them from negatives no better than chance"
+                ),
             ),
-        ),
-        (gain > min_gain, format!("mean reward rose by {gain:.3}, not more than {min_gain}")),
-        (after.kl <= max_kl, format!("KL to SFT {:.2} > {max_kl} nats a completion", after.kl)),
-        (
-            drop <= max_likelihood_drop,
-            format!(
-                "log-likelihood of held-out demonstrations fell {drop:.3} > {max_likelihood_drop} nats a token"
+            (gain > min_gain, format!("mean reward rose by {gain:.3}, not more than {min_gain}")),
+            (
+                judged >= min_judge_gain,
+                format!(
+                    "the judge's score rose by {judged:.2} standard errors, less than {min_judge_gain}"
+                ),
             ),
-        ),
-        (
-            before.terminated - after.terminated <= max_terminated_drop,
-            format!(
-                "terminated completions fell from {:.3} to {:.3}",
-                before.terminated, after.terminated
+            (after.kl <= max_kl, format!("KL to SFT {:.2} > {max_kl} nats a completion", after.kl)),
+            (
+                drop <= max_likelihood_drop,
+                format!(
+                    "log-likelihood of held-out demonstrations fell {drop:.3} > {max_likelihood_drop} nats a token"
+                ),
             ),
-        ),
-        (
-            after.repetition - before.repetition <= max_repetition_rise,
-            format!("repetition rose from {:.3} to {:.3}", before.repetition, after.repetition),
-        ),
-        (
-            after.distinct_2 >= min_distinct_share * before.distinct_2,
-            format!(
-                "distinct 2-grams fell from {:.3} to {:.3}: the policy collapses",
-                before.distinct_2, after.distinct_2
+            (
+                before.terminated - after.terminated <= max_terminated_drop,
+                format!(
+                    "terminated completions fell from {:.3} to {:.3}",
+                    before.terminated, after.terminated
+                ),
             ),
-        ),
-        (
-            longer <= max_length_factor,
-            format!("mean length changed from {:.1} to {:.1} tokens", before.length, after.length),
-        ),
-    ];
-    rules.into_iter().filter(|(holds, _)| !holds).map(|(_, reason)| reason).collect()
+            (
+                after.repetition - before.repetition <= max_repetition_rise,
+                format!("repetition rose from {:.3} to {:.3}", before.repetition, after.repetition),
+            ),
+            (
+                after.distinct_2 >= min_distinct_share * before.distinct_2,
+                format!(
+                    "distinct 2-grams fell from {:.3} to {:.3}: the policy collapses",
+                    before.distinct_2, after.distinct_2
+                ),
+            ),
+            (
+                longer <= max_length_factor,
+                format!(
+                    "mean length changed from {:.1} to {:.1} tokens",
+                    before.length, after.length
+                ),
+            ),
+        ];
+        rules.into_iter().filter(|(holds, _)| !holds).map(|(_, reason)| reason).collect()
+    }
+}
+
+/// What a second reward makes of the samples, a prompt's `group` next to each other.
+fn second_opinion(demonstrations: &[f64], old: &[f64], new: &[f64], group: usize) -> SecondOpinion {
+    let rises: Vec<f64> =
+        old.chunks(group).zip(new.chunks(group)).map(|(old, new)| mean(new) - mean(old)).collect();
+    let (rise, count) = (mean(&rises), rises.len() as f64);
+    let squares: f64 = rises.iter().map(|one| (one - rise).powi(2)).sum();
+    SecondOpinion {
+        demonstrations: mean(demonstrations),
+        before: mean(old),
+        after: mean(new),
+        standard_error: (squares / (count - 1.0).max(1.0) / count).sqrt(),
+        accuracy_after: accuracy(demonstrations, new, group),
+    }
 }
 
 fn measure(
@@ -305,6 +386,8 @@ mod tests {
             accuracy_before: 0.7,
             accuracy_after: 0.6,
             demonstrations_reward: 0.0,
+            judge: None,
+            sft_log_likelihood: -2.0,
             calibration: [0.0, 1.0],
             before: measures(),
             after: Measures { reward: -0.5, ..measures() },
@@ -317,7 +400,7 @@ mod tests {
         let why = |change: &dyn Fn(&mut RoundReport)| {
             let mut report = good();
             change(&mut report);
-            objections(&report, -2.0, &recipe)
+            report.objections(&recipe)
         };
         assert!(why(&|_| {}).is_empty());
         type Change = fn(&mut RoundReport);
@@ -351,7 +434,7 @@ mod tests {
         let kept = |initial, policy| {
             let mut recipe = Recipe::default();
             (recipe.negatives.initial, recipe.negatives.policy) = (initial, policy);
-            objections(&report, -2.0, &recipe).is_empty()
+            report.objections(&recipe).is_empty()
         };
         assert!(kept(4, 2), "0.8");
         assert!(!kept(1, 5), "0.5");

@@ -15,10 +15,11 @@
 use revealed_reward::RewardModel;
 
 use crate::error::TrainError;
-use crate::gate::{HeldOutSamples, judge};
+use crate::gate::{HeldOutSamples, fit_judge, judge};
 use crate::observer::{At, Event, Phase};
+use crate::pairs::pairs;
 use crate::policy::improve_policy;
-use crate::recipe::{Anchor, RewardStart};
+use crate::recipe::{Anchor, Judge, RewardStart};
 use crate::reward_fit::{calibrate, fit_reward};
 use crate::run::{Run, at};
 use crate::sft::fit_sft;
@@ -72,6 +73,9 @@ fn sample(mut state: State, at: At, run: &mut Run<'_>) -> Result<State, TrainErr
 }
 
 fn fit(mut state: State, at: At, run: &mut Run<'_>) -> Result<State, TrainError> {
+    if run.recipe.gate.judge == Judge::Independent && state.judge.is_none() {
+        state.judge = Some(fit_judge(&state, run)?);
+    }
     let negatives = state.pool.of_round(at.round, &run.recipe.reward);
     let last = state.reward.take();
     let start = match (run.recipe.reward.start, &last) {
@@ -79,7 +83,10 @@ fn fit(mut state: State, at: At, run: &mut Run<'_>) -> Result<State, TrainError>
         _ => RewardModel::new(state.sft.clone(), run.seed(at, "head")),
     };
     state.kept_reward = last.filter(|_| state.reports.iter().any(|report| report.accepted));
-    let reward = fit_reward(start, &negatives, at.round, run)?;
+    let reward = {
+        let pairs = pairs(&negatives, state.judge.as_ref(), run.task, run)?;
+        fit_reward(start, &pairs, at.round, run)?
+    };
     state.reward = Some(calibrate(reward, &state.policy, &negatives, at.round, run)?);
     Ok(State { phase: Phase::Improve, ..state })
 }
@@ -98,7 +105,8 @@ fn gate(mut state: State, at: At, run: &mut Run<'_>) -> Result<State, TrainError
     let candidate = state.candidate.take().expect("checked or made before");
     let reward = state.reward.as_ref().expect("checked or fitted before");
     let models = (&state.policy, &candidate, &state.sft);
-    let (report, samples) = judge(models, reward, &state.held, at, run)?;
+    let rewards = (reward, state.judge.as_ref());
+    let (report, samples) = judge(models, rewards, &state.held, at, run)?;
     run.observer.observe(&Event::Round(&report));
     if report.accepted {
         state.policy = candidate;

@@ -21,23 +21,24 @@ mod rollout;
 mod run;
 mod run_folder;
 mod seed;
+mod self_play;
 mod sft;
 mod state;
 mod task;
 
 pub use checkpoint::Checkpoints;
 pub use error::TrainError;
-pub use gate::{HeldOutSamples, Measures, RoundReport, judge};
+pub use gate::{HeldOutSamples, Measures, RoundReport, SecondOpinion, judge};
 pub use irl::{State, align};
 pub use memory::MemoryPlan;
 pub use observer::{At, Event, Metric, Observer, Phase, ShownSample};
 pub use optimizer::{OptimizerConfig, Schedule, clip_grad_norm};
-pub use pairs::{Negative, Origin, PairPool};
+pub use pairs::{Negative, Origin, Pair, PairPool, pairs};
 pub use policy::improve_policy;
 pub use recipe::{
-    Alternation, Anchor, DataSection, GateSection, MissingEos, ModelSection, NegativesSection,
-    Normalization, PolicySection, Pool, Recipe, RewardSection, RewardStart, RunSection, SftSection,
-    Solver, Stop, Tuning,
+    Alternation, Anchor, DataSection, Fading, GateSection, Judge, LengthControl, MissingEos,
+    ModelSection, NegativeWeights, NegativesSection, Normalization, PolicySection, Pool, Recipe,
+    RewardSection, RewardStart, RunSection, SftSection, Solver, Stop, Tuning,
 };
 pub use report::{figures, report_markdown, round_markdown};
 pub use reward_fit::{calibrate, fit_reward};
@@ -45,6 +46,7 @@ pub use rollout::Rollout;
 pub use run::Run;
 pub use run_folder::RunFolder;
 pub use seed::derive;
+pub use self_play::{SelfPlay, fit_log_ratio, self_play};
 pub use sft::fit_sft;
 pub use task::{Row, Task};
 

@@ -13,8 +13,9 @@ use crate::epochs::Epochs;
 use crate::error::TrainError;
 use crate::observer::{At, Metric, Phase};
 use crate::optimizer::{Accumulated, Updater, read, sum};
+use crate::pairs::Pair;
 use crate::recipe::{Alternation, PolicySection, Solver};
-use crate::reward_fit::{Pair, RewardUpdater, calibrate};
+use crate::reward_fit::{RewardUpdater, calibrate};
 use crate::rollout::{RATIO_TOLERANCE, Rollout};
 use crate::run::{Run, at};
 use crate::{grpo, ppo, rloo};
@@ -70,7 +71,7 @@ pub fn improve_policy(
                 .iter()
                 .enumerate()
                 .filter_map(|(row, sample)| {
-                    Some((task.train.get(chosen[row / rollout.group])?, sample))
+                    Some(Pair::new(task.train.get(chosen[row / rollout.group])?, sample))
                 })
                 .collect();
             if !pairs.is_empty() {

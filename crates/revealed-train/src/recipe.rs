@@ -15,7 +15,8 @@ mod choices;
 mod file;
 
 pub use choices::{
-    Alternation, Anchor, MissingEos, Normalization, Pool, RewardStart, Solver, Stop, Tuning,
+    Alternation, Anchor, Fading, Judge, LengthControl, MissingEos, Normalization, Pool,
+    RewardStart, Solver, Stop, Tuning,
 };
 
 macro_rules! section {
@@ -107,8 +108,32 @@ section! {
         policy: usize = 2,
         /// Greedy completions of the current policy (0 or 1)
         greedy: usize = 0,
+        /// Demonstrations of other prompts
+        other_prompts: usize = 0,
+        /// Beginnings of the demonstration itself, ended too early
+        truncated: usize = 0,
         /// Sampling temperature; keep it at the policy's
         temperature: f64 = 1.0,
+        /// What their pairs weigh
+        weights: NegativeWeights = NegativeWeights::default(),
+    }
+}
+
+section! {
+    /// `[negatives.weights]`: what a pair weighs in the reward's loss, by where its negative comes from
+    NegativeWeights {
+        /// Samples of the initial model
+        initial: f64 = 1.0,
+        /// Samples of the SFT model
+        sft: f64 = 1.0,
+        /// Samples of the policies
+        policy: f64 = 1.0,
+        /// Greedy completions
+        greedy: f64 = 1.0,
+        /// Demonstrations of other prompts
+        other_prompts: f64 = 1.0,
+        /// Beginnings of demonstrations
+        truncated: f64 = 1.0,
     }
 }
 
@@ -117,8 +142,18 @@ section! {
     RewardSection {
         /// "pairwise-logistic", "linear-difference", "bce", "hinge" or "least-squares"
         objective: PairLoss = PairLoss::PairwiseLogistic,
-        /// Weight of ½(r_demonstration² + r_sample²), which centres the reward
+        /// Share of pairs taken to be the wrong way round: pairwise-logistic, bce and least-squares
+        label_smoothing: f64 = 0.0,
+        /// Lead, in raw reward, that the pairwise logistic loss asks of demonstrations
+        margin: f64 = 0.0,
+        /// Weight of ½(r_demonstration² + r_sample²), which bounds the reward
         l2: f64 = 0.01,
+        /// Weight of (r_demonstration + r_sample)², which centres it
+        centring: f64 = 0.0,
+        /// "none", or "expert": what length alone explains is left to a frozen expert and not learned
+        length_control: LengthControl = LengthControl::None,
+        /// "none", or "won": pairs weigh less where the judge puts the sample above its demonstration
+        fading: Fading = Fading::None,
         /// Each round starts from "reset" (the SFT model) or "warm" (the last reward)
         start: RewardStart = RewardStart::Reset,
         /// Pairs of "every" round, of a "window" of rounds, or of this "round"
@@ -209,6 +244,10 @@ section! {
         stop: Stop = Stop::PassedDemonstrations,
         /// Rejected rounds in a row before the run stops
         patience: usize = 1,
+        /// "independent" (a second reward that nothing is optimised against) or "none"
+        judge: Judge = Judge::None,
+        /// Smallest rise of the samples' mean score by the judge, in its standard errors
+        min_judge_gain: f64 = 0.0,
     }
 }
 

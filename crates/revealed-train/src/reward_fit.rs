@@ -1,12 +1,14 @@
 //! Fitting the reward: demonstrations above negatives, then calibration.
 //!
-//! `L = mean_pairs[ ℓ(r(x, demo), r(x, negative)) + λ · ½(r_demo² + r_negative²) ]`, with `ℓ` the pairwise
-//! logistic loss or another [`RewardObjective`](revealed_objectives::RewardObjective).
+//! `L = mean_pairs[ w · ( ℓ(r_d + e_d, r_s + e_s) + λ · ½(r_d² + r_s²) + c · (r_d + r_s)² ) ]` for the rewards `r_d` of a
+//! demonstration and `r_s` of a sample of its prompt, with `ℓ` the pairwise logistic loss or another
+//! [`RewardObjective`](revealed_objectives::RewardObjective), `w` the pair's weight and `e` the scores of a frozen expert
+//! on lengths, 0 unless asked for.
 
 use burn::module::Module;
 use burn::optim::GradientsParams;
-use burn::tensor::Tensor;
-use revealed_models::{Decoding, PaddingSide, ScalarModel, TokenBatch};
+use burn::tensor::{Device, Tensor};
+use revealed_models::{CausalLm, Decoding, PaddingSide, ScalarModel, TokenBatch};
 use revealed_objectives::pairs::{pair_accuracy, reward_l2};
 use revealed_reward::{Calibration, RewardModel};
 
@@ -14,25 +16,22 @@ use crate::epochs::Epochs;
 use crate::error::TrainError;
 use crate::observer::{At, Phase};
 use crate::optimizer::{Accumulated, Updater, sum};
-use crate::pairs::{Negative, Origin};
+use crate::pairs::{Negative, Origin, Pair};
 use crate::run::{Draw, Run, at};
 use crate::task::Row;
 
-/// A demonstration and what it is better than.
-pub(crate) type Pair<'a> = (&'a Row, &'a Row);
-
-/// Fits a reward to the pairs of a pool.
+/// Fits a reward to pairs, for a round.
 ///
 /// # Errors
 /// When there are no pairs, or the loss is not finite.
 pub fn fit_reward(
     mut reward: RewardModel,
-    negatives: &[&Negative],
+    pairs: &[Pair<'_>],
     round: usize,
     run: &mut Run<'_>,
 ) -> Result<RewardModel, TrainError> {
     let config = &run.recipe.reward;
-    if negatives.is_empty() {
+    if pairs.is_empty() {
         return Err(TrainError::TooFew {
             what: "pairs",
             found: 0,
@@ -42,18 +41,14 @@ pub fn fit_reward(
     }
     reward.model = reward.model.trainable();
     let mut fit = RewardUpdater::new(run, config.steps, 0);
-    let mut epochs = Epochs::new(negatives.len());
+    let mut epochs = Epochs::new(pairs.len());
     run.started(at(round, Phase::Fit, 0), config.steps);
     for step in 1..=config.steps {
         let _span = tracing::debug_span!("step", phase = "fit", step).entered();
-        let size = config.batch_size.min(negatives.len());
+        let size = config.batch_size.min(pairs.len());
         let chosen = epochs.take(size, |epoch| run.seed(at(round, Phase::Fit, epoch), "order"));
-        let task = run.task;
-        let pairs: Vec<Pair<'_>> = chosen
-            .iter()
-            .map(|i| (&task.train[negatives[*i].demonstration], &negatives[*i].row))
-            .collect();
-        reward.model = fit.step(reward.model, &pairs, at(round, Phase::Fit, step), run)?;
+        let batch: Vec<Pair<'_>> = chosen.iter().map(|i| pairs[*i]).collect();
+        reward.model = fit.step(reward.model, &batch, at(round, Phase::Fit, step), run)?;
     }
     reward.model = reward.model.valid();
     Ok(reward)
@@ -88,11 +83,10 @@ impl RewardUpdater {
         for indices in pair_batches(pairs, run) {
             let share = indices.len() as f64 / pairs.len() as f64;
             let [demonstration, negative] = pair_scores(&model, pairs, &indices, run)?;
-            let loss = (run.objective.loss(demonstration.clone(), negative.clone())
-                + reward_l2(demonstration.clone(), negative.clone())
-                    .mul_scalar(run.recipe.reward.l2))
-            .sum()
-            .div_scalar(pairs.len() as f64);
+            let chosen: Vec<&Pair<'_>> = indices.iter().map(|i| &pairs[*i]).collect();
+            let loss = pair_losses(&demonstration, &negative, &chosen, run)
+                .sum()
+                .div_scalar(pairs.len() as f64);
             correct.push(pair_accuracy(demonstration.clone(), negative.clone()) * share);
             for (mean, scores) in means.iter_mut().zip([demonstration, negative]) {
                 mean.push(scores.inner().sum().div_scalar(pairs.len() as f64));
@@ -119,10 +113,34 @@ impl RewardUpdater {
     }
 }
 
+/// The weighted loss of each pair, `[P]`.
+fn pair_losses(
+    demonstration: &Tensor<1>,
+    negative: &Tensor<1>,
+    pairs: &[&Pair<'_>],
+    run: &Run<'_>,
+) -> Tensor<1> {
+    let device: Device = demonstration.device();
+    let constants = |of: fn(&Pair<'_>) -> f64| {
+        let values: Vec<f32> = pairs.iter().map(|pair| of(pair) as f32).collect();
+        Tensor::<1>::from_floats(values.as_slice(), &device)
+    };
+    let (d, s) = (demonstration.clone(), negative.clone());
+    let config = &run.recipe.reward;
+    let known = [constants(|pair| pair.expert[0]), constants(|pair| pair.expert[1])];
+    let [known_d, known_s] = known;
+    let losses = run.objective.loss(d.clone() + known_d, s.clone() + known_s)
+        + reward_l2(d.clone(), s.clone()).mul_scalar(config.l2)
+        + (d + s).square().mul_scalar(config.centring);
+    losses * constants(|pair| pair.weight)
+}
+
 /// Pairs in groups whose rows, padded together, stay within the memory budget.
-fn pair_batches(pairs: &[Pair<'_>], run: &Run<'_>) -> Vec<Vec<usize>> {
-    let longest: Vec<usize> =
-        pairs.iter().map(|(a, b)| 2 * a.input_ids.len().max(b.input_ids.len())).collect();
+pub(crate) fn pair_batches(pairs: &[Pair<'_>], run: &Run<'_>) -> Vec<Vec<usize>> {
+    let longest: Vec<usize> = pairs
+        .iter()
+        .map(|pair| 2 * pair.demonstration.input_ids.len().max(pair.sample.input_ids.len()))
+        .collect();
     revealed_data::plan_batches(&longest, usize::MAX, run.recipe.run.micro_batch_tokens).batches
 }
 
@@ -133,8 +151,8 @@ fn pair_scores(
     indices: &[usize],
     run: &Run<'_>,
 ) -> Result<[Tensor<1>; 2], TrainError> {
-    let rows: Vec<&Row> =
-        indices.iter().map(|i| pairs[*i].0).chain(indices.iter().map(|i| pairs[*i].1)).collect();
+    let demonstrations = indices.iter().map(|i| pairs[*i].demonstration);
+    let rows: Vec<&Row> = demonstrations.chain(indices.iter().map(|i| pairs[*i].sample)).collect();
     let device = model.backbone.device();
     let tokens = TokenBatch::new(&rows, run.task.pad_id(), PaddingSide::Right, &device)?;
     let scores = model.scores(&tokens);
@@ -149,7 +167,7 @@ fn pair_scores(
 /// When a score is not finite.
 pub fn calibrate(
     mut reward: RewardModel,
-    policy: &revealed_models::CausalLm,
+    policy: &CausalLm,
     negatives: &[&Negative],
     round: usize,
     run: &mut Run<'_>,
@@ -181,7 +199,7 @@ pub fn calibrate(
 
 /// Two policy samples of up to 64 prompts, where the pool has no such groups.
 fn fresh_groups(
-    policy: &revealed_models::CausalLm,
+    policy: &CausalLm,
     round: usize,
     run: &Run<'_>,
 ) -> Result<Vec<Vec<Row>>, TrainError> {

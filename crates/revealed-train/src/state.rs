@@ -32,6 +32,8 @@ pub struct State {
     pub reward: Option<RewardModel>,
     /// The last kept round's reward while another round is in progress, for a rollback.
     pub kept_reward: Option<RewardModel>,
+    /// The reward that only judges, once it is fitted.
+    pub judge: Option<RewardModel>,
     /// Pairs of all rounds.
     pub pool: PairPool,
     /// Samples on held-out prompts.
@@ -55,6 +57,7 @@ impl State {
             candidate: None,
             reward: None,
             kept_reward: None,
+            judge: None,
             pool: PairPool::default(),
             held: HeldOutSamples::default(),
             reports: vec![],

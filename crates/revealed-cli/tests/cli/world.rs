@@ -84,7 +84,7 @@ impl World {
     pub fn new(model_type: &str) -> Self {
         let world = Self { folder: tempfile::tempdir().unwrap() };
         let size = TaskSize { clerk: 0, demonstrations: 20, held_out: 0, prompts: 0, test: 0 };
-        let task = shop_desk::task_of_size(0, &size);
+        let task = shop_desk::task_of_size(0, shop_desk::Setting::Easy, &size);
         shop_desk::write_jsonl(&world.path("demonstrations.jsonl"), &task.demonstrations).unwrap();
         let pairs: String = task.demonstrations[..10]
             .iter()

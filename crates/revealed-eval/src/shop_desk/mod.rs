@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 pub use folder::{config_json, tokenizer_config_json, tokenizer_json, write_jsonl};
 pub use gold::{CRITERIA, Gold, gold};
 pub use world::{BOS, EOS, ITEMS, MAX_REPLY_WORDS, NAMES, PAD, PROBLEMS, REMEDIES, vocabulary};
-pub use writer::{Writer, reply};
+pub use writer::{Setting, Writer, reply};
 
 /// What a customer wrote, as indices into [`NAMES`], [`ITEMS`] and [`PROBLEMS`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -94,16 +94,16 @@ pub struct Task {
     pub test: Vec<Note>,
 }
 
-/// The task of `seed` in its standard size.
+/// The easy task of `seed` in its standard size.
 pub fn task(seed: u64) -> Task {
-    task_of_size(seed, &TaskSize::default())
+    task_of_size(seed, Setting::Easy, &TaskSize::default())
 }
 
-/// The task of `seed` in another size.
+/// The task of `seed` in a setting and a size.
 ///
 /// Each part has a random stream of its own: a part of another size is a prefix or an extension,
 /// and leaves the others as they are.
-pub fn task_of_size(seed: u64, size: &TaskSize) -> Task {
+pub fn task_of_size(seed: u64, setting: Setting, size: &TaskSize) -> Task {
     let stream = |part: u64| {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         rng.set_stream(part);
@@ -112,7 +112,7 @@ pub fn task_of_size(seed: u64, size: &TaskSize) -> Task {
     let written = |n: usize, writer: Writer, mut rng: ChaCha8Rng| -> Vec<(Note, String)> {
         let row = |_| {
             let note = Note::draw(&mut rng);
-            (note, reply(&note, writer, &mut rng))
+            (note, reply(&note, writer, setting, &mut rng))
         };
         (0..n).map(row).collect()
     };

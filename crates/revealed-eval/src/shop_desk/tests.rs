@@ -9,11 +9,11 @@ fn stream(seed: u64) -> ChaCha8Rng {
 }
 
 /// The mean gold reward of `n` replies to random notes.
-fn mean_gold(writer: Writer, n: usize) -> f64 {
+fn mean_gold(writer: Writer, setting: Setting, n: usize) -> f64 {
     let mut rng = stream(17);
     let score = |_| {
         let note = Note::draw(&mut rng);
-        gold(&note, &reply(&note, writer, &mut rng), true).score
+        gold(&note, &reply(&note, writer, setting, &mut rng), true).score
     };
     (0..n).map(score).sum::<f64>() / n as f64
 }
@@ -46,19 +46,40 @@ fn a_prompt_has_13_words_of_which_three_are_the_notes() {
 
 #[test]
 fn demonstrations_are_good_and_not_perfect() {
-    let mean = mean_gold(Writer::Demonstrator, 5_000); // measured 0.868 over 20,000
+    let mean = mean_gold(Writer::Demonstrator, Setting::Easy, 5_000); // measured 0.868 over 20,000
     assert!((mean - 0.86).abs() < 0.02, "{mean}");
 }
 
 #[test]
 fn the_clerk_is_careless() {
-    let mean = mean_gold(Writer::Clerk, 5_000); // measured 0.392 over 20,000
+    let mean = mean_gold(Writer::Clerk, Setting::Easy, 5_000); // measured 0.392 over 20,000
     assert!((mean - 0.39).abs() < 0.02, "{mean}");
 }
 
 #[test]
+fn in_the_hard_setting_two_habits_are_a_minority_s_and_the_clerk_s_are_rarer_still() {
+    let share = |writer, criterion: &str| {
+        let at = CRITERIA.iter().position(|name| *name == criterion).unwrap();
+        let mut rng = stream(29);
+        let holds = (0..4_000).filter(|_| {
+            let note = Note::draw(&mut rng);
+            let reply = reply(&note, writer, Setting::Hard, &mut rng);
+            gold(&note, &reply, true).criteria[at]
+        });
+        holds.count() as f64 / 4_000.0
+    };
+    for criterion in ["apology", "when"] {
+        let (expert, clerk) =
+            (share(Writer::Demonstrator, criterion), share(Writer::Clerk, criterion));
+        assert!(expert < 0.5 && clerk < 0.15, "{criterion}: {expert}, {clerk}");
+    }
+    let closing = share(Writer::Demonstrator, "closing");
+    assert!(closing > 0.85, "{closing}");
+}
+
+#[test]
 fn a_perfect_reply_scores_one_always() {
-    assert_eq!(mean_gold(Writer::Perfect, 2_000), 1.0);
+    assert_eq!(mean_gold(Writer::Perfect, Setting::Easy, 2_000), 1.0);
 }
 
 #[test]
@@ -135,7 +156,7 @@ fn a_sentence_said_twice_lowers_concise_and_what_must_stand_once() {
 
 #[test]
 fn a_reply_that_never_ends_scores_nothing() {
-    let reply = reply(&NOTE, Writer::Perfect, &mut stream(1));
+    let reply = reply(&NOTE, Writer::Perfect, Setting::Easy, &mut stream(1));
     assert_eq!(gold(&NOTE, &reply, false), Gold { score: 0.0, criteria: [false; 8] });
 }
 
@@ -156,7 +177,9 @@ fn gold_does_not_reward_covering_every_case() {
 #[test]
 fn replies_use_the_vocabulary_only_and_are_bounded() {
     let vocabulary = vocabulary();
-    for (note, reply) in task_of_size(5, &TaskSize { clerk: 2_000, ..Default::default() }).clerk {
+    for (note, reply) in
+        task_of_size(5, Setting::Easy, &TaskSize { clerk: 2_000, ..Default::default() }).clerk
+    {
         let text = format!("{} {reply}", note.prompt());
         assert!(text.split(' ').all(|word| vocabulary.iter().any(|known| known == word)), "{text}");
         assert!(reply.split(' ').count() <= MAX_REPLY_WORDS && reply.ends_with(" ."), "{reply}");
@@ -165,7 +188,7 @@ fn replies_use_the_vocabulary_only_and_are_bounded() {
 
 #[test]
 fn every_word_but_the_special_tokens_is_used() {
-    let task = task_of_size(6, &TaskSize { clerk: 3_000, ..Default::default() });
+    let task = task_of_size(6, Setting::Easy, &TaskSize { clerk: 3_000, ..Default::default() });
     let text: Vec<String> =
         task.clerk.iter().map(|(note, reply)| format!("{} {reply}", note.prompt())).collect();
     let used: std::collections::HashSet<&str> = text.iter().flat_map(|t| t.split(' ')).collect();
@@ -175,11 +198,11 @@ fn every_word_but_the_special_tokens_is_used() {
 #[test]
 fn one_seed_makes_one_task_and_another_seed_another() {
     let size = TaskSize { clerk: 30, demonstrations: 20, held_out: 10, prompts: 40, test: 20 };
-    let task = task_of_size(7, &size);
-    assert_eq!(task, task_of_size(7, &size));
-    assert_ne!(task.clerk, task_of_size(8, &size).clerk);
+    let task = task_of_size(7, Setting::Easy, &size);
+    assert_eq!(task, task_of_size(7, Setting::Easy, &size));
+    assert_ne!(task.clerk, task_of_size(8, Setting::Easy, &size).clerk);
     assert_ne!(task.demonstrations[..10], task.held_out[..]);
-    let longer = task_of_size(7, &TaskSize { clerk: 31, ..size });
+    let longer = task_of_size(7, Setting::Easy, &TaskSize { clerk: 31, ..size });
     assert_eq!((&longer.clerk[..30], &longer.test), (&task.clerk[..], &task.test));
     assert_eq!(notes(5, 1), notes(9, 1)[..5]);
     assert_ne!(notes(5, 1), notes(5, 2));

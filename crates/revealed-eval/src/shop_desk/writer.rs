@@ -13,6 +13,10 @@
 //! | filler | 0.45 | 0.90 | one or two of four filler sentences between greeting and closing |
 //! | repetition | 0.70 | 0.90 | one sentence after the greeting said twice in a row |
 //!
+//! In the hard setting ([`Setting::Hard`]) the demonstrators apologise in 0.45 of their replies and give a time in
+//! 0.35, the clerk in 0.10; else both are as above. So the most likely reply of a perfect imitator lacks both, at
+//! any temperature, and what shows that they are wanted is only that demonstrators do them more often than others.
+//!
 //! Habits are drawn independently, then the wording. A reply of more than [`MAX_REPLY_WORDS`] words
 //! is redrawn, habits and all, so the longest replies, the worst ones, are missing from the data.
 
@@ -27,12 +31,24 @@ use super::world::{
 /// Who writes a reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Writer {
-    /// The author of the base model's text: every habit is often bad (mean gold reward 0.39).
+    /// The author of the base model's text: every habit is often bad (mean gold reward 0.39; 0.33 in the hard
+    /// setting).
     Clerk,
-    /// The expert: good, not perfect (mean gold reward 0.87; 0.42 of the replies are perfect).
+    /// The expert: good, not perfect (mean gold reward 0.87, and 0.42 of the replies are perfect; 0.74 and 0.07 in
+    /// the hard setting).
     Demonstrator,
     /// Every habit good: gold reward 1 always.
     Perfect,
+}
+
+/// How much imitation alone can reach.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Setting {
+    /// Demonstrators do everything well in most replies: an imitator that sharpens is nearly perfect.
+    #[default]
+    Easy,
+    /// Two things are done well in a minority of replies only: an imitator that sharpens drops them.
+    Hard,
 }
 
 /// A value for each habit: the probability that it is done well, or whether it was.
@@ -53,8 +69,15 @@ pub(super) struct Habits<T> {
 
 impl Writer {
     /// The probability that each habit is done well.
-    fn habits(self) -> Habits<f64> {
+    fn habits(self, setting: Setting) -> Habits<f64> {
+        let rare = setting == Setting::Hard;
         match self {
+            Writer::Clerk if rare => {
+                Habits { apology: 0.10, when: 0.10, ..Writer::Clerk.habits(Setting::Easy) }
+            }
+            Writer::Demonstrator if rare => {
+                Habits { apology: 0.45, when: 0.35, ..Writer::Demonstrator.habits(Setting::Easy) }
+            }
             Writer::Clerk => Habits {
                 name: 0.40,
                 facts: [0.95; 3],
@@ -109,8 +132,13 @@ impl Habits<f64> {
 
 /// A reply of `writer` to `note`: words joined by single spaces, the last one ".", at most
 /// [`MAX_REPLY_WORDS`] of them.
-pub fn reply<R: Rng + ?Sized>(note: &Note, writer: Writer, rng: &mut R) -> String {
-    let habits = writer.habits();
+pub fn reply<R: Rng + ?Sized>(
+    note: &Note,
+    writer: Writer,
+    setting: Setting,
+    rng: &mut R,
+) -> String {
+    let habits = writer.habits(setting);
     loop {
         let done_well = habits.draw(rng);
         let reply = compose(note, &done_well, rng);

@@ -1,6 +1,7 @@
 //! The ranges of a recipe's values.
 
 use super::*;
+use crate::pairs::{Origin, count};
 
 /// Bounds that keep products of counts, and what is allocated for them, within a machine.
 const MOST: usize = 1_000_000_000;
@@ -48,6 +49,8 @@ impl Recipe {
             ("negatives.initial", n.initial),
             ("negatives.sft", n.sft),
             ("negatives.policy", n.policy),
+            ("negatives.other_prompts", n.other_prompts),
+            ("negatives.truncated", n.truncated),
             ("gate.samples", self.gate.samples),
             ("policy.samples_per_prompt", policy.samples_per_prompt),
             ("policy.batch_size", policy.batch_size),
@@ -77,7 +80,7 @@ impl Recipe {
             "a multiple of policy.samples_per_prompt",
         )?;
         let n = &self.negatives;
-        let all = n.initial + n.sft + n.policy + n.greedy;
+        let all: usize = Origin::ALL.map(|origin| count(n, origin)).iter().sum();
         holds(all > 0, "negatives", all, "one kind of negatives at least")?;
         holds(
             n.greedy <= 1,

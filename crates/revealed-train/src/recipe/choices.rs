@@ -97,3 +97,33 @@ pub enum Stop {
     /// Never.
     Never,
 }
+
+/// Whether a reward may learn what length alone tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LengthControl {
+    /// It may.
+    None,
+    /// A frozen expert that knows only lengths is added to its scores while it is fitted, and dropped after.
+    Expert,
+}
+
+/// Which pairs of a pool lose weight.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Fading {
+    /// None.
+    None,
+    /// Those whose sample the judge puts above the demonstration: `2 σ(judge(demonstration) − judge(sample))`.
+    Won,
+}
+
+/// A second opinion on rounds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Judge {
+    /// None.
+    None,
+    /// A reward fitted once, on the first round's pairs with fixed negatives, that no policy is improved against.
+    Independent,
+}

@@ -84,6 +84,7 @@ fn comment(section: &str, field: &str) -> Option<&'static str> {
         "data" => DataSection::COMMENTS,
         "sft" => SftSection::COMMENTS,
         "negatives" => NegativesSection::COMMENTS,
+        "negatives.weights" => NegativeWeights::COMMENTS,
         "reward" => RewardSection::COMMENTS,
         "policy" => PolicySection::COMMENTS,
         "gate" => GateSection::COMMENTS,

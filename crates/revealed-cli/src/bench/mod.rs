@@ -1,0 +1,189 @@
+//! `revealed bench`: methods and settings of the loop compared on the built-in task, over seeds.
+//!
+//! Every result is one line of `results.jsonl`; a line that is there already is not computed again. The page is made from
+//! that file alone.
+
+mod arms;
+mod measure;
+mod world;
+
+use std::collections::HashSet;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use anyhow::{Context as _, Result};
+use revealed::Device;
+use revealed::eval::shop_desk::Setting;
+use serde::{Deserialize, Serialize};
+
+use crate::output::note;
+use measure::Round;
+use world::Prepared;
+
+/// Arguments of `revealed bench`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct BenchArgs {
+    /// The task
+    #[arg(value_enum)]
+    pub task: BenchTask,
+    /// Folder of results
+    #[arg(long, default_value = "runs/bench")]
+    pub out: PathBuf,
+    /// Seeds, as in 0-4 or 0,3,7
+    #[arg(long, default_value = "0-4", value_parser = parse_seeds)]
+    pub seeds: Seeds,
+    /// Settings of the task
+    #[arg(long, value_enum, value_delimiter = ',', default_values_t = [Level::Easy, Level::Hard])]
+    pub settings: Vec<Level>,
+    /// Names or beginnings of names of what to run; all if left out
+    #[arg(long, value_delimiter = ',')]
+    pub arms: Vec<String>,
+    /// Seeds run side by side [default: one a core]
+    #[arg(long)]
+    pub jobs: Option<usize>,
+}
+
+/// A task with a known gold reward.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum BenchTask {
+    /// The shop desk of `revealed quickstart`
+    Quickstart,
+}
+
+/// A setting of the shop desk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, clap::ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Level {
+    /// Imitation that sharpens is nearly perfect
+    Easy,
+    /// It drops what a minority of demonstrations do well
+    Hard,
+}
+
+impl Level {
+    fn setting(self) -> Setting {
+        match self {
+            Self::Easy => Setting::Easy,
+            Self::Hard => Setting::Hard,
+        }
+    }
+}
+
+/// Seeds given on the command line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seeds(pub Vec<u64>);
+
+fn parse_seeds(text: &str) -> Result<Seeds, String> {
+    let number = |part: &str| {
+        part.trim().parse::<u64>().map_err(|_| format!("{part:?} is not a seed; as in 0-4 or 0,3,7"))
+    };
+    let mut seeds = Vec::new();
+    for part in text.split(',') {
+        match part.split_once('-') {
+            Some((first, last)) => {
+                let (first, last) = (number(first)?, number(last)?);
+                if last < first || last - first > 1000 {
+                    return Err(format!("{part:?} is not a range of at most 1000 seeds"));
+                }
+                seeds.extend(first..=last);
+            }
+            None => seeds.push(number(part)?),
+        }
+    }
+    Ok(Seeds(seeds))
+}
+
+/// One arm on one seed.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Outcome {
+    /// The task's setting.
+    pub setting: Level,
+    /// Its seed.
+    pub seed: u64,
+    /// The arm's name.
+    pub arm: String,
+    /// After every round, kept or not.
+    pub rounds: Vec<Round>,
+}
+
+/// Runs what is not there yet.
+pub fn bench(args: &BenchArgs, device: &Device) -> Result<()> {
+    std::fs::create_dir_all(&args.out).with_context(|| args.out.display().to_string())?;
+    let results = args.out.join("results.jsonl");
+    let done: HashSet<(Level, u64, String)> = read(&results)?
+        .into_iter()
+        .map(|outcome| (outcome.setting, outcome.seed, outcome.arm))
+        .collect();
+    let wanted = |name: &str| {
+        args.arms.is_empty() || args.arms.iter().any(|given| name.starts_with(given.as_str()))
+    };
+    let mut work = Vec::new();
+    for seed in &args.seeds.0 {
+        for level in &args.settings {
+            let open: Vec<arms::Arm> = arms::all()
+                .into_iter()
+                .filter(|arm| wanted(arm.name) && arm.runs_on(*level))
+                .filter(|arm| !done.contains(&(*level, *seed, arm.name.to_owned())))
+                .collect();
+            if !open.is_empty() {
+                work.push((*level, *seed, open));
+            }
+        }
+    }
+    let file = std::fs::OpenOptions::new().create(true).append(true).open(&results)?;
+    let (file, next) = (Mutex::new(file), AtomicUsize::new(0));
+    let jobs = args.jobs.or(std::thread::available_parallelism().map(usize::from).ok());
+    std::thread::scope(|scope| -> Result<()> {
+        let worker = || -> Result<()> {
+            while let Some((level, seed, open)) = work.get(next.fetch_add(1, Ordering::Relaxed)) {
+                let prepared = Prepared::new(*level, *seed, &args.out, device)?;
+                for arm in open {
+                    let rounds = arm.run(&prepared)?;
+                    let name = arm.name.to_owned();
+                    let outcome = Outcome { setting: *level, seed: *seed, arm: name, rounds };
+                    tell(&outcome);
+                    let line = format!("{}\n", serde_json::to_string(&outcome)?);
+                    // A poisoned lock means that another worker panicked; its panic is what gets reported.
+                    let mut file = file.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+                    file.write_all(line.as_bytes())?;
+                }
+            }
+            Ok(())
+        };
+        let count = jobs.unwrap_or(1).clamp(1, work.len().max(1));
+        let workers: Vec<_> = (0..count).map(|_| scope.spawn(worker)).collect();
+        workers.into_iter().try_for_each(|worker| match worker.join() {
+            Ok(result) => result,
+            Err(panic) => std::panic::resume_unwind(panic),
+        })
+    })
+}
+
+fn tell(outcome: &Outcome) {
+    let gold: Vec<String> =
+        outcome.rounds.iter().map(|round| format!("{:.3}", round.gold.t1)).collect();
+    let seconds: f64 = outcome.rounds.iter().map(|round| round.seconds).sum();
+    note(&format!(
+        "{:?} {} {}: gold {} ({seconds:.0} s)",
+        outcome.setting,
+        outcome.seed,
+        outcome.arm,
+        gold.join(" ")
+    ));
+}
+
+fn read(path: &Path) -> Result<Vec<Outcome>> {
+    if !path.is_file() {
+        return Ok(vec![]);
+    }
+    let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
+    text.lines()
+        .enumerate()
+        .map(|(index, line)| {
+            serde_json::from_str(line)
+                .with_context(|| format!("{}, line {}; remove that line", path.display(), index + 1))
+        })
+        .collect()
+}

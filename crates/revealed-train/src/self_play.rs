@@ -1,0 +1,194 @@
+//! The policy as its own reward: SPIN, IRFT, GSIL and DPO, as baselines to the loop in `irl.rs`.
+//!
+//! With `π ∝ π_ref · exp(r/β)` a policy implies the reward `log π(y|x) − log π_ref(y|x)`. These methods put that log-ratio
+//! in the place of a reward model: `L = mean_pairs ℓ(log-ratio of the demonstration, log-ratio of a sample)`.
+//!
+//! | method | `ℓ` | reference | samples |
+//! |---|---|---|---|
+//! | SPIN (<https://arxiv.org/abs/2401.01335>) | logistic or hinge of λ·difference | the last iterate | once an iteration |
+//! | IRFT (<https://arxiv.org/abs/2405.17888>) | the same, or the difference | the SFT model | several times an epoch |
+//! | GSIL (<https://arxiv.org/abs/2410.10093>) | five unpaired losses of α·log-ratio + β | the last iterate | once an iteration |
+//! | DPO, IPO on given pairs | of β·difference | the SFT model | none: [`fit_log_ratio`] |
+
+use burn::module::Module;
+use burn::tensor::Tensor;
+use revealed_models::CausalLm;
+use revealed_objectives::RewardObjective;
+use revealed_objectives::pairs::pair_accuracy;
+use revealed_objectives::reduce::sequence_sum;
+
+use crate::epochs::Epochs;
+use crate::error::TrainError;
+use crate::observer::{At, Phase};
+use crate::optimizer::{Accumulated, OptimizerConfig, Updater, sum};
+use crate::pairs::{Pair, PairPool, pairs};
+use crate::recipe::Anchor;
+use crate::reward_fit::pair_batches;
+use crate::run::{Run, at};
+use crate::task::Row;
+
+/// How a policy plays against itself.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SelfPlay {
+    /// Times that samples are drawn; 1 or more.
+    pub rounds: usize,
+    /// Optimizer steps between them; 1 or more.
+    pub steps: usize,
+    /// Pairs an optimizer step; 1 or more.
+    pub batch_size: usize,
+    /// The reference of the log-ratio: the SFT model, or the policy with which a round began.
+    pub anchor: Anchor,
+    /// AdamW; its schedule spans all rounds.
+    pub optimizer: OptimizerConfig,
+}
+
+/// Trains `sft` for all rounds on demonstrations against the negatives that the recipe asks for, drawn anew from the
+/// policy every round; `each` hears of the policy after every round.
+///
+/// # Errors
+/// When sampling fails, a loss is not finite, or `each` fails.
+pub fn self_play(
+    (initial, sft): (&CausalLm, &CausalLm),
+    config: &SelfPlay,
+    objective: &dyn RewardObjective,
+    run: &mut Run<'_>,
+    mut each: impl FnMut(usize, &CausalLm) -> Result<(), TrainError>,
+) -> Result<CausalLm, TrainError> {
+    let mut policy = sft.clone();
+    let mut fit = LogRatioFit::new(config, run);
+    for round in 1..=config.rounds {
+        let mut pool = PairPool::default();
+        // Negatives of fixed models belong to every round, so each draws as the first does.
+        pool.draw(initial, sft, &policy, at(1, Phase::Sample, round), run)?;
+        let reference = match config.anchor {
+            Anchor::Sft => sft.clone(),
+            Anchor::Moving => policy.clone(),
+        };
+        let negatives: Vec<_> = pool.negatives.iter().collect();
+        let pairs = pairs(&negatives, None, run.task, run)?;
+        policy = fit.round(policy, &reference, &pairs, objective, round, run)?;
+        each(round, &policy)?;
+    }
+    Ok(policy)
+}
+
+/// Fits a policy to given pairs by its log-ratio to `reference`: DPO on preferences, among others.
+///
+/// # Errors
+/// When there are no pairs, or the loss is not finite.
+pub fn fit_log_ratio(
+    policy: CausalLm,
+    reference: &CausalLm,
+    pairs: &[Pair<'_>],
+    config: &SelfPlay,
+    objective: &dyn RewardObjective,
+    run: &mut Run<'_>,
+) -> Result<CausalLm, TrainError> {
+    let mut fit = LogRatioFit::new(config, run);
+    fit.round(policy, reference, pairs, objective, 1, run)
+}
+
+struct LogRatioFit<'a> {
+    config: &'a SelfPlay,
+    updater: Updater<CausalLm>,
+    temperature: f64,
+}
+
+impl<'a> LogRatioFit<'a> {
+    fn new(config: &'a SelfPlay, run: &Run<'_>) -> Self {
+        let total = config.rounds.saturating_mul(config.steps);
+        let updater = Updater::new(&config.optimizer, total);
+        Self { config, updater, temperature: run.recipe.policy.temperature }
+    }
+
+    fn round(
+        &mut self,
+        policy: CausalLm,
+        reference: &CausalLm,
+        pairs: &[Pair<'_>],
+        objective: &dyn RewardObjective,
+        round: usize,
+        run: &mut Run<'_>,
+    ) -> Result<CausalLm, TrainError> {
+        if pairs.is_empty() {
+            let advice = "ask for negatives in [negatives]";
+            return Err(TrainError::TooFew { what: "pairs", found: 0, needed: 1, advice });
+        }
+        let totals = |rows: Vec<Row>| -> Result<Vec<f32>, TrainError> {
+            let log_probs = run.log_probs(reference, &rows, self.temperature)?;
+            Ok(log_probs.iter().map(|row| row.iter().sum()).collect())
+        };
+        let demonstrations = totals(pairs.iter().map(|p| p.demonstration.clone()).collect())?;
+        let samples = totals(pairs.iter().map(|p| p.sample.clone()).collect())?;
+        let mut policy = policy.trainable();
+        let mut epochs = Epochs::new(pairs.len());
+        let steps = self.config.steps;
+        run.started(at(round, Phase::Fit, 0), steps);
+        for step in 1..=steps {
+            let at = at(round, Phase::Fit, step);
+            let size = self.config.batch_size.min(pairs.len());
+            let seed = |epoch| run.seed(crate::run::at(round, Phase::Fit, epoch), "self-play");
+            let chosen = epochs.take(size, seed);
+            let batch: Vec<Known<'_>> = chosen
+                .iter()
+                .map(|i| Known { pair: pairs[*i], reference: [demonstrations[*i], samples[*i]] })
+                .collect();
+            policy = self.step(policy, &batch, objective, at, run)?;
+        }
+        run.ended(at(round, Phase::Fit, steps), &[]);
+        Ok(policy.valid())
+    }
+
+    fn step(
+        &mut self,
+        policy: CausalLm,
+        batch: &[Known<'_>],
+        objective: &dyn RewardObjective,
+        at: At,
+        run: &mut Run<'_>,
+    ) -> Result<CausalLm, TrainError> {
+        let all: Vec<Pair<'_>> = batch.iter().map(|known| known.pair).collect();
+        let mut gradients = Accumulated::new();
+        let (mut losses, mut correct) = (vec![], vec![]);
+        for indices in pair_batches(&all, run) {
+            let part: Vec<&Known<'_>> = indices.iter().map(|i| &batch[*i]).collect();
+            let rows = part.iter().map(|known| known.pair.demonstration);
+            let rows = rows.chain(part.iter().map(|known| known.pair.sample));
+            let tokens = run.batch(&policy, rows)?;
+            let mask = tokens.completion_mask.clone();
+            let constants = |values: Vec<f32>| {
+                Tensor::<1>::from_floats(values.as_slice(), &mask.device())
+            };
+            let reference = constants(
+                [0, 1].iter().flat_map(|s| part.iter().map(|known| known.reference[*s])).collect(),
+            );
+            let weights = constants(part.iter().map(|known| known.pair.weight as f32).collect());
+            let half = part.len();
+            let done = policy.backward(&tokens, self.temperature, |log_probs| {
+                let ratios = sequence_sum(log_probs, mask.clone()) - reference;
+                let (d, s) = (ratios.clone().narrow(0, 0, half), ratios.narrow(0, half, half));
+                let share = half as f64 / batch.len() as f64;
+                correct.push(pair_accuracy(d.clone(), s.clone()).inner() * share);
+                (objective.loss(d, s) * weights).sum().div_scalar(batch.len() as f64)
+            });
+            losses.push(done.loss);
+            gradients.add(&policy, done.gradients);
+        }
+        let numbers = vec![sum(losses), sum(correct)];
+        let (policy, done) = self.updater.update(policy, gradients.take(), numbers, at)?;
+        let metrics = [
+            ("loss", done.numbers[0]),
+            ("rewards/accuracies", done.numbers[1]),
+            ("grad_norm", done.grad_norm),
+            ("learning_rate", done.lr),
+        ];
+        run.step(at, self.config.steps, &metrics);
+        Ok(policy)
+    }
+}
+
+/// A pair with its log-likelihoods under the reference.
+struct Known<'a> {
+    pair: Pair<'a>,
+    reference: [f32; 2],
+}
