@@ -20,8 +20,8 @@ pub enum RewardError {
         /// Why not.
         reason: String,
     },
-    /// There is nothing to calibrate on.
-    #[error("calibration needs {needed}, found {found}; add samples or demonstrations")]
+    /// There is nothing to calibrate on, to audit or to score with.
+    #[error("too few {needed}: found {found}; add samples or demonstrations")]
     TooFew {
         /// What is needed.
         needed: &'static str,
@@ -29,14 +29,20 @@ pub enum RewardError {
         found: usize,
     },
     /// A score is NaN or infinite.
-    #[error(
-        "calibration: {what} score {index} is {value}; the reward has diverged, lower its learning rate"
-    )]
+    #[error("{what} score {index} is {value}; the reward has diverged, lower its learning rate")]
     NonFinite {
         /// Demonstration or sample.
         what: &'static str,
         /// Its index.
         index: usize,
+        /// The value.
+        value: f64,
+    },
+    /// Differences of scores cannot be turned into logits.
+    #[error(
+        "logit scale is {value}; it must be finite and above 0: 1 for raw scores, the calibration's scale for calibrated ones"
+    )]
+    LogitScale {
         /// The value.
         value: f64,
     },

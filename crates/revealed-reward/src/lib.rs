@@ -1,9 +1,11 @@
 #![doc = include_str!("../README.md")]
 
 mod calibration;
+mod ensemble;
 mod error;
 mod reward;
 
 pub use calibration::Calibration;
+pub use ensemble::{ENSEMBLE_FILE, RewardEnsemble, cautious_mean};
 pub use error::RewardError;
 pub use reward::{REWARD_FILE, RewardFile, RewardModel};

@@ -146,13 +146,35 @@ impl RewardModel {
         base: Option<&str>,
         device: &Device,
     ) -> Result<(Self, RewardFile), RewardError> {
-        let file = Self::read_file(folder)?;
-        let model = match base.or(file.base_model.as_deref()) {
+        let base = Self::base(folder, base, device)?;
+        Self::load_on(base.as_ref(), folder, device)
+    }
+
+    /// The model that a folder's adapter goes on, given or named by its `reward.json`; nothing for full weights.
+    pub(crate) fn base(
+        folder: &Path,
+        given: Option<&str>,
+        device: &Device,
+    ) -> Result<Option<CausalLm>, RewardError> {
+        let named = Self::read_file(folder)?.base_model;
+        match given.or(named.as_deref()) {
             Some(base) if folder.join("adapter_config.json").is_file() => {
-                let base = CausalLm::load(&revealed_models::resolve(base)?, device)?;
-                ScalarModel::load_adapter(base, folder)?
+                Ok(Some(CausalLm::load(&revealed_models::resolve(base)?, device)?))
             }
-            _ => ScalarModel::load(folder, device)?,
+            _ => Ok(None),
+        }
+    }
+
+    /// Reads an adapter onto a base whose tensors it shares, or full weights.
+    pub(crate) fn load_on(
+        base: Option<&CausalLm>,
+        folder: &Path,
+        device: &Device,
+    ) -> Result<(Self, RewardFile), RewardError> {
+        let file = Self::read_file(folder)?;
+        let model = match base {
+            Some(base) => ScalarModel::load_adapter(base.clone(), folder)?,
+            None => ScalarModel::load(folder, device)?,
         };
         Ok((Self { model: model.valid(), calibration: file.calibration }, file))
     }
