@@ -62,7 +62,8 @@ impl Calibration {
     }
 }
 
-fn finite(what: &'static str, scores: &[f64]) -> Result<(), RewardError> {
+/// Refuses the first score that is NaN or infinite.
+pub(crate) fn finite(what: &'static str, scores: &[f64]) -> Result<(), RewardError> {
     match scores.iter().position(|score| !score.is_finite()) {
         Some(index) => Err(RewardError::NonFinite { what, index, value: scores[index] }),
         None => Ok(()),

@@ -1,10 +1,12 @@
 #![doc = include_str!("../README.md")]
 
+mod audit;
 mod calibration;
 mod ensemble;
 mod error;
 mod reward;
 
+pub use audit::{Audit, Group, LengthProbe, Scored, audit, repetition};
 pub use calibration::Calibration;
 pub use ensemble::{ENSEMBLE_FILE, RewardEnsemble, cautious_mean};
 pub use error::RewardError;
