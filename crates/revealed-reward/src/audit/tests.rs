@@ -166,7 +166,7 @@ fn words_never_seen_and_their_order_are_nothing_to_the_bag() {
 
 #[test]
 fn lengths_match_within_a_tenth_of_the_longer_or_one_token() {
-    let tokens = vec![0; 40];
+    let tokens = [0; 40];
     let matched = |a: usize, b: usize| {
         let [a, b] = [a, b].map(|length| scored_as(&tokens[..length], 0.0));
         assert_eq!(length_matched(&(&a, &b)), length_matched(&(&b, &a)));
@@ -211,7 +211,8 @@ fn a_completion_without_tokens_has_no_marks_and_no_repetition() {
     assert_eq!(share(&[], &|_| true), 0.0);
     assert_eq!(share(&[1, 2, 1, 3], &|id| id == 1), 0.5);
     let group = Group { demonstration: scored_as(&[], 1.0), samples: vec![scored_as(&[], 0.0)] };
-    let audit = audit(std::slice::from_ref(&group), &[group.clone()], 1.0, &|_| true).unwrap();
+    let group = std::slice::from_ref(&group);
+    let audit = audit(group, group, 1.0, &|_| true).unwrap();
     assert_eq!([audit.length_accuracy, audit.bag_accuracy, audit.accuracy], [0.5, 0.5, 1.0]);
     assert!(figures(&audit).iter().all(|figure| figure.is_finite()));
 }
