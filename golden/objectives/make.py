@@ -1,15 +1,20 @@
 """Golden values for the crate `revealed-objectives`.
 
     pip install -r ../requirements.txt trl==1.16.0
-    pip install --no-deps --target /tmp/trl-0.24.0 trl==0.24.0      # the last version with a PPO trainer and its `trl/core.py`
-    python make.py /tmp/trl-0.24.0
+    pip install --no-deps --target FOLDER trl==0.24.0      # the last version with a PPO trainer and its `trl/core.py`
+    python make.py FOLDER
 
 Writes `expected.json` beside this file: for each case its inputs, its output and, where a gradient is meant, the gradient of
 `sum(output * upstream)` in the named inputs. Everything is computed in float64 with PyTorch, from these sources:
 
 - whitening: TRL 0.24.0 `core.masked_whiten`; entropy and group deviation: TRL 1.16.0 `entropy_from_logits`, `nanstd`;
-- logistic, cross-entropy, hinge and squared losses: `torch.nn.functional`; gradients: torch.autograd;
-- GAE, leave-one-out, shaped rewards, sequence reductions: plain Python loops over unpadded rows, written from the equations.
+- logistic, cross-entropy, hinge, Poisson and squared losses: `torch.nn.functional`; gradients: torch.autograd;
+- DPO, IPO and the centring loss: the lines of TRL 1.16.0 `DPOTrainer` and `RewardTrainer`;
+- the product of experts: the normalised product of two probabilities; fading weights: the gradient of the logistic loss;
+- GAE, leave-one-out, shaped rewards, sequence reductions, IQ-Learn: plain Python loops over unpadded rows, written from the
+  equations; the running baseline: its closed form; the KL controller: plain Python.
+
+New cases go last, so that the random numbers of the old ones stay.
 """
 
 import importlib.util
@@ -61,7 +66,7 @@ def case(name, output, inputs, numbers=None):
     if tracked:
         weight = upstream(outputs[0].shape)
         record["upstream"] = weight.tolist()
-        grads = torch.autograd.grad((outputs[0] * weight).sum(), list(tracked.values()))
+        grads = torch.autograd.grad((outputs[0] * weight).sum(), list(tracked.values()), retain_graph=True)
         record["gradients"] = {k: g.tolist() for k, g in zip(tracked, grads)}
     CASES[name] = record
 
@@ -197,6 +202,98 @@ def divergences():
     case("kl_shaped_rewards", padded(shaped), {"scores": scores, "kl": kl, "mask": MASK}, {"kl_coef": coef})
 
 
+def more_pairs():
+    d = torch.tensor([0.0, 0.3, -1.2, 2.5, 40.0, -40.0, 1.0, 0.75], dtype=torch.float64).requires_grad_()
+    s = torch.tensor([0.0, -0.4, 0.9, 2.25, -45.0, 45.0, 3.0, -0.5], dtype=torch.float64).requires_grad_()
+    base = {"demonstration": d, "sample": s}
+    numbers = {"label_smoothing": 0.1}
+    right, wrong = torch.full_like(d, 0.9), torch.full_like(d, 0.1)
+    bce, mse = F.binary_cross_entropy_with_logits, F.mse_loss
+    case("centring", (d + s) ** 2, base)
+    losses = bce(d, right, reduction="none") + bce(s, wrong, reduction="none")
+    case("bce_discriminator_smoothed", losses, base, numbers)
+    losses = (mse(d, right, reduction="none") + mse(s, wrong, reduction="none")) / 2
+    case("least_squares_smoothed", losses, base, numbers)
+    (slope,) = torch.autograd.grad(-F.logsigmoid(d - s).sum(), [d])
+    case("fading_weights", -2 * slope, {k: v.detach() for k, v in base.items()})
+
+    scores, expert, c = draw(6).requires_grad_(), draw(6), 0.7
+    p, e = scores.sigmoid(), expert.sigmoid() ** c
+    yes, no = p * e, (1 - p) * (1 - expert.sigmoid()) ** c
+    case("product_of_experts", torch.logit(yes / (yes + no)), {"scores": scores, "expert": expert}, {"coefficient": c})
+
+    losses, weights, total = draw(6).requires_grad_(), draw(6).abs(), 11.0
+    case("weighted_sum", (torch.dot(losses, weights) / total).reshape(1), {"losses": losses, "weights": weights}, {"total": total})
+
+
+def log_ratios():
+    d = torch.tensor([0.0, 0.3, -1.2, 2.5, 9.0, -9.0, 1.0, 0.75], dtype=torch.float64).requires_grad_()
+    s = torch.tensor([0.0, -0.4, 0.9, 2.25, -10.0, 10.0, 3.0, -0.5], dtype=torch.float64).requires_grad_()
+    one, zero = torch.ones_like(d), torch.zeros_like(d)
+    scale, offset, smoothing = 0.4, 0.25, 0.1
+    base = {"demonstration": d, "sample": s}
+    numbers = {"scale": scale, "offset": offset, "label_smoothing": smoothing}
+    gap, real, fake = d - s, scale * d + offset, scale * s + offset
+
+    def add(name, losses):
+        case(name, losses, base, numbers)
+
+    add("spin_logistic", F.soft_margin_loss(scale * gap, one, reduction="none"))
+    add("spin_hinge", F.margin_ranking_loss(scale * d, scale * s, one, margin=1.0, reduction="none"))
+    add("irft_linear", scale * s - scale * d)
+    bce, mse = F.binary_cross_entropy_with_logits, F.mse_loss
+    add("gsil_bernoulli", bce(real, one, reduction="none") + bce(fake, zero, reduction="none"))
+    add("gsil_brier", mse(real.sigmoid(), one, reduction="none") + mse(fake.sigmoid(), zero, reduction="none"))
+    # of an input x with target -1: max(0, margin - x)
+    embedding = F.hinge_embedding_loss
+    add("gsil_hinge", embedding(real, -one, reduction="none") + embedding(-fake, -one, reduction="none"))
+    # of an input x with target 0: exp(x)
+    add("gsil_kliep", F.poisson_nll_loss(fake, zero, log_input=True, reduction="none") - real)
+    add("gsil_lsif", mse(fake.exp(), zero, reduction="none") / 2 - real.exp())
+    dpo = -F.logsigmoid(scale * gap) * (1 - smoothing) - F.logsigmoid(-scale * gap) * smoothing
+    add("dpo_sigmoid", dpo)
+    add("ipo", (gap - 1 / (2 * scale)) ** 2)
+
+    ref = -draw(B, T).abs()
+    lp = (ref + draw(B, T, scale=0.7)).requires_grad_()
+    ref.requires_grad_()
+    inputs = {"log_probs": lp, "ref_log_probs": ref, "mask": MASK}
+    ratios = [a - b for a, b in zip(rows(lp), rows(ref))]
+    case("dense_log_ratio", padded(ratios), inputs)
+    case("sequence_log_ratio", torch.stack([a.sum() - b.sum() for a, b in zip(rows(lp), rows(ref))]), inputs)
+
+    lam, gamma = 0.3, 0.9
+    lp, values = (-draw(B, T).abs()).requires_grad_(), draw(B, T).requires_grad_()
+    losses = []
+    for p, v in zip(rows(lp), rows(values)):
+        n = len(p)
+        row = [lam * (v[t] + p[t] - (gamma * v[t + 1] if t + 1 < n else 0.0)) ** 2 - p[t] for t in range(n)]
+        losses.append(torch.stack(row) if row else p)
+    inputs = {"log_probs": lp, "values": values, "mask": MASK}
+    case("iq_learn", padded(losses), inputs, {"lambda": lam, "gamma": gamma})
+
+
+def baselines():
+    scores, b = draw(6, scale=2.0), 0.35
+    case("reinforce", torch.stack([score - b for score in scores]), {"scores": scores}, {"baseline": b})
+    means, start, decay = draw(5, scale=2.0), 0.5, 0.8
+    history = [
+        decay ** (n + 1) * start + (1 - decay) * sum(decay ** (n - i) * m for i, m in enumerate(means.tolist()[: n + 1]))
+        for n in range(len(means))
+    ]
+    case("running_baseline", torch.tensor(history, dtype=torch.float64), {"means": means}, {"start": start, "decay": decay})
+    log_probs, advantages = (-draw(B, scale=3.0).abs()).requires_grad_(), draw(B)
+    inputs = {"log_probs": log_probs, "advantages": advantages}
+    case("reinforce_loss", torch.stack([-a * p for a, p in zip(advantages, log_probs)]), inputs)
+
+    kls = [0.0, 3.0, 5.25, 6.0, 6.5, 7.0, 8.0, 60.0]
+    coef, target, horizon, samples = 0.15, 6.0, 1000.0, 64
+    adapted = [coef * (1 + min(max((kl - target) / target, -0.2), 0.2) * samples / horizon) for kl in kls]
+    numbers = {"kl_coef": coef, "target": target, "horizon": horizon, "samples": samples}
+    inputs = {"kl": torch.tensor(kls, dtype=torch.float64)}
+    case("adapted_kl_coef", torch.tensor(adapted, dtype=torch.float64), inputs, numbers)
+
+
 def rounded(value):
     if isinstance(value, dict):
         return {k: rounded(v) for k, v in value.items()}
@@ -212,6 +309,9 @@ def main():
     policies()
     advantages()
     divergences()
+    more_pairs()
+    log_ratios()
+    baselines()
     versions = {"torch": torch.__version__, "trl": trl.__version__, "trl (core.masked_whiten)": "0.24.0"}
     lines = [f'"versions": {json.dumps(versions)}']
     lines += [f"{json.dumps(name)}: {json.dumps(rounded(record))}" for name, record in CASES.items()]

@@ -113,6 +113,36 @@ pub fn grpo(scores: Tensor<1>, group: usize, scale: GroupScale) -> Tensor<1> {
     advantages.reshape([count])
 }
 
+/// Advantages over a baseline that does not depend on the batch, such as [`running_baseline`].
+///
+/// `A_i = r_i − b`
+///
+/// # Shapes
+/// - `scores`: `[N]`; `baseline` b, in units of reward
+/// - output: `[N]`
+///
+/// Source: the reinforcement baseline of Williams, 1992, <https://doi.org/10.1007/BF00992696>.
+pub fn reinforce(scores: Tensor<1>, baseline: f64) -> Tensor<1> {
+    scores.sub_scalar(baseline)
+}
+
+/// The exponential moving average of the batches' mean scores.
+///
+/// `b ← λ b + (1 − λ) mean(r)`. Take a batch's advantages before its mean goes in, so that the
+/// baseline stays independent of the samples it is subtracted from.
+///
+/// `decay` λ in `[0, 1)`: 0 keeps the last batch's mean only. Start from the first batch's mean, or
+/// from 0 for calibrated rewards.
+///
+/// # Panics
+/// When `decay` is outside `[0, 1)`.
+///
+/// Source: the reinforcement comparison of Williams, 1992, <https://doi.org/10.1007/BF00992696>.
+pub fn running_baseline(baseline: f64, batch_mean: f64, decay: f64) -> f64 {
+    assert!((0.0..1.0).contains(&decay), "decay must be in [0, 1), got {decay}");
+    decay * baseline + (1.0 - decay) * batch_mean
+}
+
 /// Each sequence's advantage on each of its kept tokens, 0 where masked.
 ///
 /// # Shapes
@@ -163,6 +193,34 @@ mod tests {
         case.matches_output(0, &grpo(scores(&case), group, GroupScale::Std));
         let case = Case::load("grpo_none");
         case.matches_output(0, &grpo(scores(&case), group, GroupScale::None));
+    }
+
+    #[test]
+    fn reinforce_subtracts_the_baseline() {
+        let case = Case::load("reinforce");
+        let advantages = reinforce(case.constant("scores"), case.number("baseline"));
+        case.matches_output(0, &advantages);
+    }
+
+    #[test]
+    fn the_running_baseline_equals_the_exponentially_weighted_sum() {
+        let case = Case::load("running_baseline");
+        let decay = case.number("decay");
+        let mut baseline = case.number("start");
+        let history: Vec<f32> = numbers(&case.constant::<1>("means"))
+            .into_iter()
+            .map(|mean| {
+                baseline = running_baseline(baseline, f64::from(mean), decay);
+                baseline as f32
+            })
+            .collect();
+        case.matches_output(0, &Tensor::<1>::from_floats(&history[..], &Device::flex()));
+    }
+
+    #[test]
+    #[should_panic(expected = "decay must be in [0, 1), got 1")]
+    fn a_baseline_that_never_moves_panics() {
+        let _ = running_baseline(0.0, 1.0, 1.0);
     }
 
     #[test]

@@ -11,6 +11,10 @@ use crate::{
     reduce::{indicator, keep},
 };
 
+/// The largest relative error that [`adapted_kl_coef`] acts on (section 2.2 of
+/// <https://arxiv.org/abs/1909.08593>).
+const LARGEST_KL_ERROR: f64 = 0.2;
+
 /// The plain estimator: unbiased, of either sign.
 ///
 /// `k1 = log π(y_t) − log π_ref(y_t)`
@@ -57,6 +61,27 @@ pub fn k3(log_probs: Tensor<2>, ref_log_probs: Tensor<2>) -> Tensor<2> {
     let q = log_ratio(ref_log_probs, log_probs);
     // In this order near 0 the subtraction of 1 is exact.
     q.clone().exp().sub_scalar(1.0) - q
+}
+
+/// The KL coefficient for the next batch: a proportional controller in log space that holds the KL
+/// at a target.
+///
+/// `β ← β (1 + clip(kl/target − 1, −0.2, 0.2) · samples/horizon)`
+///
+/// `kl`: the batch's mean KL of a sequence, in nats; `target` > 0, in the same unit; `horizon` > 0:
+/// samples over which a clipped error changes β by a fifth (10 000 in TRL); `samples`:
+/// sequences in the batch, fewer than `5 horizon`, so that β stays positive.
+///
+/// # Panics
+/// When `target` or `horizon` is not positive.
+///
+/// Source: section 2.2 of <https://arxiv.org/abs/1909.08593>, whose `K_β = 0.1` is
+/// `samples/horizon`; `AdaptiveKLController` of TRL 0.11.
+pub fn adapted_kl_coef(kl_coef: f64, kl: f64, target: f64, horizon: f64, samples: usize) -> f64 {
+    assert!(target > 0.0, "the KL target must be positive, got {target}");
+    assert!(horizon > 0.0, "the horizon must be positive, got {horizon}");
+    let error = (kl / target - 1.0).clamp(-LARGEST_KL_ERROR, LARGEST_KL_ERROR);
+    kl_coef * (1.0 + error * samples as f64 / horizon)
 }
 
 /// Per-token rewards: the KL penalty on every kept token, and the completion's score on the last of
@@ -124,6 +149,35 @@ mod tests {
         let (scores, kl) = (case.constant("scores"), case.constant("kl"));
         let rewards = kl_shaped_rewards(scores, kl, case.mask(), case.number("kl_coef"));
         case.matches_output(0, &rewards);
+    }
+
+    #[test]
+    fn the_adapted_coefficient_equals_the_controller_of_the_paper() {
+        let case = Case::load("adapted_kl_coef");
+        let number = |key| case.number(key);
+        let adapted: Vec<f32> = numbers(&case.constant::<1>("kl"))
+            .into_iter()
+            .map(|kl| {
+                let samples = number("samples") as usize;
+                let kl = f64::from(kl);
+                let (kl_coef, horizon) = (number("kl_coef"), number("horizon"));
+                adapted_kl_coef(kl_coef, kl, number("target"), horizon, samples) as f32
+            })
+            .collect();
+        case.matches_output(0, &Tensor::<1>::from_floats(&adapted[..], &Device::flex()));
+    }
+
+    #[test]
+    fn the_coefficient_rests_at_the_target_and_moves_towards_it() {
+        let next = |kl| adapted_kl_coef(0.1, kl, 6.0, 100.0, 10);
+        assert_eq!(next(6.0), 0.1);
+        assert!(next(7.0) > 0.1 && next(5.0) < 0.1);
+    }
+
+    #[test]
+    #[should_panic(expected = "the KL target must be positive")]
+    fn a_kl_target_of_zero_panics() {
+        let _ = adapted_kl_coef(0.1, 1.0, 0.0, 100.0, 10);
     }
 
     #[test]

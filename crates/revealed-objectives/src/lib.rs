@@ -3,6 +3,7 @@
 pub mod advantages;
 pub mod kl;
 pub mod likelihood;
+pub mod log_ratio;
 pub mod pairs;
 pub mod policy;
 pub mod reduce;
@@ -11,5 +12,6 @@ pub mod reduce;
 mod golden;
 
 pub use advantages::GroupScale;
-pub use pairs::{PairLoss, RewardObjective};
+pub use log_ratio::{LogRatioLoss, LogRatioObjective};
+pub use pairs::{PairLoss, PairObjective, RewardObjective};
 pub use reduce::MeanShift;

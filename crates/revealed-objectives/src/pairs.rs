@@ -6,7 +6,10 @@
 //! [`linear_difference`] has exactly that gradient and is unbounded in `r`; the other losses are
 //! bounded surrogates of it. `d` and `s` below are the two rewards, `Δ = d − s`.
 
-use burn::tensor::{Tensor, activation::log_sigmoid, activation::relu};
+use burn::tensor::{
+    Tensor,
+    activation::{log_sigmoid, relu, sigmoid},
+};
 use serde::{Deserialize, Serialize};
 
 /// A loss on pairs of rewards, to be minimised; a closure `(demonstration, sample) -> losses` is
@@ -37,20 +40,61 @@ pub enum PairLoss {
     LinearDifference,
     /// [`bce_discriminator`]: the reward is a discriminator's logit, so its offset has a meaning.
     Bce,
-    /// [`hinge`] with margin 1.
+    /// [`hinge`]; by itself with margin 1.
     Hinge,
     /// [`least_squares`]: rewards are drawn to 1 and 0.
     LeastSquares,
 }
 
+impl PairLoss {
+    /// Whether the loss has a margin.
+    pub fn takes_margin(self) -> bool {
+        matches!(self, Self::PairwiseLogistic | Self::Hinge)
+    }
+
+    /// Whether the loss has labels to smooth.
+    pub fn takes_smoothing(self) -> bool {
+        matches!(self, Self::PairwiseLogistic | Self::Bce | Self::LeastSquares)
+    }
+}
+
 impl RewardObjective for PairLoss {
     fn loss(&self, demonstration: Tensor<1>, sample: Tensor<1>) -> Tensor<1> {
-        match self {
-            Self::PairwiseLogistic => pairwise_logistic(demonstration, sample),
-            Self::LinearDifference => linear_difference(demonstration, sample),
-            Self::Bce => bce_discriminator(demonstration, sample),
-            Self::Hinge => hinge(demonstration, sample, 1.0),
-            Self::LeastSquares => least_squares(demonstration, sample),
+        PairObjective::from(*self).loss(demonstration, sample)
+    }
+}
+
+/// A named pair loss with its two numbers.
+///
+/// A loss reads a number only where [`PairLoss::takes_margin`] or [`PairLoss::takes_smoothing`]
+/// says so; a caller whose user may have meant something should refuse the rest.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct PairObjective {
+    /// The loss.
+    pub loss: PairLoss,
+    /// The chance that a label is wrong, in `[0, 0.5]`.
+    pub label_smoothing: f64,
+    /// By how much a demonstration has to lead, at least 0, in units of reward.
+    pub margin: f64,
+}
+
+impl From<PairLoss> for PairObjective {
+    /// No smoothing; margin 1 for the hinge, whose scale it sets, and 0 elsewhere.
+    fn from(loss: PairLoss) -> Self {
+        let margin = if loss == PairLoss::Hinge { 1.0 } else { 0.0 };
+        Self { loss, label_smoothing: 0.0, margin }
+    }
+}
+
+impl RewardObjective for PairObjective {
+    fn loss(&self, demonstration: Tensor<1>, sample: Tensor<1>) -> Tensor<1> {
+        let (d, s, smoothing) = (demonstration, sample, self.label_smoothing);
+        match self.loss {
+            PairLoss::PairwiseLogistic => pairwise_logistic_smoothed(d, s, smoothing, self.margin),
+            PairLoss::LinearDifference => linear_difference(d, s),
+            PairLoss::Bce => bce_discriminator_smoothed(d, s, smoothing),
+            PairLoss::Hinge => hinge(d, s, self.margin),
+            PairLoss::LeastSquares => least_squares_smoothed(d, s, smoothing),
         }
     }
 }
@@ -92,14 +136,7 @@ pub fn pairwise_logistic_smoothed(
     label_smoothing: f64,
     margin: f64,
 ) -> Tensor<1> {
-    assert!(
-        (0.0..=0.5).contains(&label_smoothing),
-        "label smoothing must be between 0 and 0.5, got {label_smoothing}"
-    );
-    let excess = gap(demonstration, sample).sub_scalar(margin);
-    let right = log_sigmoid(excess.clone()) * (1.0 - label_smoothing);
-    let wrong = log_sigmoid(-excess) * label_smoothing;
-    -(right + wrong)
+    smoothed_label_loss(gap(demonstration, sample).sub_scalar(margin), label_smoothing)
 }
 
 /// The difference of rewards, whose mean has the gradient of the maximum-likelihood IRL objective
@@ -138,6 +175,30 @@ pub fn bce_discriminator(demonstration: Tensor<1>, sample: Tensor<1>) -> Tensor<
     -(log_sigmoid(demonstration) + log_sigmoid(-sample))
 }
 
+/// The discriminator's cross-entropy with labels `1 − ε` for demonstrations and `ε` for samples,
+/// so that no logit is drawn to infinity.
+///
+/// `−(1 − ε) log σ(d) − ε log σ(−d) − (1 − ε) log σ(−s) − ε log σ(s)`
+///
+/// # Shapes
+/// - `demonstration`, `sample`: `[P]`; `label_smoothing` ε in `[0, 0.5]`
+/// - output: `[P]`, at least 0
+///
+/// # Panics
+/// When the shapes differ or ε is outside `[0, 0.5]`.
+///
+/// Source: [`bce_discriminator`] with the label smoothing of section 7 of
+/// <https://arxiv.org/abs/1512.00567>, for two classes; their ε is twice this one.
+pub fn bce_discriminator_smoothed(
+    demonstration: Tensor<1>,
+    sample: Tensor<1>,
+    label_smoothing: f64,
+) -> Tensor<1> {
+    assert_eq!(sample.dims(), demonstration.dims(), "sample and demonstration differ in shape");
+    smoothed_label_loss(demonstration, label_smoothing)
+        + smoothed_label_loss(-sample, label_smoothing)
+}
+
 /// The hinge loss: 0 once the demonstration leads by the margin.
 ///
 /// `max(0, m − Δ)`
@@ -170,6 +231,28 @@ pub fn least_squares(demonstration: Tensor<1>, sample: Tensor<1>) -> Tensor<1> {
     reward_l2(demonstration.sub_scalar(1.0), sample)
 }
 
+/// The least-squares loss with target `1 − ε` for demonstrations and `ε` for samples.
+///
+/// `½ (d − (1 − ε))² + ½ (s − ε)²`
+///
+/// # Shapes
+/// - `demonstration`, `sample`: `[P]`; `label_smoothing` ε in `[0, 0.5]`
+/// - output: `[P]`, at least 0
+///
+/// # Panics
+/// When the shapes differ or ε is outside `[0, 0.5]`.
+///
+/// Source: [`least_squares`] with the labels of [`bce_discriminator_smoothed`].
+pub fn least_squares_smoothed(
+    demonstration: Tensor<1>,
+    sample: Tensor<1>,
+    label_smoothing: f64,
+) -> Tensor<1> {
+    assert_smoothing(label_smoothing);
+    let demonstration = demonstration.sub_scalar(1.0 - label_smoothing);
+    reward_l2(demonstration, sample.sub_scalar(label_smoothing))
+}
+
 /// The squared size of a pair's two rewards, a penalty that keeps an unbounded loss in place.
 ///
 /// `½ (d² + s²)`
@@ -183,6 +266,66 @@ pub fn least_squares(demonstration: Tensor<1>, sample: Tensor<1>) -> Tensor<1> {
 pub fn reward_l2(demonstration: Tensor<1>, sample: Tensor<1>) -> Tensor<1> {
     assert_eq!(sample.dims(), demonstration.dims(), "sample and demonstration differ in shape");
     (demonstration.square() + sample.square()) * 0.5
+}
+
+/// The squared sum of a pair's two rewards, a penalty that fixes the offset a pairwise loss leaves
+/// free and nothing else.
+///
+/// `(d + s)²`
+///
+/// # Shapes
+/// - `demonstration`, `sample`: `[P]`
+/// - output: `[P]`, at least 0; 0 where the pair is centred on 0
+///
+/// # Panics
+/// When the shapes differ.
+///
+/// Source: the auxiliary loss of <https://arxiv.org/abs/2312.09244>, as `center_rewards_coefficient`
+/// weighs it in TRL 1.16 `RewardTrainer`.
+pub fn centring(demonstration: Tensor<1>, sample: Tensor<1>) -> Tensor<1> {
+    assert_eq!(sample.dims(), demonstration.dims(), "sample and demonstration differ in shape");
+    (demonstration + sample).square()
+}
+
+/// Rewards with a weaker expert's logits added: what the expert explains, the reward need not.
+///
+/// `r + c e`: as logits, the product `σ(r) σ(e)^c` of the two experts, normalised.
+///
+/// The length-controlled variant of any pair loss: fit `e` on the length of a completion alone and
+/// freeze it, fit the reward with `loss(d + c e(d), s + c e(s))`, and drop `e` when the reward is
+/// used. What length tells about a pair is then already paid for, so the reward has no gain from
+/// growing with length. The caller detaches `expert`.
+///
+/// # Shapes
+/// - `scores`, `expert`: `[N]`, of the same completions; `coefficient` c ≥ 0, 0 for no control
+/// - output: `[N]`
+///
+/// # Panics
+/// When the shapes differ.
+///
+/// Source: the bias product of <https://arxiv.org/abs/1909.03683>, for two classes.
+pub fn product_of_experts(scores: Tensor<1>, expert: Tensor<1>, coefficient: f64) -> Tensor<1> {
+    assert_eq!(expert.dims(), scores.dims(), "expert and scores differ in shape");
+    scores + expert * coefficient
+}
+
+/// Weights that fade the pairs of a pool that are already won.
+///
+/// `w = 2 σ(−Δ)`: 1 at equal rewards, near 0 for a pair won by far, near 2 for one lost by far.
+/// Without gradient: it is the factor of the logistic loss's own gradient, given to any loss. Use
+/// it with [`weighted_sum`](crate::reduce::weighted_sum).
+///
+/// # Shapes
+/// - `demonstration`, `sample`: `[P]`
+/// - output: `[P]`, between 0 and 2
+///
+/// # Panics
+/// When the shapes differ.
+///
+/// Source: the modulating factor `1 − p` of Eq. 4 of <https://arxiv.org/abs/1708.02002> (γ = 1),
+/// times 2 and held constant.
+pub fn fading_weights(demonstration: Tensor<1>, sample: Tensor<1>) -> Tensor<1> {
+    sigmoid(-gap(demonstration.detach(), sample.detach())) * 2.0
 }
 
 /// The share of pairs whose demonstration scores higher; a tie counts one half.
@@ -203,6 +346,21 @@ pub fn pair_accuracy(demonstration: Tensor<1>, sample: Tensor<1>) -> Tensor<1> {
 fn gap(demonstration: Tensor<1>, sample: Tensor<1>) -> Tensor<1> {
     assert_eq!(sample.dims(), demonstration.dims(), "sample and demonstration differ in shape");
     demonstration - sample
+}
+
+/// `−(1 − ε) log σ(x) − ε log σ(−x)`.
+fn smoothed_label_loss(logit: Tensor<1>, label_smoothing: f64) -> Tensor<1> {
+    assert_smoothing(label_smoothing);
+    let right = log_sigmoid(logit.clone()) * (1.0 - label_smoothing);
+    let wrong = log_sigmoid(-logit) * label_smoothing;
+    -(right + wrong)
+}
+
+fn assert_smoothing(label_smoothing: f64) {
+    assert!(
+        (0.0..=0.5).contains(&label_smoothing),
+        "label smoothing must be between 0 and 0.5, got {label_smoothing}"
+    );
 }
 
 #[cfg(test)]
@@ -234,6 +392,57 @@ mod tests {
             pairwise_logistic_smoothed(d, s, 0.1, 0.6)
         });
         matches_pytorch("reward_l2", reward_l2);
+        matches_pytorch("centring", centring);
+    }
+
+    #[test]
+    fn smoothing_and_margin_reach_the_losses_that_take_them() {
+        for (name, loss, label_smoothing, margin) in [
+            ("pairwise_logistic_smoothed", PairLoss::PairwiseLogistic, 0.1, 0.6),
+            ("bce_discriminator_smoothed", PairLoss::Bce, 0.1, 9.0),
+            ("least_squares_smoothed", PairLoss::LeastSquares, 0.1, 9.0),
+            ("hinge", PairLoss::Hinge, 0.4, 1.2),
+            ("linear_difference", PairLoss::LinearDifference, 0.4, 9.0),
+        ] {
+            matches_pytorch(name, PairObjective { loss, label_smoothing, margin });
+            let takes = (label_smoothing == 0.1, margin < 9.0);
+            assert_eq!((loss.takes_smoothing(), loss.takes_margin()), takes, "{loss:?}");
+        }
+    }
+
+    #[test]
+    fn a_loss_by_its_name_has_no_smoothing_and_its_own_margin() {
+        for (loss, margin) in [
+            (PairLoss::PairwiseLogistic, 0.0),
+            (PairLoss::LinearDifference, 0.0),
+            (PairLoss::Bce, 0.0),
+            (PairLoss::Hinge, 1.0),
+            (PairLoss::LeastSquares, 0.0),
+        ] {
+            let expected = PairObjective { loss, label_smoothing: 0.0, margin };
+            assert_eq!(PairObjective::from(loss), expected);
+        }
+    }
+
+    #[test]
+    fn a_product_of_experts_has_the_logit_of_the_normalised_product() {
+        let case = Case::load("product_of_experts");
+        let scores = case.tracked::<1>("scores");
+        let expert = case.constant("expert");
+        let output = product_of_experts(scores.clone(), expert, case.number("coefficient"));
+        case.matches(output, &[("scores", &scores)]);
+    }
+
+    #[test]
+    fn fading_weights_are_the_logistic_gradient_and_have_none_themselves() {
+        let case = Case::load("fading_weights");
+        let (d, s) = (case.tracked::<1>("demonstration"), case.tracked("sample"));
+        let weights = fading_weights(d.clone(), s.clone());
+        case.matches_output(0, &weights);
+        assert_eq!(numbers(&weights)[0], 1.0);
+        let gradients = (weights + d.clone() * 0.0).sum().backward();
+        assert_eq!(numbers(&d.grad(&gradients).unwrap()), [0.0; 8]);
+        assert!(s.grad(&gradients).is_none_or(|g| numbers(&g) == [0.0; 8]));
     }
 
     #[test]
@@ -290,6 +499,13 @@ mod tests {
             assert_eq!(serde_json::from_value::<PairLoss>(name.into()).unwrap(), loss);
         }
         assert!(serde_json::from_str::<PairLoss>("\"Bce\"").is_err());
+    }
+
+    #[test]
+    #[should_panic(expected = "label smoothing must be between 0 and 0.5, got 0.6")]
+    fn labels_that_are_more_often_wrong_than_right_panic() {
+        let zero = || Tensor::zeros([1], &Device::flex());
+        let _ = least_squares_smoothed(zero(), zero(), 0.6);
     }
 
     #[test]

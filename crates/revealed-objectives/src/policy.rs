@@ -88,6 +88,25 @@ pub fn sequence_clipped_surrogate(
     plain.max_pair(clipped)
 }
 
+/// The score-function (REINFORCE) loss of each whole completion.
+///
+/// `−A log π(y)`, whose gradient is that of the expected reward, for completions sampled from the
+/// policy itself; [`sequence_clipped_surrogate`] has the same gradient at `ρ = 1`.
+///
+/// # Shapes
+/// - `log_probs`: `[B]`, summed over each completion; `advantages`: `[B]`, constants
+/// - output: `[B]`
+///
+/// # Panics
+/// When the shapes differ.
+///
+/// Source: Williams, "Simple statistical gradient-following algorithms for connectionist
+/// reinforcement learning", 1992, <https://doi.org/10.1007/BF00992696>.
+pub fn reinforce_loss(log_probs: Tensor<1>, advantages: Tensor<1>) -> Tensor<1> {
+    assert_eq!(advantages.dims(), log_probs.dims(), "advantages and log_probs differ in shape");
+    -(advantages * log_probs)
+}
+
 /// 1 where the clip is active, that is where [`clipped_surrogate`] gives no gradient, 0 elsewhere.
 ///
 /// `1[ −A clip(ρ) > −A ρ ]`: `A > 0` and `ρ > 1 + ε_high`, or `A < 0` and `ρ < 1 − ε_low`. Its
@@ -250,6 +269,27 @@ mod tests {
         assert!(numbers(&ratio(old.clone(), old.clone())).iter().all(|&r| r == 1.0));
         let losses = clipped_surrogate(log_probs.clone(), old, advantages.clone(), 0.2, 0.2);
         assert_eq!(gradient(losses, &log_probs), numbers(&-advantages));
+    }
+
+    #[test]
+    fn reinforce_loss_and_its_gradient_equal_pytorch() {
+        let case = Case::load("reinforce_loss");
+        let log_probs = case.tracked::<1>("log_probs");
+        let losses = reinforce_loss(log_probs.clone(), case.constant("advantages"));
+        case.matches(losses, &[("log_probs", &log_probs)]);
+    }
+
+    #[test]
+    fn at_ratio_one_the_sequence_surrogate_and_reinforce_both_give_the_policy_gradient() {
+        let case = Case::load("reinforce_loss");
+        let (log_probs, advantages) =
+            (case.tracked::<1>("log_probs"), case.constant::<1>("advantages"));
+        let old = log_probs.clone().inner();
+        let clipped =
+            sequence_clipped_surrogate(log_probs.clone(), old, advantages.clone(), 0.2, 0.2);
+        assert_eq!(gradient(clipped, &log_probs), numbers(&-advantages.clone()));
+        let plain = reinforce_loss(log_probs.clone(), advantages.clone());
+        assert_eq!(gradient(plain, &log_probs), numbers(&-advantages));
     }
 
     #[test]

@@ -136,6 +136,24 @@ pub fn weighted_mean(values: Tensor<1>, weights: Tensor<1>) -> Tensor<1> {
     (values.cast(DType::F32) * weights).sum() / total
 }
 
+/// The weighted sum of per-item values over the total weight of the whole batch.
+///
+/// `Σ w x / total`. With `total` summed over all micro-batches of an optimizer step, or over a
+/// whole pool for weights whose mean is 1, the micro-batches' results and gradients add up to those
+/// of the one large batch; [`weighted_mean`] divides by its own weights only.
+///
+/// # Shapes
+/// - `losses`, `weights`: `[N]`, a micro-batch; `total`: the weights of the whole batch, positive
+/// - output: `[1]`
+///
+/// # Panics
+/// When the shapes differ or `total` is not positive.
+pub fn weighted_sum(losses: Tensor<1>, weights: Tensor<1>, total: f64) -> Tensor<1> {
+    assert_eq!(weights.dims(), losses.dims(), "weights and losses differ in shape");
+    assert!(total > 0.0, "a weighted sum needs a positive total weight, got {total}");
+    (losses.cast(DType::F32) * weights.cast(DType::F32)).sum() / total
+}
+
 /// The values in f32, exactly 0 where masked (a product with 0 would let a NaN through).
 pub(crate) fn keep(values: Tensor<2>, mask: Tensor<2, Bool>) -> Tensor<2> {
     assert_eq!(mask.dims(), values.dims(), "mask and values differ in shape");
@@ -187,6 +205,21 @@ mod tests {
         case.matches(output, &[("values", &values)]);
         let zeros = Tensor::<1>::zeros([6], &Device::flex());
         assert_eq!(numbers(&weighted_mean(values.inner(), zeros)), [0.0]);
+    }
+
+    #[test]
+    fn weighted_sum_equals_a_dot_product_over_the_total() {
+        let case = Case::load("weighted_sum");
+        let (losses, weights) = (case.tracked::<1>("losses"), case.constant("weights"));
+        let output = weighted_sum(losses.clone(), weights, case.number("total"));
+        case.matches(output, &[("losses", &losses)]);
+    }
+
+    #[test]
+    #[should_panic(expected = "positive total weight")]
+    fn a_weighted_sum_over_no_weight_panics() {
+        let zero = || Tensor::zeros([1], &Device::flex());
+        let _ = weighted_sum(zero(), zero(), 0.0);
     }
 
     #[test]
