@@ -280,19 +280,6 @@ mod tests {
     }
 
     #[test]
-    fn at_ratio_one_the_sequence_surrogate_and_reinforce_both_give_the_policy_gradient() {
-        let case = Case::load("reinforce_loss");
-        let (log_probs, advantages) =
-            (case.tracked::<1>("log_probs"), case.constant::<1>("advantages"));
-        let old = log_probs.clone().inner();
-        let clipped =
-            sequence_clipped_surrogate(log_probs.clone(), old, advantages.clone(), 0.2, 0.2);
-        assert_eq!(gradient(clipped, &log_probs), numbers(&-advantages.clone()));
-        let plain = reinforce_loss(log_probs.clone(), advantages.clone());
-        assert_eq!(gradient(plain, &log_probs), numbers(&-advantages));
-    }
-
-    #[test]
     #[should_panic(expected = "advantages and log_probs differ in shape")]
     fn an_advantage_per_sequence_is_not_broadcast_silently() {
         let log_probs = Tensor::<2>::zeros([2, 3], &Device::flex());
