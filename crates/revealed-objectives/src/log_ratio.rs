@@ -10,7 +10,7 @@
 //! |---|---|---|
 //! | SPIN | last round's policy | `−log σ(λΔ)`, or `max(0, 1 − λΔ)` |
 //! | IRFT | last round's policy, samples refreshed within an epoch | as SPIN, or `−λΔ` |
-//! | GSIL | the initial policy | unpaired, of scores `αd + b` and `αs + b` |
+//! | GSIL | the policy that drew the samples | unpaired, of scores `αd + b` and `αs + b` |
 //! | DPO | the initial policy; `d` is the preferred completion | `−log σ(βΔ)`, smoothed |
 //! | IPO | as DPO | `(Δ − 1/(2β))²` |
 //!
