@@ -34,7 +34,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let task = Task::load(&recipe.data, encoder, recipe.run.seed)?;
 
     let mut files = RunFolder::create(&out, &recipe)?;
-    let objective = recipe.reward.objective;
+    let objective = recipe.reward.pair_objective();
     let mut run = Run { task: &task, recipe: &recipe, objective: &objective, observer: &mut files };
     let state = align(State::new(base, policy), &mut run, |_| Ok(()))?;
     files.finish(&state, &recipe, &task, &folder)?;

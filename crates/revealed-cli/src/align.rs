@@ -33,7 +33,7 @@ pub fn align(args: &AlignArgs, device: &Device, progress: &mut Progress) -> Resu
     if args.resume {
         progress.note(&whereabouts(&state, &recipe));
     }
-    let objective = recipe.reward.objective;
+    let objective = recipe.reward.pair_objective();
     let mut observers = (&mut files, progress);
     let mut run =
         Run { task: &task, recipe: &recipe, objective: &objective, observer: &mut observers };

@@ -88,4 +88,3 @@ pub fn train_base(
     fit_sft(model, &mut run)?.save(&folder)?;
     Ok(())
 }
-

@@ -3,11 +3,11 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
+use revealed::Device;
 use revealed::data::Encoder;
 use revealed::eval::shop_desk::{self, gold};
 use revealed::models::CausalLm;
 use revealed::train::{Event, MemoryPlan, Observer, Recipe, Run, RunFolder, State, Task, align};
-use revealed::{Device, objectives::PairLoss};
 use serde_json::json;
 
 use crate::desk::{settings, train_base, write_world};
@@ -78,7 +78,7 @@ pub fn quickstart(
         }
     };
     let mut observers = (&mut folder, observer);
-    let objective: PairLoss = recipe.reward.objective;
+    let objective = recipe.reward.pair_objective();
     let mut run =
         Run { task: &task, recipe: &recipe, objective: &objective, observer: &mut observers };
     let state = align(state, &mut run, |state| {

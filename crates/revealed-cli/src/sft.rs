@@ -23,7 +23,7 @@ pub fn sft(args: &SftArgs, device: &Device, progress: &mut Progress) -> Result<(
     }
     let out = recipe.run.out.clone();
     let mut files = RunFolder::create(&out, &recipe)?;
-    let objective = recipe.reward.objective;
+    let objective = recipe.reward.pair_objective();
     let mut observers = (&mut files, progress);
     let mut run =
         Run { task: &task, recipe: &recipe, objective: &objective, observer: &mut observers };

@@ -92,12 +92,53 @@ impl CausalLm {
         let grad = leaf.grad(&value.backward()).unwrap_or_else(|| log_probs.zeros_like());
 
         let surrogate = if head_trained {
+            let none = grad.zeros_like();
             let (grad_hidden, grad_head) =
-                head_gradients(&plain, batch, &weight, temperature, grad);
+                head_gradients(&plain, batch, &weight, temperature, [grad, none]);
             (hidden * grad_hidden).sum() + (head * grad_head).sum()
         } else {
             (hidden * (Tensor::cat(directions, 0) * grad.unsqueeze_dim::<2>(1))).sum()
         };
+        let gradients = GradientsParams::from_grads(surrogate.backward(), self);
+        Backward { loss: value.inner(), log_probs: batch.to_rows(log_probs), gradients }
+    }
+}
+
+impl CausalLm {
+    /// As [`backward`](Self::backward), for a loss that also reads the soft value of the state in which each token
+    /// is chosen: `v_t = log Σ_a exp(l_t(a) / τ)`, `[B, C]`, so that `v_t + log π(y_t)` is the token's logit over `τ`.
+    ///
+    /// # Panics
+    /// When nothing in the model is trained.
+    pub fn backward_with_values(
+        &self,
+        batch: &CompletionBatch,
+        temperature: f64,
+        loss: impl FnOnce(Tensor<2>, Tensor<2>) -> Tensor<1>,
+    ) -> Backward {
+        let hidden = selected(self, batch);
+        let plain = hidden.clone().inner();
+        let head = self.head_weight();
+        let weight = if head.is_autodiff() { head.clone().inner() } else { head.clone() };
+        let (mut log_probs, mut values) = (Vec::new(), Vec::new());
+        for (h, targets) in chunks(&plain, &batch.targets, weight.dims()[0]) {
+            let chunk = Softmax::new(h, &weight, temperature);
+            log_probs.push(chunk.log_probs(&targets));
+            values.push(chunk.log_sum.squeeze_dim::<1>(1));
+        }
+        let log_probs = Tensor::cat(log_probs, 0);
+        let leaf = log_probs.clone().autodiff().require_grad();
+        let value_leaf = Tensor::cat(values, 0).autodiff().require_grad();
+        let value = loss(batch.to_rows(leaf.clone()), batch.to_rows(value_leaf.clone()));
+        let gradients = value.backward();
+        let grad = leaf.grad(&gradients).unwrap_or_else(|| log_probs.zeros_like());
+        let value_grad = value_leaf.grad(&gradients).unwrap_or_else(|| log_probs.zeros_like());
+        let (grad_hidden, grad_head) =
+            head_gradients(&plain, batch, &weight, temperature, [grad, value_grad]);
+        let mut surrogate = (hidden * grad_hidden).sum();
+        if head.is_require_grad() {
+            surrogate = surrogate + (head * grad_head).sum();
+        }
         let gradients = GradientsParams::from_grads(surrogate.backward(), self);
         Backward { loss: value.inner(), log_probs: batch.to_rows(log_probs), gradients }
     }
@@ -163,26 +204,31 @@ impl Softmax {
     }
 }
 
-/// `∂L/∂h` `[N, D]` and `∂L/∂W` `[V, D]` for the gradient `g` `[N]` of the log-probs.
+/// `∂L/∂h` `[N, D]` and `∂L/∂W` `[V, D]` for the gradients `g` of the log-probs and `u` of the values, `[N]` each:
+/// `∂L/∂h = (g · W[y] + (u − g) · p·W) / τ`, `∂L/∂W = Σ (g · e(y) + (u − g) · p) hᵀ / τ`.
 fn head_gradients(
     hidden: &Tensor<2>,
     batch: &CompletionBatch,
     head: &Tensor<2>,
     temperature: f64,
-    grad: Tensor<1>,
+    [grad, value_grad]: [Tensor<1>; 2],
 ) -> (Tensor<2>, Tensor<2>) {
     let mut grad_hidden = Vec::new();
     let mut grad_head = head.zeros_like();
     let mut start = 0;
     for (h, targets) in chunks(hidden, &batch.targets, head.dims()[0]) {
         let length = h.dims()[0];
-        let g = grad.clone().narrow(0, start, length).unsqueeze_dim::<2>(1);
+        let part = |grad: &Tensor<1>| grad.clone().narrow(0, start, length).unsqueeze_dim::<2>(1);
+        let (g, rest) = (part(&grad), part(&value_grad) - part(&grad));
         let chunk = Softmax::new(h.clone(), head, temperature);
-        grad_hidden.push(chunk.direction(&targets, head, temperature) * g.clone());
-        let scaled = h.div_scalar(temperature) * g;
-        let weighted = scaled.clone() / chunk.sum.clone();
-        grad_head = grad_head - chunk.exp.transpose().matmul(weighted);
-        grad_head = grad_head.select_assign(0, targets, scaled, IndexingUpdateOp::Add);
+        let taken = head.clone().select(0, targets.clone()) * g.clone();
+        let rest = rest / chunk.sum;
+        grad_hidden.push(
+            (taken + chunk.exp.clone().matmul(head.clone()) * rest.clone()).div_scalar(temperature),
+        );
+        let scaled = h.div_scalar(temperature);
+        grad_head = grad_head + chunk.exp.transpose().matmul(scaled.clone() * rest);
+        grad_head = grad_head.select_assign(0, targets, scaled * g, IndexingUpdateOp::Add);
         start += length;
     }
     (Tensor::cat(grad_hidden, 0), grad_head)

@@ -1,16 +1,18 @@
 //! The state on disk: written beside, synced, renamed; the manifest with hashes comes last.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use burn::module::Module;
 use revealed_models::{CausalLm, ScalarModel};
-use revealed_reward::{Calibration, RewardModel};
+use revealed_reward::{Calibration, RewardEnsemble, RewardModel};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::error::TrainError;
-use crate::gate::{HeldOutSamples, RoundReport};
+use crate::gate::RoundReport;
+use crate::held_out::HeldOutSamples;
 use crate::irl::State;
 use crate::observer::Phase;
 use crate::pairs::PairPool;
@@ -18,6 +20,9 @@ use crate::recipe::{Recipe, Tuning};
 
 const MANIFEST: &str = "manifest.json";
 const STATE: &str = "state.json";
+const REWARD: &str = "reward";
+const KEPT_REWARD: &str = "kept-reward";
+const JUDGE: &str = "judge";
 
 #[derive(Serialize, Deserialize)]
 struct SavedState {
@@ -26,9 +31,10 @@ struct SavedState {
     pool: PairPool,
     held: HeldOutSamples,
     reports: Vec<RoundReport>,
-    calibration: Option<Calibration>,
-    kept_calibration: Option<Calibration>,
-    judge_calibration: Option<Calibration>,
+    /// Of every reward, by its folder's name.
+    calibrations: BTreeMap<String, Calibration>,
+    /// Of the reward and the kept reward.
+    disagreement: [f64; 2],
     data: Option<String>,
     candidate: bool,
     /// Bytes of `metrics.jsonl` that belong to this state.
@@ -88,17 +94,14 @@ impl Checkpoints {
         if let Some(candidate) = &state.candidate {
             self.write_model(candidate, &folder.join("candidate"))?;
         }
-        for (name, reward) in [
-            ("reward", &state.reward),
-            ("kept-reward", &state.kept_reward),
-            ("judge", &state.judge),
-        ] {
-            let Some(reward) = reward else { continue };
-            let folder = folder.join(name);
+        let mut calibrations = BTreeMap::new();
+        for (name, reward) in named_rewards(state) {
+            let folder = folder.join(&name);
             match self.tuning {
                 Tuning::Lora => reward.model.save_adapter(&folder, &self.base)?,
                 Tuning::Full => reward.model.save(&folder, 0)?,
             }
+            calibrations.insert(name, reward.calibration);
         }
         let saved = SavedState {
             round: state.round,
@@ -106,9 +109,9 @@ impl Checkpoints {
             pool: state.pool.clone(),
             held: state.held.clone(),
             reports: state.reports.clone(),
-            calibration: state.reward.as_ref().map(|reward| reward.calibration),
-            kept_calibration: state.kept_reward.as_ref().map(|reward| reward.calibration),
-            judge_calibration: state.judge.as_ref().map(|reward| reward.calibration),
+            calibrations,
+            disagreement: [&state.reward, &state.kept_reward]
+                .map(|reward| reward.as_ref().map_or(0.0, |reward| reward.disagreement)),
             data: state.data.clone(),
             candidate: state.candidate.is_some(),
             metrics_bytes,
@@ -147,18 +150,25 @@ impl Checkpoints {
                 Tuning::Full => CausalLm::load(&folder, &device)?,
             })
         };
-        let reward = |name: &str, calibration: Option<Calibration>| {
-            let Some(calibration) = calibration else { return Ok(None) };
+        let reward = |name: &str| -> Result<Option<RewardModel>, TrainError> {
+            let Some(calibration) = saved.calibrations.get(name) else { return Ok(None) };
             let folder = folder.join(name);
             let model = match self.tuning {
                 Tuning::Lora => ScalarModel::load_adapter(initial.clone(), &folder)?,
                 Tuning::Full => ScalarModel::load(&folder, &device)?,
             };
-            Ok::<_, TrainError>(Some(RewardModel { model: model.valid(), calibration }))
+            Ok(Some(RewardModel { model: model.valid(), calibration: *calibration }))
         };
-        let kept_reward = reward("kept-reward", saved.kept_calibration)?;
-        let judge = reward("judge", saved.judge_calibration)?;
-        let reward = reward("reward", saved.calibration)?;
+        let ensemble = |name: &str, disagreement| -> Result<_, TrainError> {
+            let mut members = Vec::new();
+            while let Some(member) = reward(&member_name(name, members.len()))? {
+                members.push(member);
+            }
+            Ok((!members.is_empty()).then_some(RewardEnsemble { members, disagreement }))
+        };
+        let kept_reward = ensemble(KEPT_REWARD, saved.disagreement[1])?;
+        let judge = reward(JUDGE)?;
+        let reward = ensemble(REWARD, saved.disagreement[0])?;
         let mut state = State::new(initial.clone(), model("policy")?);
         state.sft = model("sft")?.valid();
         if saved.candidate {
@@ -181,6 +191,22 @@ impl Checkpoints {
         numbers.sort_unstable();
         Ok(numbers)
     }
+}
+
+/// Every reward of a state with its folder's name.
+fn named_rewards(state: &State) -> Vec<(String, &RewardModel)> {
+    let mut all = Vec::new();
+    for (name, reward) in [(REWARD, &state.reward), (KEPT_REWARD, &state.kept_reward)] {
+        let members = reward.iter().flat_map(|reward| &reward.members).enumerate();
+        all.extend(members.map(|(index, member)| (member_name(name, index), member)));
+    }
+    all.extend(state.judge.iter().map(|judge| (JUDGE.to_owned(), judge)));
+    all
+}
+
+/// `reward`, `reward-2`, `reward-3`, …
+fn member_name(name: &str, index: usize) -> String {
+    if index == 0 { name.to_owned() } else { format!("{name}-{}", index + 1) }
 }
 
 fn list(

@@ -2,61 +2,20 @@
 
 use std::collections::HashSet;
 
-use revealed_models::{CausalLm, Decoding};
-use revealed_reward::RewardModel;
+use revealed_models::CausalLm;
+use revealed_reward::{Audit, Group, RewardModel, Scored, audit};
 use serde::{Deserialize, Serialize};
 
 use crate::error::TrainError;
-use crate::observer::{At, Event, Phase, ShownSample};
-use crate::pairs::{Negative, Origin, count, pairs};
+use crate::held_out::{HeldOutSamples, Measures, accuracy, mean, measure};
+use crate::observer::{At, Event, ShownSample};
+use crate::opinion::{SecondOpinion, second_opinion};
+use crate::pairs::{Origin, count};
 use crate::recipe::{GateSection, Recipe, Stop};
-use crate::reward_fit::{calibrate, fit_reward};
-use crate::run::{Draw, Run, at};
+use crate::run::Run;
 use crate::sft::held_out_loss;
 use crate::state::State;
 use crate::task::Row;
-
-/// What a policy does on held-out prompts.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Measures {
-    /// Mean calibrated reward of its samples; 0 is the average training demonstration.
-    pub reward: f64,
-    /// KL to the SFT model, nats a completion, estimated on its samples.
-    pub kl: f64,
-    /// Log-likelihood of held-out demonstrations, nats a token.
-    pub log_likelihood: f64,
-    /// Mean length, tokens.
-    pub length: f64,
-    /// Share of samples that end in the terminator.
-    pub terminated: f64,
-    /// Share of a sample's 4-grams that repeat an earlier one, on average.
-    pub repetition: f64,
-    /// Distinct 2-grams over all 2-grams.
-    pub distinct_2: f64,
-}
-
-/// What a second reward, that nothing was optimised against, says of a round.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct SecondOpinion {
-    /// Mean calibrated score of held-out demonstrations.
-    pub demonstrations: f64,
-    /// Of the samples of the policy before the round.
-    pub before: f64,
-    /// Of those after it.
-    pub after: f64,
-    /// Standard error of the rise, over prompts.
-    pub standard_error: f64,
-    /// Share of held-out demonstrations that it puts above the samples after the round.
-    pub accuracy_after: f64,
-}
-
-impl SecondOpinion {
-    /// The rise in its standard errors.
-    pub fn gain(&self) -> f64 {
-        let rise = self.after - self.before;
-        if rise == 0.0 { 0.0 } else { rise / self.standard_error }
-    }
-}
 
 /// A round's figures and verdict.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -75,11 +34,13 @@ pub struct RoundReport {
     pub accuracy_after: f64,
     /// Mean calibrated reward of held-out demonstrations.
     pub demonstrations_reward: f64,
+    /// What the reward knows beyond length and words.
+    pub audit: Audit,
     /// The judge's view, where there is one.
     pub judge: Option<SecondOpinion>,
     /// Log-likelihood of held-out demonstrations under the SFT model, nats a token.
     pub sft_log_likelihood: f64,
-    /// Shift and scale.
+    /// Shift and scale, of the first reward of an ensemble.
     pub calibration: [f64; 2],
     /// The policy before the round.
     pub before: Measures,
@@ -87,82 +48,36 @@ pub struct RoundReport {
     pub after: Measures,
 }
 
-/// Samples on held-out prompts, kept from round to round.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct HeldOutSamples {
-    /// Of the initial model, as drawn.
-    pub initial: Vec<Row>,
-    /// Of the kept policy, as drawn.
-    pub policy: Vec<Row>,
-}
-
-impl HeldOutSamples {
-    /// The noise of all held-out samples of a run: two policies then differ by what they are and not by
-    /// luck, and one that has not changed gains exactly 0.
-    pub const NOISE: At = At { round: 0, phase: Phase::Gate, step: 0 };
-
-    /// Samples `gate.samples` completions of every held-out prompt, with the noise of `at`.
-    ///
-    /// # Errors
-    /// When sampling fails.
-    pub fn draw(model: &CausalLm, at: At, run: &Run<'_>) -> Result<Vec<Row>, TrainError> {
-        let prompts: Vec<Vec<u32>> =
-            run.task.held_out.iter().map(|row| row.prompt().into()).collect();
-        let draw = Draw {
-            samples: run.recipe.gate.samples,
-            decoding: Decoding::Sample,
-            temperature: run.recipe.policy.temperature,
-            seed: run.seed(at, "held-out"),
-        };
-        run.generate(model, &prompts, draw)
-    }
-}
-
-/// Fits the second reward: on the first round's pairs with fixed negatives, or all of them where there are none
-/// such.
+/// Judges a candidate against the state's policy, and gives its held-out samples for the next round.
 ///
 /// # Errors
-/// When the loss is not finite.
-pub(crate) fn fit_judge(state: &State, run: &mut Run<'_>) -> Result<RewardModel, TrainError> {
-    let all: Vec<&Negative> = state.pool.negatives.iter().collect();
-    let fixed: Vec<&Negative> =
-        all.iter().copied().filter(|negative| negative.origin.is_fixed()).collect();
-    let negatives = if fixed.is_empty() { all } else { fixed };
-    // Round 0 has seeds of its own.
-    let start = RewardModel::new(state.sft.clone(), run.seed(at(0, Phase::Fit, 0), "head"));
-    let pairs = pairs(&negatives, None, run.task, run)?;
-    let judge = fit_reward(start, &pairs, 0, run)?;
-    calibrate(judge, &state.policy, &negatives, 0, run)
-}
-
-/// Judges a candidate, and gives its held-out samples for the next round.
-///
-/// # Errors
-/// When sampling or scoring fails.
+/// When sampling or scoring fails, or the state has no reward.
 pub fn judge(
-    (before, candidate, sft): (&CausalLm, &CausalLm, &CausalLm),
-    (reward, second): (&RewardModel, Option<&RewardModel>),
-    held: &HeldOutSamples,
+    candidate: &CausalLm,
+    state: &State,
     at: At,
     run: &mut Run<'_>,
 ) -> Result<(RoundReport, Vec<Row>), TrainError> {
-    let after_rows = HeldOutSamples::draw(candidate, HeldOutSamples::NOISE, run)?;
-    let scores_of = |reward: &RewardModel, rows: &[Row]| -> Result<Vec<f64>, TrainError> {
-        let (pad, tokens) = (run.task.pad_id(), run.recipe.run.micro_batch_tokens);
-        Ok(reward.scores(&run.canonical(rows), pad, tokens)?)
+    let (held, sft) = (&state.held, &state.sft);
+    let Some(reward) = &state.reward else {
+        let advice = "fit a reward first";
+        return Err(TrainError::TooFew { what: "rewards", found: 0, needed: 1, advice });
     };
-    let scores = |rows: &[Row]| scores_of(reward, rows);
+    let after_rows = HeldOutSamples::draw(candidate, HeldOutSamples::NOISE, run)?;
+    let (pad, tokens) = (run.task.pad_id(), run.recipe.run.micro_batch_tokens);
+    let scores = |rows: &[Row]| reward.scores(&run.canonical(rows), pad, tokens);
     let demonstrations = scores(&run.task.held_out)?;
     let initial = scores(&held.initial)?;
     let old = scores(&held.policy)?;
     let new = scores(&after_rows)?;
     let measured = |model, rows, scores: &[f64]| measure((model, sft), rows, scores, at, run);
     let (before, after) =
-        (measured(before, &held.policy, &old)?, measured(candidate, &after_rows, &new)?);
+        (measured(&state.policy, &held.policy, &old)?, measured(candidate, &after_rows, &new)?);
     let group = run.recipe.gate.samples;
     let opinion = |second: &RewardModel| -> Result<SecondOpinion, TrainError> {
         let rows = [&run.task.held_out, &held.policy, &after_rows];
-        let [demonstrations, old, new] = rows.map(|rows| scores_of(second, rows));
+        let [demonstrations, old, new] =
+            rows.map(|rows| second.scores(&run.canonical(rows), pad, tokens));
         Ok(second_opinion(&demonstrations?, &old?, &new?, group))
     };
     let mut report = RoundReport {
@@ -173,9 +88,13 @@ pub fn judge(
         accuracy_before: accuracy(&demonstrations, &old, group),
         accuracy_after: accuracy(&demonstrations, &new, group),
         demonstrations_reward: mean(&demonstrations),
-        judge: second.map(opinion).transpose()?,
+        audit: audit_of(state, [&demonstrations, &initial, &old], at, run)?,
+        judge: state.judge.as_ref().map(opinion).transpose()?,
         sft_log_likelihood: -held_out_loss(sft, at, run)?,
-        calibration: [reward.calibration.shift, reward.calibration.scale],
+        calibration: reward
+            .members
+            .first()
+            .map_or([0.0, 1.0], |first| [first.calibration.shift, first.calibration.scale]),
         before,
         after,
     };
@@ -190,6 +109,53 @@ pub fn judge(
     }
     show(&held.policy, &after_rows, [&demonstrations, &old, &new], at, run);
     Ok((report, after_rows))
+}
+
+/// The shortcut audit on held-out prompts, against samples of the initial model and of the policy before the round;
+/// its probes are fitted to the pairs that the reward was fitted to.
+fn audit_of(
+    state: &State,
+    [demonstrations, initial, policy]: [&[f64]; 3],
+    at: At,
+    run: &Run<'_>,
+) -> Result<Audit, TrainError> {
+    let task = run.task;
+    let negatives = state.pool.of_round(at.round, &run.recipe.reward);
+    let mut train: Vec<Group<'_>> = task.train.iter().map(|row| group_of(row, 0.0)).collect();
+    for negative in negatives {
+        train[negative.demonstration].samples.push(scored(&negative.row, 0.0));
+    }
+    let (held_initial, held_policy) =
+        (run.canonical(&state.held.initial), run.canonical(&state.held.policy));
+    let mut held: Vec<Group<'_>> =
+        task.held_out.iter().zip(demonstrations).map(|(row, d)| group_of(row, *d)).collect();
+    let group = run.recipe.gate.samples;
+    for (rows, scores) in [(&held_initial, initial), (&held_policy, policy)] {
+        for (index, (row, score)) in rows.iter().zip(scores).enumerate() {
+            held[index / group].samples.push(scored(row, *score));
+        }
+    }
+    let rows = task.held_out.iter().chain(&held_initial).chain(&held_policy);
+    let used: HashSet<u32> = rows.flat_map(|row| row.completion().iter().copied()).collect();
+    let marks: HashSet<u32> = used.into_iter().filter(|id| is_mark(*id, run)).collect();
+    let scale = state.reward.as_ref().and_then(|reward| reward.members.first());
+    let scale = scale.map_or(1.0, |first| first.calibration.scale);
+    Ok(audit(&train, &held, scale, &|id| marks.contains(&id))?)
+}
+
+fn group_of(demonstration: &Row, score: f64) -> Group<'_> {
+    Group { demonstration: scored(demonstration, score), samples: vec![] }
+}
+
+fn scored(row: &Row, score: f64) -> Scored<'_> {
+    Scored { tokens: row.completion(), terminated: row.terminated, score }
+}
+
+/// Whether a token is punctuation or markup: no letter and no digit, and not only space.
+fn is_mark(id: u32, run: &Run<'_>) -> bool {
+    let text = run.task.encoder.decode(&[id]);
+    let text = text.trim();
+    !text.is_empty() && !text.chars().any(char::is_alphanumeric)
 }
 
 impl RoundReport {
@@ -271,75 +237,6 @@ impl RoundReport {
     }
 }
 
-/// What a second reward makes of the samples, a prompt's `group` next to each other.
-fn second_opinion(demonstrations: &[f64], old: &[f64], new: &[f64], group: usize) -> SecondOpinion {
-    let rises: Vec<f64> =
-        old.chunks(group).zip(new.chunks(group)).map(|(old, new)| mean(new) - mean(old)).collect();
-    let (rise, count) = (mean(&rises), rises.len() as f64);
-    let squares: f64 = rises.iter().map(|one| (one - rise).powi(2)).sum();
-    SecondOpinion {
-        demonstrations: mean(demonstrations),
-        before: mean(old),
-        after: mean(new),
-        standard_error: (squares / (count - 1.0).max(1.0) / count).sqrt(),
-        accuracy_after: accuracy(demonstrations, new, group),
-    }
-}
-
-fn measure(
-    (model, sft): (&CausalLm, &CausalLm),
-    rows: &[Row],
-    scores: &[f64],
-    at: At,
-    run: &Run<'_>,
-) -> Result<Measures, TrainError> {
-    let temperature = run.recipe.policy.temperature;
-    let total = |log_probs: Vec<Vec<f32>>| -> f64 {
-        log_probs.iter().flatten().map(|log_prob| f64::from(*log_prob)).sum()
-    };
-    let own = total(run.log_probs(model, rows, temperature)?);
-    let reference = total(run.log_probs(sft, rows, temperature)?);
-    let count = rows.len() as f64;
-    let completions: Vec<&[u32]> = rows.iter().map(Row::completion).collect();
-    Ok(Measures {
-        reward: mean(scores),
-        kl: (own - reference) / count,
-        log_likelihood: -held_out_loss(model, at, run)?,
-        length: completions.iter().map(|c| c.len()).sum::<usize>() as f64 / count,
-        terminated: rows.iter().filter(|row| row.terminated).count() as f64 / count,
-        repetition: completions.iter().map(|c| repetition(c)).sum::<f64>() / count,
-        distinct_2: distinct(&completions),
-    })
-}
-
-fn mean(values: &[f64]) -> f64 {
-    values.iter().sum::<f64>() / values.len().max(1) as f64
-}
-
-/// Share of (demonstration, sample of its prompt) pairs in order; ties count half.
-fn accuracy(demonstrations: &[f64], samples: &[f64], group: usize) -> f64 {
-    let one = |(index, sample): (usize, &f64)| match demonstrations[index / group] - sample {
-        d if d > 0.0 => 1.0,
-        d if d < 0.0 => 0.0,
-        _ => 0.5,
-    };
-    samples.iter().enumerate().map(one).sum::<f64>() / samples.len().max(1) as f64
-}
-
-/// Share of 4-grams that repeat an earlier one.
-fn repetition(tokens: &[u32]) -> f64 {
-    let all = tokens.windows(4).count();
-    let distinct: HashSet<&[u32]> = tokens.windows(4).collect();
-    if all == 0 { 0.0 } else { 1.0 - distinct.len() as f64 / all as f64 }
-}
-
-/// Distinct 2-grams over all 2-grams of all completions.
-fn distinct(completions: &[&[u32]]) -> f64 {
-    let all: usize = completions.iter().map(|c| c.windows(2).count()).sum();
-    let distinct: HashSet<&[u32]> = completions.iter().flat_map(|c| c.windows(2)).collect();
-    distinct.len() as f64 / all.max(1) as f64
-}
-
 fn show(before: &[Row], after: &[Row], scores: [&[f64]; 3], at: At, run: &mut Run<'_>) {
     let group = run.recipe.gate.samples;
     let encoder = &run.task.encoder;
@@ -376,6 +273,28 @@ mod tests {
         }
     }
 
+    /// What an honest reward leaves.
+    fn fair_audit() -> Audit {
+        Audit {
+            prompts: 60,
+            pairs: 240,
+            accuracy: 0.8,
+            auc: 0.8,
+            ece: 0.05,
+            length_accuracy: 0.6,
+            bag_accuracy: 0.7,
+            length_matched_prompts: 50,
+            length_matched_pairs: 100,
+            length_matched_accuracy: Some(0.75),
+            bag_hard_pairs: 60,
+            bag_hard_accuracy: Some(0.6),
+            length_correlation: Some(0.1),
+            terminated_correlation: None,
+            repetition_correlation: Some(-0.2),
+            marks_correlation: Some(0.0),
+        }
+    }
+
     /// A round that every rule of the default recipe lets pass.
     fn good() -> RoundReport {
         RoundReport {
@@ -386,6 +305,7 @@ mod tests {
             accuracy_before: 0.7,
             accuracy_after: 0.6,
             demonstrations_reward: 0.0,
+            audit: fair_audit(),
             judge: None,
             sft_log_likelihood: -2.0,
             calibration: [0.0, 1.0],
@@ -440,19 +360,5 @@ mod tests {
         assert!(!kept(1, 5), "0.5");
         assert!(!kept(0, 1), "0.4");
         assert!(kept(1, 0), "1.0");
-    }
-
-    #[test]
-    fn accuracy_compares_each_demonstration_with_its_own_samples() {
-        let accuracy = accuracy(&[1.0, 0.0], &[0.5, 2.0, -1.0, 0.0], 2);
-        assert_eq!(accuracy, (1.0 + 0.0 + 1.0 + 0.5) / 4.0);
-    }
-
-    #[test]
-    fn repetition_and_diversity_see_a_loop() {
-        assert_eq!(repetition(&[1, 2, 3, 4, 5]), 0.0);
-        assert_eq!(repetition(&[1, 1, 1, 1, 1, 1]), 1.0 - 1.0 / 3.0);
-        assert_eq!(distinct(&[&[1, 2, 3], &[1, 2, 4]]), 0.75);
-        assert_eq!(repetition(&[1, 2]), 0.0);
     }
 }

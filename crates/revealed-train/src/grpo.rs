@@ -19,8 +19,7 @@ use crate::rollout::Rollout;
 
 /// `A`, one a completion.
 pub(crate) fn advantages(rollout: &Rollout, config: &PolicySection, device: &Device) -> Tensor<1> {
-    let scores: Vec<f32> = rollout.scores.iter().map(|score| *score as f32).collect();
-    grpo(Tensor::from_floats(scores.as_slice(), device), rollout.group, config.group_scale)
+    grpo(rollout.rewards(config, device), rollout.group, config.group_scale)
 }
 
 /// The share of a mini-batch of `rows` completions and `tokens` tokens in its loss.
@@ -44,7 +43,8 @@ pub(crate) fn loss(
         config.clip_low,
         config.clip_high,
     );
-    let per_token = surrogate + k3(log_probs, ref_log_probs).mul_scalar(config.kl_coef);
+    let [_, kl_coef] = config.kl_coefs();
+    let per_token = surrogate + k3(log_probs, ref_log_probs).mul_scalar(kl_coef);
     match config.normalization {
         Normalization::Sequence => sequence_mean(per_token, mask).sum().div_scalar(rows as f64),
         Normalization::Token => token_mean(per_token, mask, tokens as f64),
@@ -54,6 +54,7 @@ pub(crate) fn loss(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::recipe::Solver;
     use burn::tensor::TensorData;
     use revealed_objectives::GroupScale;
 
@@ -64,7 +65,9 @@ mod tests {
     /// The loss of two completions, of two tokens and of one, with the advantages 1 and −2.
     fn loss_at(ref_log_probs: [f32; 4], normalization: Normalization) -> f32 {
         let device = Device::flex();
-        let config = PolicySection { normalization, kl_coef: 0.5, ..PolicySection::default() };
+        let solver = Solver::Grpo;
+        let config =
+            PolicySection { solver, normalization, kl_coef: 0.5, ..PolicySection::default() };
         let log_probs = || rows([-1.0, -1.0, -1.0, 0.0], &device);
         let mask = TensorData::new(vec![true, true, true, false], [2, 2]);
         let advantages = Tensor::from_floats([1.0, -2.0], &device);
@@ -91,7 +94,8 @@ mod tests {
     #[test]
     fn the_kl_is_in_the_loss_and_not_in_the_advantages() {
         let rollout = crate::rollout::by_hand();
-        let config = PolicySection { group_scale: GroupScale::None, ..PolicySection::default() };
+        let (solver, group_scale) = (Solver::Grpo, GroupScale::None);
+        let config = PolicySection { solver, group_scale, ..PolicySection::default() };
         let ours: Vec<f32> =
             advantages(&rollout, &config, &Device::flex()).into_data().iter().collect();
         assert_eq!(ours, [1.0, -1.0]);

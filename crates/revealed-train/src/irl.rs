@@ -12,11 +12,13 @@
 //! | the KL's anchor is the SFT model, or moves | moves |
 //! | both sides of a pair take one path from text to tokens | two paths |
 
-use revealed_reward::RewardModel;
+use revealed_reward::{RewardEnsemble, RewardModel};
 
 use crate::error::TrainError;
-use crate::gate::{HeldOutSamples, fit_judge, judge};
+use crate::gate::judge;
+use crate::held_out::HeldOutSamples;
 use crate::observer::{At, Event, Phase};
+use crate::opinion::fit_judge;
 use crate::pairs::pairs;
 use crate::policy::improve_policy;
 use crate::recipe::{Anchor, Judge, RewardStart};
@@ -77,17 +79,21 @@ fn fit(mut state: State, at: At, run: &mut Run<'_>) -> Result<State, TrainError>
         state.judge = Some(fit_judge(&state, run)?);
     }
     let negatives = state.pool.of_round(at.round, &run.recipe.reward);
+    let pairs = pairs(&negatives, state.judge.as_ref(), run.task, run)?;
     let last = state.reward.take();
-    let start = match (run.recipe.reward.start, &last) {
-        (RewardStart::Warm, Some(last)) => last.clone(),
-        _ => RewardModel::new(state.sft.clone(), run.seed(at, "head")),
-    };
+    let mut members = Vec::new();
+    for member in 0..run.recipe.reward.members {
+        let warm = last.as_ref().and_then(|last| last.members.get(member));
+        let start = match (run.recipe.reward.start, warm) {
+            (RewardStart::Warm, Some(last)) => last.clone(),
+            _ => RewardModel::new(state.sft.clone(), run.seed(at, &format!("head {member}"))),
+        };
+        let fitted = fit_reward(start, &pairs, (at.round, member), run)?;
+        members.push(calibrate(fitted, &state.policy, &negatives, at.round, run)?);
+    }
+    let disagreement = run.recipe.reward.disagreement;
+    state.reward = Some(RewardEnsemble { members, disagreement });
     state.kept_reward = last.filter(|_| state.reports.iter().any(|report| report.accepted));
-    let reward = {
-        let pairs = pairs(&negatives, state.judge.as_ref(), run.task, run)?;
-        fit_reward(start, &pairs, at.round, run)?
-    };
-    state.reward = Some(calibrate(reward, &state.policy, &negatives, at.round, run)?);
     Ok(State { phase: Phase::Improve, ..state })
 }
 
@@ -103,10 +109,7 @@ fn improve(mut state: State, at: At, run: &mut Run<'_>) -> Result<State, TrainEr
 
 fn gate(mut state: State, at: At, run: &mut Run<'_>) -> Result<State, TrainError> {
     let candidate = state.candidate.take().expect("checked or made before");
-    let reward = state.reward.as_ref().expect("checked or fitted before");
-    let models = (&state.policy, &candidate, &state.sft);
-    let rewards = (reward, state.judge.as_ref());
-    let (report, samples) = judge(models, rewards, &state.held, at, run)?;
+    let (report, samples) = judge(&candidate, &state, at, run)?;
     run.observer.observe(&Event::Round(&report));
     if report.accepted {
         state.policy = candidate;

@@ -6,14 +6,17 @@ mod epochs;
 mod error;
 mod gate;
 mod grpo;
+mod held_out;
 pub mod irl;
 mod memory;
 mod observer;
+mod opinion;
 mod optimizer;
 mod pairs;
 mod policy;
 mod ppo;
 mod recipe;
+mod reinforce;
 mod report;
 mod reward_fit;
 mod rloo;
@@ -28,17 +31,19 @@ mod task;
 
 pub use checkpoint::Checkpoints;
 pub use error::TrainError;
-pub use gate::{HeldOutSamples, Measures, RoundReport, SecondOpinion, judge};
+pub use gate::{RoundReport, judge};
+pub use held_out::{HeldOutSamples, Measures};
 pub use irl::{State, align};
 pub use memory::MemoryPlan;
 pub use observer::{At, Event, Metric, Observer, Phase, ShownSample};
+pub use opinion::SecondOpinion;
 pub use optimizer::{OptimizerConfig, Schedule, clip_grad_norm};
 pub use pairs::{Negative, Origin, Pair, PairPool, pairs};
 pub use policy::improve_policy;
 pub use recipe::{
-    Alternation, Anchor, DataSection, Fading, GateSection, Judge, LengthControl, MissingEos,
+    Alternation, Anchor, DataSection, Fading, GateSection, Judge, KlIn, LengthControl, MissingEos,
     ModelSection, NegativeWeights, NegativesSection, Normalization, PolicySection, Pool, Recipe,
-    RewardSection, RewardStart, RunSection, SftSection, Solver, Stop, Tuning,
+    RewardSection, RewardStart, RunSection, SftObjective, SftSection, Solver, Stop, Tuning,
 };
 pub use report::{figures, report_markdown, round_markdown};
 pub use reward_fit::{calibrate, fit_reward};

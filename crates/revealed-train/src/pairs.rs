@@ -1,15 +1,17 @@
 //! The pool of pairs: which completions each demonstration is compared with.
 
+use burn::tensor::Tensor;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use revealed_models::{CausalLm, Decoding};
-use revealed_reward::RewardModel;
+use revealed_objectives::pairs::fading_weights;
+use revealed_reward::{LengthProbe, RewardModel};
 use serde::{Deserialize, Serialize};
 
 use crate::error::TrainError;
 use crate::observer::At;
 use crate::recipe::{
-    Fading, NegativeWeights, NegativesSection, Pool, RewardSection,
+    Fading, LengthControl, NegativeWeights, NegativesSection, Pool, RewardSection,
 };
 use crate::run::{Draw, Run};
 use crate::task::{Row, Task};
@@ -164,22 +166,35 @@ pub fn pairs<'a>(
     if let (Fading::Won, Some(judge)) = (run.recipe.reward.fading, judge) {
         fade(&mut pairs, judge, run)?;
     }
+    if run.recipe.reward.length_control == LengthControl::Expert {
+        let length = |row: &Row| row.completion().len();
+        let lengths: Vec<(usize, usize)> =
+            pairs.iter().map(|pair| (length(pair.demonstration), length(pair.sample))).collect();
+        let expert = LengthProbe::fit(&lengths);
+        for (pair, lengths) in pairs.iter_mut().zip(lengths) {
+            pair.expert = [expert.logit(lengths.0), expert.logit(lengths.1)];
+        }
+    }
     let mean = pairs.iter().map(|pair| pair.weight).sum::<f64>() / pairs.len().max(1) as f64;
     pairs.iter_mut().filter(|_| mean > 0.0).for_each(|pair| pair.weight /= mean);
     Ok(pairs)
 }
 
-/// `w ← w · 2 σ(judge(demonstration) − judge(sample))` for negatives of policies.
+/// Multiplies weights by [`fading_weights`], by the judge's scores.
 fn fade(pairs: &mut [Pair<'_>], judge: &RewardModel, run: &Run<'_>) -> Result<(), TrainError> {
     let (pad, tokens) = (run.task.pad_id(), run.recipe.run.micro_batch_tokens);
-    let side = |of: fn(&Pair<'_>) -> Vec<u32>| {
-        let rows: Vec<Vec<u32>> = pairs.iter().map(of).collect();
-        judge.scores(&rows, pad, tokens)
+    let device = judge.model.backbone.device();
+    let side = |rows: Vec<&Row>| -> Result<Tensor<1>, TrainError> {
+        let scores = judge.scores(&rows, pad, tokens)?;
+        let scores: Vec<f32> = scores.into_iter().map(|score| score as f32).collect();
+        Ok(Tensor::from_floats(scores.as_slice(), &device))
     };
-    let demonstrations = side(|pair| pair.demonstration.input_ids.clone())?;
-    let samples = side(|pair| pair.sample.input_ids.clone())?;
-    for (pair, (d, s)) in pairs.iter_mut().zip(demonstrations.iter().zip(samples)) {
-        pair.weight *= 2.0 / (1.0 + (s - d).exp());
+    let demonstrations = side(pairs.iter().map(|pair| pair.demonstration).collect())?;
+    let samples = side(pairs.iter().map(|pair| pair.sample).collect())?;
+    // Won by the sample, not by the demonstration.
+    let weights = fading_weights(samples, demonstrations).into_data();
+    for (pair, weight) in pairs.iter_mut().zip(weights.iter::<f32>()) {
+        pair.weight *= f64::from(weight);
     }
     Ok(())
 }

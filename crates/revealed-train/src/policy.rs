@@ -5,12 +5,14 @@ use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor};
 use revealed_data::shuffled;
 use revealed_models::{CausalLm, CompletionBatch, ScalarModel};
+use revealed_objectives::kl::adapted_kl_coef;
 use revealed_objectives::policy::{approx_kl, clip_fraction};
 use revealed_objectives::reduce::sequence_sum;
-use revealed_reward::RewardModel;
+use revealed_reward::RewardEnsemble;
 
 use crate::epochs::Epochs;
 use crate::error::TrainError;
+use crate::held_out::mean;
 use crate::observer::{At, Metric, Phase};
 use crate::optimizer::{Accumulated, Updater, read, sum};
 use crate::pairs::Pair;
@@ -18,7 +20,7 @@ use crate::recipe::{Alternation, PolicySection, Solver};
 use crate::reward_fit::{RewardUpdater, calibrate};
 use crate::rollout::{RATIO_TOLERANCE, Rollout};
 use crate::run::{Run, at};
-use crate::{grpo, ppo, rloo};
+use crate::{grpo, ppo, reinforce, rloo};
 
 /// Improves a policy against a reward for `policy.steps` rollouts, near an anchor.
 ///
@@ -29,14 +31,20 @@ use crate::{grpo, ppo, rloo};
 pub fn improve_policy(
     policy: CausalLm,
     anchor: &CausalLm,
-    mut reward: RewardModel,
+    reward: impl Into<RewardEnsemble>,
     round: usize,
     run: &mut Run<'_>,
-) -> Result<(CausalLm, RewardModel), TrainError> {
+) -> Result<(CausalLm, RewardEnsemble), TrainError> {
+    let mut reward = reward.into();
     let (task, config) = (run.task, &run.recipe.policy);
     let stepwise = config.alternation == Alternation::StepWise;
     let fitted = run.recipe.reward.steps;
-    let mut refit = stepwise.then(|| RewardUpdater::new(run, config.steps, fitted));
+    let mut refits: Vec<RewardUpdater> = match stepwise {
+        true => {
+            reward.members.iter().map(|_| RewardUpdater::new(run, config.steps, fitted)).collect()
+        }
+        false => vec![],
+    };
     let per_step = (config.batch_size / config.samples_per_prompt).min(task.prompts.len());
     if per_step == 0 {
         return Err(TrainError::TooFew {
@@ -65,7 +73,7 @@ pub fn improve_policy(
         }
         let metrics = learner.step(&rollout, at, run)?;
         run.step(at, config.steps, &metrics);
-        if let Some(refit) = &mut refit {
+        if stepwise {
             let pairs: Vec<Pair<'_>> = rollout
                 .canonical
                 .iter()
@@ -76,13 +84,18 @@ pub fn improve_policy(
                 .collect();
             if !pairs.is_empty() {
                 let at = crate::run::at(round, Phase::Fit, fitted + step);
-                reward.model = refit.step(reward.model.trainable(), &pairs, at, run)?.valid();
+                for (member, refit) in reward.members.iter_mut().zip(&mut refits) {
+                    let model = member.model.clone().trainable();
+                    member.model = refit.step(model, &pairs, at, run)?.valid();
+                }
             }
         }
     }
     let policy = learner.policy.valid();
     if stepwise {
-        reward = calibrate(reward, &policy, &[], round, run)?;
+        for member in &mut reward.members {
+            *member = calibrate(member.clone(), &policy, &[], round, run)?;
+        }
     }
     run.ended(at(round, Phase::Improve, config.steps), &[]);
     Ok((policy, reward))
@@ -90,6 +103,10 @@ pub fn improve_policy(
 
 /// The trained roles with their optimizers: the policy, and for PPO the critic.
 struct Learner {
+    /// The recipe's, with the KL's weight as it stands.
+    config: PolicySection,
+    /// REINFORCE's, once there is one.
+    baseline: Option<f64>,
     policy: CausalLm,
     updater: Updater<CausalLm>,
     critic: Option<(ScalarModel, Updater<ScalarModel>)>,
@@ -114,7 +131,8 @@ impl Learner {
             let critic = ScalarModel::with_head(policy.clone(), vec![0.0; width]).trainable();
             (critic, Updater::new(&config.optimizer, total))
         });
-        Self { policy: policy.trainable(), updater: Updater::new(&config.optimizer, total), critic }
+        let updater = Updater::new(&config.optimizer, total);
+        Self { config: config.clone(), baseline: None, policy: policy.trainable(), updater, critic }
     }
 
     /// All inner epochs over one rollout; gives its numbers.
@@ -124,7 +142,7 @@ impl Learner {
         at: At,
         run: &mut Run<'_>,
     ) -> Result<Vec<Metric>, TrainError> {
-        let config = &run.recipe.policy;
+        let config = self.config.clone();
         let targets = self.targets(rollout, run)?;
         let mut totals = Totals::default();
         for epoch in 0..config.inner_epochs {
@@ -138,11 +156,18 @@ impl Learner {
                 }
             }
         }
-        Ok(totals.metrics(rollout))
+        let mut metrics = totals.metrics(rollout);
+        metrics.push(("objective/kl_coef", config.kl_coef));
+        if config.kl_target > 0.0 {
+            let (kl, rows) = (mean(&rollout.kl()), rollout.rows.len());
+            let (target, horizon) = (config.kl_target, config.kl_horizon);
+            self.config.kl_coef = adapted_kl_coef(config.kl_coef, kl, target, horizon, rows);
+        }
+        Ok(metrics)
     }
 
-    fn targets(&self, rollout: &Rollout, run: &Run<'_>) -> Result<Targets, TrainError> {
-        let config = &run.recipe.policy;
+    fn targets(&mut self, rollout: &Rollout, run: &Run<'_>) -> Result<Targets, TrainError> {
+        let config = &self.config;
         let device = self.policy.device();
         let one_each =
             |advantages: Tensor<1>| -> Vec<f32> { advantages.into_data().iter::<f32>().collect() };
@@ -154,6 +179,12 @@ impl Learner {
             }
             (None, Solver::Grpo) => {
                 Targets::Completions(one_each(grpo::advantages(rollout, config, &device)))
+            }
+            (None, Solver::Reinforce) => {
+                let (advantages, baseline) =
+                    reinforce::advantages(rollout, self.baseline, config, &device);
+                self.baseline = Some(baseline);
+                Targets::Completions(one_each(advantages))
             }
             (None, _) => Targets::Completions(one_each(rloo::advantages(rollout, config, &device))),
         })
@@ -169,7 +200,7 @@ impl Learner {
         run: &Run<'_>,
         totals: &mut Totals,
     ) -> Result<f64, TrainError> {
-        let config = &run.recipe.policy;
+        let config = &self.config;
         let rows: Vec<_> = chosen.iter().map(|i| &rollout.rows[*i]).collect();
         let tokens: usize = rows.iter().map(|row| row.completion().len()).sum();
         let size = (rows.len(), tokens);
@@ -273,7 +304,7 @@ impl Part {
         let (low, high) = (config.clip_low, config.clip_high);
         let active = |new, old, advantages| clip_fraction(new, old, advantages, low, high).sum();
         match (&self.per_completion, config.solver) {
-            (Some(advantages), Solver::Rloo) => {
+            (Some(advantages), Solver::Rloo | Solver::Reinforce) => {
                 let whole = |values: Tensor<2>| {
                     sequence_sum(values, batch.completion_mask.clone()).unsqueeze_dim::<2>(1)
                 };
@@ -292,21 +323,23 @@ impl Part {
         config: &PolicySection,
     ) -> Tensor<1> {
         let (old, mask) = (self.old.clone(), batch.completion_mask.clone());
+        let reference = self.reference.clone();
         match (&self.per_completion, config.solver) {
             (Some(advantages), Solver::Grpo) => grpo::loss(
                 log_probs,
                 old,
-                self.reference.clone(),
+                reference,
                 mask,
                 advantages.clone(),
                 (rows, tokens),
                 config,
             ),
             (Some(advantages), _) => {
-                rloo::loss(log_probs, old, mask, advantages.clone(), rows, config)
+                rloo::loss(log_probs, old, reference, mask, advantages.clone(), rows, config)
             }
             (None, _) => {
-                ppo::policy_loss(log_probs, old, mask, self.spread.clone(), tokens, config)
+                let advantages = self.spread.clone();
+                ppo::policy_loss(log_probs, old, reference, mask, advantages, tokens, config)
             }
         }
     }
@@ -388,6 +421,8 @@ impl Totals {
 
 #[cfg(test)]
 mod tests {
+    use revealed_reward::RewardModel;
+
     use super::*;
     use crate::recipe::Tuning;
     use crate::support::{World, weights};
@@ -395,7 +430,7 @@ mod tests {
     /// A rollout of the world's policy, and a learner that has not moved.
     fn rollout(solver: Solver, work: impl Fn(&mut Rollout)) -> Result<Vec<Metric>, TrainError> {
         let world = World::new(Tuning::Lora, |recipe| recipe.policy.solver = solver);
-        let reward = RewardModel::new(world.base.clone(), 0);
+        let reward = RewardModel::new(world.base.clone(), 0).into();
         let prompts = &world.task.prompts[..4];
         let at = at(1, Phase::Improve, 3);
         world.run(&mut (), |run| {

@@ -13,7 +13,7 @@
 
 use burn::tensor::{Bool, Device, Tensor, TensorData};
 use revealed_objectives::advantages::gae;
-use revealed_objectives::kl::{k1, kl_shaped_rewards};
+use revealed_objectives::kl::{k1, k3, kl_shaped_rewards};
 use revealed_objectives::policy::{clipped_surrogate, clipped_value_loss};
 use revealed_objectives::reduce::{MeanShift, token_mean, whiten};
 
@@ -36,7 +36,8 @@ pub(crate) fn targets(
     let scores: Vec<f32> = rollout.scores.iter().map(|score| *score as f32).collect();
     let scores = Tensor::from_floats(scores.as_slice(), device);
     let kl = k1(pad(&rollout.old_log_probs), pad(&rollout.ref_log_probs));
-    let rewards = kl_shaped_rewards(scores, kl, mask.clone(), config.kl_coef);
+    let [kl_coef, _] = config.kl_coefs();
+    let rewards = kl_shaped_rewards(scores, kl, mask.clone(), kl_coef);
     let (advantages, returns) =
         gae(rewards, pad(values), mask.clone(), config.gamma, config.gae_lambda);
     let advantages = whiten(advantages, mask, MeanShift::Remove);
@@ -47,14 +48,17 @@ pub(crate) fn targets(
 pub(crate) fn policy_loss(
     log_probs: Tensor<2>,
     old_log_probs: Tensor<2>,
+    ref_log_probs: Tensor<2>,
     mask: Tensor<2, Bool>,
     advantages: Tensor<2>,
     tokens: usize,
     config: &PolicySection,
 ) -> Tensor<1> {
-    let per_token =
-        clipped_surrogate(log_probs, old_log_probs, advantages, config.clip_low, config.clip_high);
-    token_mean(per_token, mask, tokens as f64)
+    let [_, kl_coef] = config.kl_coefs();
+    let kl = k3(log_probs.clone(), ref_log_probs).mul_scalar(kl_coef);
+    let (low, high) = (config.clip_low, config.clip_high);
+    let surrogate = clipped_surrogate(log_probs, old_log_probs, advantages, low, high);
+    token_mean(surrogate + kl, mask, tokens as f64)
 }
 
 /// The critic's; all `[B, C]`.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use revealed_data::{EncodeOptions, LongCompletion, LongPrompt, TemplateChoice, TooLong};
 use revealed_models::LoraConfig;
-use revealed_objectives::{GroupScale, PairLoss};
+use revealed_objectives::{GroupScale, PairLoss, PairObjective};
 use serde::{Deserialize, Serialize};
 
 use crate::error::TrainError;
@@ -15,8 +15,8 @@ mod choices;
 mod file;
 
 pub use choices::{
-    Alternation, Anchor, Fading, Judge, LengthControl, MissingEos, Normalization, Pool,
-    RewardStart, Solver, Stop, Tuning,
+    Alternation, Anchor, Fading, Judge, KlIn, LengthControl, MissingEos, Normalization, Pool,
+    RewardStart, SftObjective, Solver, Stop, Tuning,
 };
 
 macro_rules! section {
@@ -84,6 +84,12 @@ section! {
 section! {
     /// `[sft]`
     SftSection {
+        /// "likelihood", or "iq-learn": likelihood plus iq_lambda times the squared implied reward
+        objective: SftObjective = SftObjective::Likelihood,
+        /// IQ-Learn: weight of the squared reward
+        iq_lambda: f64 = 0.01,
+        /// IQ-Learn: discount
+        iq_gamma: f64 = 1.0,
         /// Passes over the demonstrations; 0 skips SFT
         epochs: usize = 3,
         /// Upper bound of optimizer steps; 0 for none
@@ -144,7 +150,7 @@ section! {
         objective: PairLoss = PairLoss::PairwiseLogistic,
         /// Share of pairs taken to be the wrong way round: pairwise-logistic, bce and least-squares
         label_smoothing: f64 = 0.0,
-        /// Lead, in raw reward, that the pairwise logistic loss asks of demonstrations
+        /// Lead, in raw reward, that demonstrations are asked for: pairwise-logistic (0) and hinge (0 stands for 1)
         margin: f64 = 0.0,
         /// Weight of ½(r_demonstration² + r_sample²), which bounds the reward
         l2: f64 = 0.01,
@@ -164,6 +170,10 @@ section! {
         steps: usize = 100,
         /// Pairs an optimizer step
         batch_size: usize = 32,
+        /// Rewards fitted apart, whose mean is the reward
+        members: usize = 1,
+        /// Reward given up for each standard deviation between members
+        disagreement: f64 = 0.0,
         /// Smallest within-prompt spread of raw scores to divide by
         scale_floor: f64 = 0.1,
         /// AdamW
@@ -174,7 +184,7 @@ section! {
 section! {
     /// `[policy]`
     PolicySection {
-        /// "rloo", "grpo" or "ppo"
+        /// "rloo", "grpo", "ppo" or "reinforce"
         solver: Solver = Solver::Rloo,
         /// Rollouts a round
         steps: usize = 25,
@@ -194,6 +204,14 @@ section! {
         anchor: Anchor = Anchor::Sft,
         /// Weight of the KL, in calibrated reward a nat
         kl_coef: f64 = 0.3,
+        /// The KL stands in the "reward", in the "loss" (k3), or where the "solver" has it by custom
+        kl_in: KlIn = KlIn::Solver,
+        /// KL, nats a completion, towards which kl_coef is adapted after every rollout; 0 keeps it fixed
+        kl_target: f64 = 0.0,
+        /// Completions over which it adapts
+        kl_horizon: f64 = 10_000.0,
+        /// REINFORCE: what of the running baseline a rollout leaves
+        baseline_decay: f64 = 0.9,
         /// Lower clip of the ratio
         clip_low: f64 = 0.2,
         /// Upper clip of the ratio
@@ -289,6 +307,31 @@ pub struct Recipe {
     pub gate: GateSection,
     /// `[run]`
     pub run: RunSection,
+}
+
+impl PolicySection {
+    /// Whether the KL is taken from the reward; else it is added to the loss.
+    pub fn kl_in_reward(&self) -> bool {
+        match self.kl_in {
+            KlIn::Solver => self.solver != Solver::Grpo,
+            KlIn::Reward => true,
+            KlIn::Loss => false,
+        }
+    }
+
+    /// Its weight in the reward and in the loss: one of them is 0.
+    pub(crate) fn kl_coefs(&self) -> [f64; 2] {
+        if self.kl_in_reward() { [self.kl_coef, 0.0] } else { [0.0, self.kl_coef] }
+    }
+}
+
+impl RewardSection {
+    /// The loss of a pair with its numbers, as a [`Run`](crate::Run) takes it.
+    pub fn pair_objective(&self) -> PairObjective {
+        let objective = PairObjective::from(self.objective);
+        let margin = if self.margin > 0.0 { self.margin } else { objective.margin };
+        PairObjective { label_smoothing: self.label_smoothing, margin, ..objective }
+    }
 }
 
 impl DataSection {

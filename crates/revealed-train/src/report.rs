@@ -2,7 +2,8 @@
 
 use std::fmt::Write;
 
-use crate::gate::{Measures, RoundReport};
+use crate::gate::RoundReport;
+use crate::held_out::Measures;
 use crate::irl::State;
 use crate::recipe::Recipe;
 use crate::task::Task;

@@ -9,7 +9,7 @@ use burn::module::Module;
 use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor};
 use revealed_models::{CausalLm, Decoding, PaddingSide, ScalarModel, TokenBatch};
-use revealed_objectives::pairs::{pair_accuracy, reward_l2};
+use revealed_objectives::pairs::{centring, pair_accuracy, product_of_experts, reward_l2};
 use revealed_reward::{Calibration, RewardModel};
 
 use crate::epochs::Epochs;
@@ -20,17 +20,18 @@ use crate::pairs::{Negative, Origin, Pair};
 use crate::run::{Draw, Run, at};
 use crate::task::Row;
 
-/// Fits a reward to pairs, for a round.
+/// Fits a reward to pairs, for a round, as a member of its ensemble: each member has an order of its own.
 ///
 /// # Errors
 /// When there are no pairs, or the loss is not finite.
 pub fn fit_reward(
     mut reward: RewardModel,
     pairs: &[Pair<'_>],
-    round: usize,
+    (round, member): (usize, usize),
     run: &mut Run<'_>,
 ) -> Result<RewardModel, TrainError> {
     let config = &run.recipe.reward;
+    let purpose = format!("order {member}");
     if pairs.is_empty() {
         return Err(TrainError::TooFew {
             what: "pairs",
@@ -46,7 +47,7 @@ pub fn fit_reward(
     for step in 1..=config.steps {
         let _span = tracing::debug_span!("step", phase = "fit", step).entered();
         let size = config.batch_size.min(pairs.len());
-        let chosen = epochs.take(size, |epoch| run.seed(at(round, Phase::Fit, epoch), "order"));
+        let chosen = epochs.take(size, |epoch| run.seed(at(round, Phase::Fit, epoch), &purpose));
         let batch: Vec<Pair<'_>> = chosen.iter().map(|i| pairs[*i]).collect();
         reward.model = fit.step(reward.model, &batch, at(round, Phase::Fit, step), run)?;
     }
@@ -127,11 +128,12 @@ fn pair_losses(
     };
     let (d, s) = (demonstration.clone(), negative.clone());
     let config = &run.recipe.reward;
-    let known = [constants(|pair| pair.expert[0]), constants(|pair| pair.expert[1])];
-    let [known_d, known_s] = known;
-    let losses = run.objective.loss(d.clone() + known_d, s.clone() + known_s)
+    let with_expert = |scores: &Tensor<1>, expert| product_of_experts(scores.clone(), expert, 1.0);
+    let with_d = with_expert(&d, constants(|pair| pair.expert[0]));
+    let with_s = with_expert(&s, constants(|pair| pair.expert[1]));
+    let losses = run.objective.loss(with_d, with_s)
         + reward_l2(d.clone(), s.clone()).mul_scalar(config.l2)
-        + (d + s).square().mul_scalar(config.centring);
+        + centring(d, s).mul_scalar(config.centring);
     losses * constants(|pair| pair.weight)
 }
 

@@ -10,6 +10,7 @@
 
 use burn::tensor::{Bool, Device, Tensor};
 use revealed_objectives::advantages::rloo;
+use revealed_objectives::kl::k3;
 use revealed_objectives::policy::sequence_clipped_surrogate;
 use revealed_objectives::reduce::sequence_sum;
 
@@ -18,32 +19,29 @@ use crate::rollout::Rollout;
 
 /// `A`, one a completion.
 pub(crate) fn advantages(rollout: &Rollout, config: &PolicySection, device: &Device) -> Tensor<1> {
-    let rewards: Vec<f32> = rollout
-        .scores
-        .iter()
-        .zip(rollout.kl())
-        .map(|(score, kl)| (score - config.kl_coef * kl) as f32)
-        .collect();
-    rloo(Tensor::from_floats(rewards.as_slice(), device), rollout.group)
+    rloo(rollout.rewards(config, device), rollout.group)
 }
 
-/// The share of a mini-batch of `rows` completions in its loss.
+/// The share of a mini-batch of `rows` completions in its loss; REINFORCE's too.
 ///
 /// # Shapes
-/// - log_probs, old_log_probs, mask: `[B, C]`; advantages: `[B]`
+/// - log_probs, old_log_probs, ref_log_probs, mask: `[B, C]`; advantages: `[B]`
 pub(crate) fn loss(
     log_probs: Tensor<2>,
     old_log_probs: Tensor<2>,
+    ref_log_probs: Tensor<2>,
     mask: Tensor<2, Bool>,
     advantages: Tensor<1>,
     rows: usize,
     config: &PolicySection,
 ) -> Tensor<1> {
+    let [_, kl_coef] = config.kl_coefs();
+    let kl = sequence_sum(k3(log_probs.clone(), ref_log_probs), mask.clone());
     let new = sequence_sum(log_probs, mask.clone());
     let old = sequence_sum(old_log_probs, mask);
-    sequence_clipped_surrogate(new, old, advantages, config.clip_low, config.clip_high)
-        .sum()
-        .div_scalar(rows as f64)
+    let (low, high) = (config.clip_low, config.clip_high);
+    let surrogate = sequence_clipped_surrogate(new, old, advantages, low, high);
+    (surrogate + kl.mul_scalar(kl_coef)).sum().div_scalar(rows as f64)
 }
 
 #[cfg(test)]

@@ -1,7 +1,8 @@
 //! A rollout: completions of the current policy with what the solvers need to know of them.
 
+use burn::tensor::{Device, Tensor};
 use revealed_models::{CausalLm, Decoding};
-use revealed_reward::RewardModel;
+use revealed_reward::RewardEnsemble;
 
 use crate::error::TrainError;
 use crate::observer::At;
@@ -34,7 +35,7 @@ impl Rollout {
     pub fn new(
         policy: &CausalLm,
         anchor: &CausalLm,
-        reward: &RewardModel,
+        reward: &RewardEnsemble,
         prompts: &[Vec<u32>],
         at: At,
         run: &Run<'_>,
@@ -68,6 +69,14 @@ impl Rollout {
     pub fn kl(&self) -> Vec<f64> {
         let sum = |values: &Vec<f32>| values.iter().map(|v| f64::from(*v)).sum::<f64>();
         self.old_log_probs.iter().zip(&self.ref_log_probs).map(|(a, b)| sum(a) - sum(b)).collect()
+    }
+
+    /// The score less the KL's share where it is paid in the reward, one a completion, `[B]`.
+    pub(crate) fn rewards(&self, config: &PolicySection, device: &Device) -> Tensor<1> {
+        let [kl_coef, _] = config.kl_coefs();
+        let pairs = self.scores.iter().zip(self.kl());
+        let rewards: Vec<f32> = pairs.map(|(score, kl)| (score - kl_coef * kl) as f32).collect();
+        Tensor::from_floats(rewards.as_slice(), device)
     }
 
     /// Completion tokens of all rows.

@@ -16,7 +16,7 @@ pub struct Run<'a> {
     pub task: &'a Task,
     /// Settings.
     pub recipe: &'a Recipe,
-    /// The reward's objective; usually `recipe.reward.objective`, or the user's own.
+    /// The reward's objective; usually `recipe.reward.pair_objective()`, or the user's own.
     pub objective: &'a dyn RewardObjective,
     /// Who hears what happens.
     pub observer: &'a mut dyn Observer,

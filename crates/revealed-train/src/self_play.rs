@@ -156,9 +156,8 @@ impl<'a> LogRatioFit<'a> {
             let rows = rows.chain(part.iter().map(|known| known.pair.sample));
             let tokens = run.batch(&policy, rows)?;
             let mask = tokens.completion_mask.clone();
-            let constants = |values: Vec<f32>| {
-                Tensor::<1>::from_floats(values.as_slice(), &mask.device())
-            };
+            let constants =
+                |values: Vec<f32>| Tensor::<1>::from_floats(values.as_slice(), &mask.device());
             let reference = constants(
                 [0, 1].iter().flat_map(|s| part.iter().map(|known| known.reference[*s])).collect(),
             );

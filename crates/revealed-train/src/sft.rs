@@ -1,16 +1,19 @@
 //! Supervised fine-tuning: token cross-entropy on the demonstrations' completions.
 //!
 //! `L = −(1/N) Σ log π(y_t | y_<t)` over the `N` completion tokens of an optimizer step, so long rows and
-//! short ones weigh by their tokens however the step is split for memory.
+//! short ones weigh by their tokens however the step is split for memory. Or IQ-Learn's form of it,
+//! [`iq_learn`], which also keeps the reward small that the logits imply.
 
 use burn::module::Module;
 use revealed_data::shuffled;
 use revealed_models::CausalLm;
+use revealed_objectives::log_ratio::iq_learn;
 use revealed_objectives::{likelihood::token_cross_entropy, reduce::token_mean};
 
 use crate::error::TrainError;
 use crate::observer::{At, Phase};
 use crate::optimizer::{Accumulated, Updater, sum};
+use crate::recipe::SftObjective;
 use crate::run::{Run, at};
 use crate::task::Row;
 
@@ -70,9 +73,19 @@ fn sft_step(
     for indices in run.micro_batches(rows) {
         let batch = run.batch(&model, indices.iter().map(|i| rows[*i]))?;
         let mask = batch.completion_mask.clone();
-        let part = model.backward(&batch, 1.0, |log_probs| {
-            token_mean(token_cross_entropy(log_probs, mask.clone()), mask, tokens as f64)
-        });
+        let config = &run.recipe.sft;
+        let part = match config.objective {
+            SftObjective::Likelihood => model.backward(&batch, 1.0, |log_probs| {
+                token_mean(token_cross_entropy(log_probs, mask.clone()), mask, tokens as f64)
+            }),
+            SftObjective::IqLearn => {
+                model.backward_with_values(&batch, 1.0, |log_probs, values| {
+                    let (lambda, gamma) = (config.iq_lambda, config.iq_gamma);
+                    let losses = iq_learn(log_probs, values, mask.clone(), lambda, gamma);
+                    token_mean(losses, mask, tokens as f64)
+                })
+            }
+        };
         losses.push(part.loss);
         gradients.add(&model, part.gradients);
     }

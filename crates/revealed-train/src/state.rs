@@ -2,10 +2,11 @@
 
 use burn::module::Module;
 use revealed_models::CausalLm;
-use revealed_reward::RewardModel;
+use revealed_reward::{RewardEnsemble, RewardModel};
 
 use crate::error::TrainError;
-use crate::gate::{HeldOutSamples, RoundReport};
+use crate::gate::RoundReport;
+use crate::held_out::HeldOutSamples;
 use crate::observer::Phase;
 use crate::pairs::PairPool;
 use crate::recipe::Recipe;
@@ -29,9 +30,9 @@ pub struct State {
     pub candidate: Option<CausalLm>,
     /// The reward of the round in progress; between rounds that of the last kept one, or of the last one where
     /// none was kept.
-    pub reward: Option<RewardModel>,
+    pub reward: Option<RewardEnsemble>,
     /// The last kept round's reward while another round is in progress, for a rollback.
-    pub kept_reward: Option<RewardModel>,
+    pub kept_reward: Option<RewardEnsemble>,
     /// The reward that only judges, once it is fitted.
     pub judge: Option<RewardModel>,
     /// Pairs of all rounds.

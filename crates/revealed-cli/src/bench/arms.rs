@@ -104,7 +104,7 @@ fn irl(rounds: usize, change: fn(&mut Recipe), prepared: &Prepared) -> Result<Ve
     keep_everything(&mut recipe);
     let mut state = State::new(prepared.base.clone(), prepared.sft.clone());
     state.phase = Phase::Sample;
-    let objective = recipe.reward.objective;
+    let objective = recipe.reward.pair_objective();
     let task = &prepared.task;
     let mut results = Vec::new();
     for round in 1..=rounds {

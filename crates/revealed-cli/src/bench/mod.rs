@@ -77,7 +77,9 @@ pub struct Seeds(pub Vec<u64>);
 
 fn parse_seeds(text: &str) -> Result<Seeds, String> {
     let number = |part: &str| {
-        part.trim().parse::<u64>().map_err(|_| format!("{part:?} is not a seed; as in 0-4 or 0,3,7"))
+        part.trim()
+            .parse::<u64>()
+            .map_err(|_| format!("{part:?} is not a seed; as in 0-4 or 0,3,7"))
     };
     let mut seeds = Vec::new();
     for part in text.split(',') {
@@ -182,8 +184,9 @@ fn read(path: &Path) -> Result<Vec<Outcome>> {
     text.lines()
         .enumerate()
         .map(|(index, line)| {
-            serde_json::from_str(line)
-                .with_context(|| format!("{}, line {}; remove that line", path.display(), index + 1))
+            serde_json::from_str(line).with_context(|| {
+                format!("{}, line {}; remove that line", path.display(), index + 1)
+            })
         })
         .collect()
 }

@@ -45,7 +45,7 @@ impl Prepared {
         let task = Task::load(&recipe.data, encoder, seed)?;
         let sft_folder = folder.join("sft");
         if !sft_folder.join("model.safetensors").is_file() {
-            let objective = recipe.reward.objective;
+            let objective = recipe.reward.pair_objective();
             let mut run =
                 Run { task: &task, recipe: &recipe, objective: &objective, observer: &mut () };
             fit_sft(base.clone(), &mut run)?.save(&sft_folder)?;

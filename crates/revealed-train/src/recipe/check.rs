@@ -31,6 +31,7 @@ impl Recipe {
             ("reward.steps", reward.steps, 1),
             ("reward.batch_size", reward.batch_size, 1),
             ("reward.pool_window", reward.pool_window, 1),
+            ("reward.members", reward.members, 1),
             ("policy.steps", policy.steps, 1),
             ("policy.inner_epochs", policy.inner_epochs, 1),
             ("policy.mini_batch_size", policy.mini_batch_size, 1),
@@ -66,12 +67,12 @@ impl Recipe {
 
     fn check_groups(&self) -> Result<(), TrainError> {
         let (group, batch) = (self.policy.samples_per_prompt, self.policy.batch_size);
-        let alone = self.policy.solver == Solver::Ppo && group == 1;
+        let alone = matches!(self.policy.solver, Solver::Ppo | Solver::Reinforce) && group == 1;
         holds(
             group >= 2 || alone,
             "policy.samples_per_prompt",
             group,
-            "2 or more; 1 or more with ppo",
+            "2 or more; 1 or more with ppo and reinforce",
         )?;
         holds(
             batch > 0 && batch % group == 0,
@@ -92,14 +93,25 @@ impl Recipe {
 
     fn check_numbers(&self) -> Result<(), TrainError> {
         let (policy, reward) = (&self.policy, &self.reward);
-        let positive = |x: f64| x > 0.0;
-        let not_negative = |x: f64| x >= 0.0;
-        let unit = |x: f64| (0.0..=1.0).contains(&x);
         type Rule = fn(f64) -> bool;
-        let numbers: [(&'static str, f64, Rule, &'static str); 12] = [
+        let positive: Rule = |x| x > 0.0;
+        let not_negative: Rule = |x| x >= 0.0;
+        let unit: Rule = |x| (0.0..=1.0).contains(&x);
+        let weights = &self.negatives.weights;
+        let numbers = [
             ("policy.temperature", policy.temperature, positive, "more than 0"),
             ("negatives.temperature", self.negatives.temperature, positive, "more than 0"),
             ("policy.kl_coef", policy.kl_coef, not_negative, "0 or more"),
+            ("policy.kl_target", policy.kl_target, not_negative, "0 or more"),
+            ("policy.kl_horizon", policy.kl_horizon, positive, "more than 0"),
+            (
+                "policy.baseline_decay",
+                policy.baseline_decay,
+                |x| (0.0..1.0).contains(&x),
+                "in [0, 1)",
+            ),
+            ("sft.iq_lambda", self.sft.iq_lambda, not_negative, "0 or more"),
+            ("sft.iq_gamma", self.sft.iq_gamma, unit, "in [0, 1]"),
             ("policy.clip_low", policy.clip_low, |x| x > 0.0 && x < 1.0, "in (0, 1)"),
             ("policy.clip_high", policy.clip_high, positive, "more than 0"),
             ("policy.missing_eos_value", policy.missing_eos_value, |_| true, "a number"),
@@ -108,8 +120,36 @@ impl Recipe {
             ("policy.value_clip", policy.value_clip, positive, "more than 0"),
             ("policy.value_coef", policy.value_coef, positive, "more than 0"),
             ("reward.l2", reward.l2, not_negative, "0 or more"),
+            ("reward.centring", reward.centring, not_negative, "0 or more"),
+            ("reward.margin", reward.margin, not_negative, "0 or more"),
+            ("reward.disagreement", reward.disagreement, not_negative, "0 or more"),
+            (
+                "reward.label_smoothing",
+                reward.label_smoothing,
+                |x| (0.0..=0.5).contains(&x),
+                "in [0, 0.5]",
+            ),
+            ("negatives.weights.initial", weights.initial, not_negative, "0 or more"),
+            ("negatives.weights.sft", weights.sft, not_negative, "0 or more"),
+            ("negatives.weights.policy", weights.policy, not_negative, "0 or more"),
+            ("negatives.weights.greedy", weights.greedy, not_negative, "0 or more"),
+            ("negatives.weights.other_prompts", weights.other_prompts, not_negative, "0 or more"),
+            ("negatives.weights.truncated", weights.truncated, not_negative, "0 or more"),
             ("reward.scale_floor", reward.scale_floor, positive, "more than 0"),
         ];
+        let loss = reward.objective;
+        holds(
+            reward.margin == 0.0 || loss.takes_margin(),
+            "reward.margin",
+            reward.margin,
+            "0 with this objective: only pairwise-logistic and hinge have a margin",
+        )?;
+        holds(
+            reward.label_smoothing == 0.0 || loss.takes_smoothing(),
+            "reward.label_smoothing",
+            reward.label_smoothing,
+            "0 with this objective: only pairwise-logistic, bce and least-squares are smoothed",
+        )?;
         for (key, value, rule, expected) in numbers {
             holds(value.is_finite() && rule(value), key, value, expected)?;
         }
@@ -127,6 +167,7 @@ impl Recipe {
         holds(factor >= 1.0, "gate.max_length_factor", factor, "1 or more")?;
         for (key, value) in [
             ("gate.min_gain", gate.min_gain),
+            ("gate.min_judge_gain", gate.min_judge_gain),
             ("gate.max_kl", gate.max_kl),
             ("gate.max_likelihood_drop", gate.max_likelihood_drop),
             ("gate.max_terminated_drop", gate.max_terminated_drop),

@@ -54,6 +54,8 @@ pub enum Solver {
     Rloo,
     /// Group-relative advantages (<https://arxiv.org/abs/2402.03300>).
     Grpo,
+    /// REINFORCE with a running mean of rewards as baseline (Williams, 1992).
+    Reinforce,
 }
 
 /// How fit and improvement take turns.
@@ -126,4 +128,26 @@ pub enum Judge {
     None,
     /// A reward fitted once, on the first round's pairs with fixed negatives, that no policy is improved against.
     Independent,
+}
+
+/// Where the KL to the anchor is paid.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum KlIn {
+    /// Where the solver's paper has it: in the loss for GRPO, in the reward for the others.
+    Solver,
+    /// Taken from the reward, without gradient.
+    Reward,
+    /// Added to the loss as k3.
+    Loss,
+}
+
+/// What imitation minimises.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SftObjective {
+    /// The negative log-likelihood.
+    Likelihood,
+    /// The same, and the size of the reward that the logits imply (<https://arxiv.org/abs/2409.01369>).
+    IqLearn,
 }

@@ -66,7 +66,9 @@ fn a_reward_step_is_that_of_the_whole_batch() {
         let start = RewardModel::new(world.base.clone(), 3);
         let before = weights(&start.model);
         let reward = world.run(&mut (), |run| {
-            fit_reward(start, &pool.negatives.iter().collect::<Vec<_>>(), 1, run)
+            let negatives: Vec<_> = pool.negatives.iter().collect();
+            let pairs = revealed_train::pairs(&negatives, None, &world.task, run)?;
+            fit_reward(start, &pairs, (1, 0), run)
         });
         (before, weights(&reward.unwrap().model))
     });

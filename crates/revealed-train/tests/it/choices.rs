@@ -73,7 +73,7 @@ fn fits(start: RewardStart, lr: f64) -> [Weights; 2] {
     let fitted: Vec<Weights> = states
         .iter()
         .filter(|state| state.phase == Phase::Improve)
-        .map(|state| weights(&state.reward.as_ref().unwrap().model))
+        .map(|state| weights(&state.reward.as_ref().unwrap().members[0].model))
         .collect();
     fitted.try_into().unwrap()
 }
@@ -113,7 +113,7 @@ fn step_wise_alternation_moves_the_reward_during_improvement_and_round_wise_does
         let (_, states) = world.align();
         let reward = |phase| {
             let state: &State = states.iter().find(|state| state.phase == phase).unwrap();
-            weights(&state.reward.as_ref().unwrap().model)
+            weights(&state.reward.as_ref().unwrap().members[0].model)
         };
         assert_eq!(reward(Phase::Improve) != reward(Phase::Gate), moves, "{alternation:?}");
     }

@@ -21,7 +21,7 @@ fn a_seed_gives_the_same_weights_metrics_and_samples_twice_and_another_seed_othe
     for tuning in [Tuning::Full, Tuning::Lora] {
         let [(a, heard_a), (b, heard_b), (c, heard_c)] = [5, 5, 6].map(|seed| all(seed, tuning));
         assert_eq!(weights(&a.policy), weights(&b.policy));
-        let reward = |state: &State| weights(&state.reward.as_ref().unwrap().model);
+        let reward = |state: &State| weights(&state.reward.as_ref().unwrap().members[0].model);
         assert_eq!(reward(&a), reward(&b));
         assert_eq!((&a.pool, &a.held, &a.reports), (&b.pool, &b.held, &b.reports));
         assert_eq!(heard_a.metrics, heard_b.metrics);
@@ -67,7 +67,12 @@ fn models_that_a_state_holds_carry_no_gradients() {
         for state in states {
             let models = [&state.initial, &state.sft, &state.policy];
             assert!(models.into_iter().chain(&state.candidate).all(crate::support::is_plain));
-            assert!(state.reward.iter().all(|reward| crate::support::is_plain(&reward.model)));
+            assert!(
+                state
+                    .reward
+                    .iter()
+                    .all(|reward| crate::support::is_plain(&reward.members[0].model))
+            );
         }
     }
 }

@@ -33,7 +33,7 @@ fn a_nan_from_an_objective_is_an_error_that_names_round_phase_and_step() {
     // What was kept before is whole.
     let saved = saved.unwrap();
     assert_eq!((saved.round, saved.phase), (2, Phase::Fit));
-    assert!(weights(&saved.reward.unwrap().model).0.iter().all(|w| w.is_finite()));
+    assert!(weights(&saved.reward.unwrap().members[0].model).0.iter().all(|w| w.is_finite()));
 }
 
 #[test]
@@ -92,7 +92,7 @@ fn no_prompts_or_no_pairs_are_errors() {
         improve_policy(world.policy.clone(), &world.base, reward.clone(), 1, run)
     });
     assert!(matches!(error, Err(TrainError::TooFew { what: "prompts", .. })));
-    let error = world.run(&mut (), |run| revealed_train::fit_reward(reward, &[], 1, run));
+    let error = world.run(&mut (), |run| revealed_train::fit_reward(reward, &[], (1, 0), run));
     assert!(matches!(error, Err(TrainError::TooFew { what: "pairs", .. })));
 }
 

@@ -91,7 +91,7 @@ fn a_rollback_brings_back_the_kept_round_s_reward_with_its_policy() {
         let end = world.run(&mut (), |run| {
             align(kept.clone(), run, |state| {
                 if state.phase == Phase::Gate {
-                    fitted = state.reward.as_ref().map(|reward| weights(&reward.model));
+                    fitted = state.reward.as_ref().map(|reward| weights(&reward.members[0].model));
                 }
                 Ok(())
             })
@@ -99,9 +99,9 @@ fn a_rollback_brings_back_the_kept_round_s_reward_with_its_policy() {
         let end = end.unwrap();
         assert!(!end.reports[1].accepted);
         let (before, after) = (kept.reward.unwrap(), end.reward.unwrap());
-        assert_ne!(fitted.unwrap(), weights(&after.model));
-        assert_eq!(weights(&before.model), weights(&after.model));
-        assert_eq!(before.calibration, after.calibration);
+        assert_ne!(fitted.unwrap(), weights(&after.members[0].model));
+        assert_eq!(weights(&before.members[0].model), weights(&after.members[0].model));
+        assert_eq!(before.members[0].calibration, after.members[0].calibration);
         assert_eq!(weights(&kept.policy), weights(&end.policy));
     }
 }

@@ -42,8 +42,9 @@ fn every_solver_raises_the_score_of_a_learned_reward_and_what_it_stands_for() {
             let prompts: Vec<Vec<u32>> =
                 world.task.held_out.iter().map(|r| r.prompt().to_vec()).collect();
             let prompts: Vec<Vec<u32>> = prompts.into_iter().cycle().take(32).collect();
-            let rollout = world
-                .run(&mut (), |run| Rollout::new(policy, &world.base, &reward, &prompts, at, run));
+            let rollout = world.run(&mut (), |run| {
+                Rollout::new(policy, &world.base, &reward.clone().into(), &prompts, at, run)
+            });
             let rollout = rollout.unwrap();
             let mean = rollout.scores.iter().sum::<f64>() / rollout.scores.len() as f64;
             (mean, share(&rollout.canonical))
@@ -99,7 +100,8 @@ fn fitted(world: &World) -> RewardModel {
     let mut ears = Ears::default();
     let reward = world.run(&mut ears, |run| {
         let start = RewardModel::new(world.base.clone(), 0);
-        let reward = fit_reward(start, &negatives, 1, run)?;
+        let pairs = revealed_train::pairs(&negatives, None, &world.task, run)?;
+        let reward = fit_reward(start, &pairs, (1, 0), run)?;
         calibrate(reward, &world.base, &negatives, 1, run)
     });
     let reward = reward.unwrap();

@@ -66,7 +66,7 @@ impl World {
 
     /// With the recipe's objective and an observer.
     pub fn run<T>(&self, observer: &mut dyn Observer, work: impl FnOnce(&mut Run<'_>) -> T) -> T {
-        self.run_with(&self.recipe.reward.objective, observer, work)
+        self.run_with(&self.recipe.reward.pair_objective(), observer, work)
     }
 
     pub fn run_with<T>(
