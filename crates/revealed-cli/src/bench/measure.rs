@@ -116,8 +116,14 @@ pub type Scores<'a> = &'a dyn Fn(&[Row]) -> Result<Vec<f64>>;
 /// How often `scores` orders two SFT samples of a test prompt as gold does; ties of the scores count half.
 pub fn ordered(scores: Scores<'_>, prepared: &Prepared) -> Result<f64> {
     let (test, task) = (&prepared.world.test, &prepared.task);
-    let seed = prepared.recipe.run.seed;
-    let samples = completions(&prepared.sft, test, (1.0, SAMPLES), task, seed)?;
+    let samples = match prepared.ordered.get() {
+        Some(samples) => samples,
+        None => {
+            let seed = prepared.recipe.run.seed;
+            let drawn = completions(&prepared.sft, test, (1.0, SAMPLES), task, seed)?;
+            prepared.ordered.get_or_init(|| drawn)
+        }
+    };
     let rows: Vec<Row> = samples
         .iter()
         .map(|one| {

@@ -5,6 +5,9 @@
 
 mod arms;
 mod measure;
+mod page;
+mod plots;
+mod rules;
 mod world;
 
 use std::collections::HashSet;
@@ -13,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use revealed::Device;
 use revealed::eval::shop_desk::Setting;
 use serde::{Deserialize, Serialize};
@@ -37,9 +40,12 @@ pub struct BenchArgs {
     /// Settings of the task
     #[arg(long, value_enum, value_delimiter = ',', default_values_t = [Level::Easy, Level::Hard])]
     pub settings: Vec<Level>,
-    /// Names or beginnings of names of what to run; all if left out
+    /// Names of what to run; all if left out, nothing for "none"
     #[arg(long, value_delimiter = ',')]
     pub arms: Vec<String>,
+    /// Page whose tables are written from all results [default: evidence.md in the folder of results]
+    #[arg(long)]
+    pub page: Option<PathBuf>,
     /// Seeds run side by side [default: one a core]
     #[arg(long)]
     pub jobs: Option<usize>,
@@ -63,6 +69,13 @@ pub enum Level {
 }
 
 impl Level {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Easy => "easy",
+            Self::Hard => "hard",
+        }
+    }
+
     fn setting(self) -> Setting {
         match self {
             Self::Easy => Setting::Easy,
@@ -112,21 +125,25 @@ pub struct Outcome {
 
 /// Runs what is not there yet.
 pub fn bench(args: &BenchArgs, device: &Device) -> Result<()> {
+    let known = || arms::all().into_iter().map(|arm| arm.name);
+    if let Some(wrong) = args.arms.iter().find(|a| *a != "none" && !known().any(|name| name == **a))
+    {
+        let names: Vec<&str> = known().collect();
+        bail!("--arms {wrong}: there is no such arm; there are {}", names.join(", "));
+    }
     std::fs::create_dir_all(&args.out).with_context(|| args.out.display().to_string())?;
     let results = args.out.join("results.jsonl");
     let done: HashSet<(Level, u64, String)> = read(&results)?
         .into_iter()
         .map(|outcome| (outcome.setting, outcome.seed, outcome.arm))
         .collect();
-    let wanted = |name: &str| {
-        args.arms.is_empty() || args.arms.iter().any(|given| name.starts_with(given.as_str()))
-    };
+    let wanted = |name: &str| args.arms.is_empty() || args.arms.iter().any(|given| name == given);
     let mut work = Vec::new();
     for seed in &args.seeds.0 {
         for level in &args.settings {
             let open: Vec<arms::Arm> = arms::all()
                 .into_iter()
-                .filter(|arm| wanted(arm.name) && arm.runs_on(*level))
+                .filter(|arm| wanted(arm.name) && arm.runs_on(*level, *seed))
                 .filter(|arm| !done.contains(&(*level, *seed, arm.name.to_owned())))
                 .collect();
             if !open.is_empty() {
@@ -160,7 +177,11 @@ pub fn bench(args: &BenchArgs, device: &Device) -> Result<()> {
             Ok(result) => result,
             Err(panic) => std::panic::resume_unwind(panic),
         })
-    })
+    })?;
+    let page = args.page.clone().unwrap_or_else(|| args.out.join("evidence.md"));
+    page::write(&read(&results)?, &page)?;
+    println!("{}", page.display());
+    Ok(())
 }
 
 fn tell(outcome: &Outcome) {

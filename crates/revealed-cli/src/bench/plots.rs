@@ -1,0 +1,163 @@
+//! The page's plots.
+
+use std::path::Path;
+
+use anyhow::{Result, anyhow};
+use plotters::prelude::*;
+use revealed::eval::stats::{mean_ci95, mean_sd};
+
+use super::{Level, Outcome, arms, page};
+
+/// Dark enough on white, and apart for most kinds of colour blindness (Okabe and Ito).
+const COLOURS: [RGBColor; 7] = [
+    RGBColor(0, 114, 178),
+    RGBColor(213, 94, 0),
+    RGBColor(0, 158, 115),
+    RGBColor(204, 121, 167),
+    RGBColor(86, 180, 233),
+    RGBColor(230, 159, 0),
+    RGBColor(60, 60, 60),
+];
+
+/// A method's name with mean and interval.
+type Bar = (String, f64, (f64, f64));
+
+/// Gold at T = 1 of every method after its last round, with intervals over seeds.
+pub fn methods(outcomes: &[Outcome], level: Level, path: &Path) -> Result<()> {
+    let mut bars: Vec<Bar> = Vec::new();
+    for arm in arms::all().iter().filter(|arm| !arm.is_ablation()) {
+        let gold: Vec<f64> = page::of(outcomes, level, arm.name)
+            .iter()
+            .filter_map(|outcome| Some(outcome.rounds.last()?.gold.t1))
+            .collect();
+        if !gold.is_empty() {
+            bars.push((arm.name.to_owned(), mean_sd(&gold).0, mean_ci95(&gold)));
+        }
+    }
+    let title = format!("Gold reward at T = 1 after the last round, {} setting", level.name());
+    draw(path, (760, 60 + 30 * bars.len().max(4) as u32), |root| dots(root, &title, &bars))
+}
+
+fn dots(root: &Area<'_>, title: &str, bars: &[Bar]) -> Result<()> {
+    let low = bars.iter().map(|(_, mean, (low, _))| low.min(*mean)).fold(0.8, f64::min);
+    let mut chart = ChartBuilder::on(root)
+        .caption(title, ("sans-serif", 17))
+        .margin(10)
+        .x_label_area_size(30)
+        .y_label_area_size(110)
+        .build_cartesian_2d((low - 0.02).max(0.0)..1.0, -0.5..bars.len().max(1) as f64 - 0.5)
+        .map_err(drawing)?;
+    let count = bars.len();
+    // The first method stands on top.
+    let name = |y: &f64| {
+        let row = count as f64 - 1.0 - y;
+        let near = (row - row.round()).abs() < 0.01 && row >= -0.01;
+        if near {
+            bars.get(row.round() as usize).map_or("".into(), |bar| bar.0.clone())
+        } else {
+            "".into()
+        }
+    };
+    chart
+        .configure_mesh()
+        .y_labels(2 * count + 1)
+        .y_label_formatter(&name)
+        .disable_y_mesh()
+        .light_line_style(RGBColor(235, 235, 235))
+        .label_style(("sans-serif", 14))
+        .draw()
+        .map_err(drawing)?;
+    for (index, (name, mean, (low, high))) in bars.iter().enumerate() {
+        let y = (count - 1 - index) as f64;
+        let colour = COLOURS[if name.starts_with("irl") { 1 } else { 0 }];
+        let interval = if low.is_finite() { [*low, high.min(1.0)] } else { [*mean, *mean] };
+        let line = PathElement::new(interval.map(|x| (x, y)).to_vec(), colour.stroke_width(2));
+        chart.plotting_area().draw(&line).map_err(drawing)?;
+        let dot = Circle::new((*mean, y), 4, colour.filled());
+        chart.plotting_area().draw(&dot).map_err(drawing)?;
+    }
+    Ok(())
+}
+
+/// Mean gold at T = 1 by round, for methods that have rounds.
+pub fn rounds(outcomes: &[Outcome], level: Level, path: &Path) -> Result<()> {
+    let sft: Vec<f64> = page::of(outcomes, level, "sft")
+        .iter()
+        .filter_map(|outcome| Some(outcome.rounds.last()?.gold.t1))
+        .collect();
+    let mut curves: Vec<(String, Vec<f64>)> = Vec::new();
+    for arm in arms::all().iter().filter(|arm| !arm.is_ablation()) {
+        let all = page::of(outcomes, level, arm.name);
+        let most = all.iter().map(|outcome| outcome.rounds.len()).max().unwrap_or(0);
+        if most < 2 || arm.name == "sft" {
+            continue;
+        }
+        let mut means = vec![mean_sd(&sft).0];
+        for index in 0..most {
+            let gold: Vec<f64> =
+                all.iter().filter_map(|o| Some(o.rounds.get(index)?.gold.t1)).collect();
+            means.push(mean_sd(&gold).0);
+        }
+        curves.push((arm.name.to_owned(), means));
+    }
+    let title = format!("Gold reward at T = 1 by round, {} setting (0 is SFT)", level.name());
+    draw(path, (760, 420), |root| lines(root, &title, &curves))
+}
+
+fn lines(root: &Area<'_>, title: &str, curves: &[(String, Vec<f64>)]) -> Result<()> {
+    let all =
+        || curves.iter().flat_map(|(_, means)| means.iter().copied()).filter(|m| m.is_finite());
+    let (low, high) = (all().fold(0.9, f64::min) - 0.02, all().fold(0.9, f64::max) + 0.02);
+    let longest = curves.iter().map(|(_, means)| means.len()).max().unwrap_or(2);
+    let mut chart = ChartBuilder::on(root)
+        .caption(title, ("sans-serif", 17))
+        .margin(10)
+        .margin_right(20)
+        .x_label_area_size(30)
+        .y_label_area_size(50)
+        .build_cartesian_2d(0.0..longest as f64 - 1.0, low..high.min(1.0))
+        .map_err(drawing)?;
+    chart
+        .configure_mesh()
+        .x_labels(longest)
+        .x_label_formatter(&|x| format!("{x:.0}"))
+        .light_line_style(RGBColor(240, 240, 240))
+        .label_style(("sans-serif", 14))
+        .x_desc("round")
+        .draw()
+        .map_err(drawing)?;
+    for (index, (name, means)) in curves.iter().enumerate() {
+        let colour = COLOURS[index % COLOURS.len()];
+        let points = means.iter().enumerate().map(|(x, y)| (x as f64, *y));
+        chart
+            .draw_series(LineSeries::new(points, colour.stroke_width(2)).point_size(3))
+            .map_err(drawing)?
+            .label(name.clone())
+            .legend(move |(x, y)| {
+                PathElement::new(vec![(x, y), (x + 18, y)], colour.stroke_width(2))
+            });
+    }
+    if !curves.is_empty() {
+        chart
+            .configure_series_labels()
+            .position(SeriesLabelPosition::LowerRight)
+            .background_style(WHITE.mix(0.85))
+            .label_font(("sans-serif", 14))
+            .draw()
+            .map_err(drawing)?;
+    }
+    Ok(())
+}
+
+type Area<'a> = DrawingArea<SVGBackend<'a>, plotters::coord::Shift>;
+
+fn draw(path: &Path, size: (u32, u32), work: impl FnOnce(&Area<'_>) -> Result<()>) -> Result<()> {
+    let root = SVGBackend::new(path, size).into_drawing_area();
+    root.fill(&WHITE).map_err(drawing)?;
+    work(&root)?;
+    root.present().map_err(drawing)
+}
+
+fn drawing(error: impl std::fmt::Display) -> anyhow::Error {
+    anyhow!("drawing a plot: {error}")
+}
