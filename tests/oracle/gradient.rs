@@ -6,7 +6,9 @@ use revealed::burn::tensor::{Tensor, TensorData};
 use revealed::models::{PaddingSide, ScalarModel, TokenBatch};
 use revealed::objectives::PairLoss;
 use revealed::reward::RewardModel;
-use revealed::train::{Negative, OptimizerConfig, Origin, Recipe, Row, Schedule, fit_reward};
+use revealed::train::{
+    Negative, OptimizerConfig, Origin, Recipe, Row, Schedule, fit_reward, pairs,
+};
 
 use crate::world::{PAD, World};
 
@@ -37,7 +39,10 @@ pub fn pair_step(world: &World, reward: &RewardModel, negatives: Vec<Row>) -> Ve
     let negatives: Vec<Negative> = negatives.into_iter().enumerate().map(negative).collect();
     let pool: Vec<&Negative> = negatives.iter().collect();
     let fitted = world
-        .run(&PairLoss::LinearDifference, |run| fit_reward(reward.clone(), &pool, 1, run))
+        .run(&PairLoss::LinearDifference, |run| {
+            let pairs = pairs(&pool, None, &world.task, run)?;
+            fit_reward(reward.clone(), &pairs, (1, 0), run)
+        })
         .unwrap();
     let step = minus(&weights(&fitted.model), &weights(&reward.model));
     step.iter().map(|step| step / (1.0 - step.abs())).collect()

@@ -7,7 +7,7 @@ use revealed::data::Encoder;
 use revealed::models::{CausalLm, CompletionBatch, HfConfig, PaddingSide};
 use revealed::objectives::{PairLoss, RewardObjective};
 use revealed::train::{
-    Anchor, MissingEos, Pool, Recipe, RewardStart, Row, Run, Stop, Task, Tuning,
+    Anchor, Judge, MissingEos, Pool, Recipe, RewardStart, Row, Run, Stop, Task, Tuning,
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -166,6 +166,7 @@ fn recipe(seed: u64) -> Recipe {
     gate.min_distinct_share = 0.0;
     gate.max_length_factor = f64::INFINITY;
     gate.stop = Stop::Never;
+    gate.judge = Judge::None;
     recipe
 }
 

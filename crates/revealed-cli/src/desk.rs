@@ -28,7 +28,6 @@ pub fn settings(out: &Path, seed: u64) -> Recipe {
     recipe.reward.optimizer.lr = 5e-4;
     recipe.policy.optimizer.lr = 5e-4;
     recipe.policy.kl_coef = 0.3;
-    recipe.negatives.policy = 0;
     recipe.run.out = out.into();
     recipe.run.seed = seed;
     recipe.run.micro_batch_tokens = 8192;

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail};
 use revealed::Device;
 use revealed::data::{Demonstration, Encoded, Encoder, Preference, Records, TextRecipe, read};
 use revealed::eval::stats::{Z_95, wilson};
-use revealed::reward::{RewardFile, RewardModel};
+use revealed::reward::{RewardEnsemble, RewardFile, RewardModel};
 use serde_json::json;
 
 use crate::output::Output;
@@ -41,7 +41,7 @@ pub struct ScoreArgs {
 }
 
 struct Scorer {
-    reward: RewardModel,
+    reward: RewardEnsemble,
     rows: Rows,
     batch_tokens: usize,
 }
@@ -86,15 +86,24 @@ impl Scorer {
     fn load(args: &ScoreArgs, device: &Device) -> Result<Self> {
         let file = RewardModel::read_file(&args.reward)?;
         let encoder = encoder(args, file)?;
-        let (reward, _) = RewardModel::load(&args.reward, args.base.as_deref(), device)?;
-        let shape = reward.model.backbone.shape();
+        let (reward, _) = RewardEnsemble::load(&args.reward, args.base.as_deref(), device)?;
+        let first = reward.members.first().context("a reward has a member")?;
+        let shape = first.model.backbone.shape();
         let rows = Rows { encoder, shape };
         Ok(Self { reward, rows, batch_tokens: args.batch_tokens })
     }
 
-    fn raw(&self, rows: &[&Encoded]) -> Result<Vec<f64>> {
+    fn scores(&self, rows: &[&Encoded]) -> Result<Vec<f64>> {
         let ids: Vec<&[u32]> = rows.iter().map(|row| row.input_ids.as_slice()).collect();
-        Ok(self.reward.raw_scores(&ids, self.rows.encoder.pad_id(), self.batch_tokens)?)
+        Ok(self.reward.scores(&ids, self.rows.encoder.pad_id(), self.batch_tokens)?)
+    }
+
+    /// What the classifier itself gives, as Transformers reads it; an ensemble has no such number.
+    fn raw(&self, score: f64) -> Option<f64> {
+        match self.reward.members.as_slice() {
+            [only] => Some(only.calibration.revert(score)),
+            _ => None,
+        }
     }
 }
 
@@ -122,7 +131,7 @@ fn demonstrations(rows: &[Demonstration], scorer: &Scorer, output: &mut Output) 
     let encoded: Vec<Result<Encoded, String>> =
         rows.iter().map(|row| scorer.rows.row(&row.prompt, &row.completion)).collect();
     let usable: Vec<&Encoded> = encoded.iter().flatten().collect();
-    let mut raw = scorer.raw(&usable)?.into_iter();
+    let mut scores = scorer.scores(&usable)?.into_iter();
     let mut failed = 0;
     for (row, encoded) in rows.iter().zip(&encoded) {
         match encoded {
@@ -131,9 +140,12 @@ fn demonstrations(rows: &[Demonstration], scorer: &Scorer, output: &mut Output) 
                 output.line(&json!({"id": row.id, "error": error}))?;
             }
             Ok(_) => {
-                let raw = raw.next().context("one score a row")?;
-                let score = scorer.reward.calibration.apply(raw);
-                output.line(&json!({"id": row.id, "score": score, "raw": raw}))?;
+                let score = scores.next().context("one score a row")?;
+                let line = match scorer.raw(score) {
+                    Some(raw) => json!({"id": row.id, "score": score, "raw": raw}),
+                    None => json!({"id": row.id, "score": score}),
+                };
+                output.line(&line)?;
             }
         }
     }
@@ -154,8 +166,8 @@ fn preferences(rows: &[Preference], scorer: &Scorer, output: &mut Output) -> Res
         })
         .collect();
     let usable: Vec<&Encoded> = encoded.iter().flatten().flatten().collect();
-    let raw = scorer.raw(&usable)?;
-    let mut pairs = raw.chunks_exact(2);
+    let scores = scorer.scores(&usable)?;
+    let mut pairs = scores.chunks_exact(2);
     let (mut correct, mut failed) = (0.0, 0);
     for (row, encoded) in rows.iter().zip(&encoded) {
         if let Err(error) = encoded {
@@ -164,9 +176,9 @@ fn preferences(rows: &[Preference], scorer: &Scorer, output: &mut Output) -> Res
             continue;
         }
         let pair = pairs.next().context("two scores a pair")?;
-        let right = in_order(pair[0], pair[1]);
+        let (chosen, rejected) = (pair[0], pair[1]);
+        let right = in_order(chosen, rejected);
         correct += right;
-        let [chosen, rejected] = [pair[0], pair[1]].map(|s| scorer.reward.calibration.apply(s));
         let line = json!({"id": row.id, "chosen": chosen, "rejected": rejected, "correct": right});
         output.line(&line)?;
     }

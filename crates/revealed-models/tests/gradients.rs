@@ -1,4 +1,5 @@
-//! `CausalLm::backward` against autodiff through all logits, and against finite differences.
+//! `CausalLm::backward` and `backward_with_values` against autodiff through all logits, and the former against finite
+//! differences.
 #![allow(clippy::unwrap_used)]
 
 mod support;
@@ -6,7 +7,7 @@ mod support;
 use burn::module::{Module, ModuleVisitor, Param, ParamId};
 use burn::optim::GradientsParams;
 use burn::tensor::{Int, Tensor, TensorData, activation};
-use revealed_models::{CausalLm, CompletionBatch, LoraConfig, PaddingSide, ScalarModel};
+use revealed_models::{Backward, CausalLm, CompletionBatch, LoraConfig, PaddingSide, ScalarModel};
 use support::{
     assert_close, completions, device, golden, host, load, max_difference, tiny_llama, unpad,
 };
@@ -50,16 +51,26 @@ fn loss(log_probs: Tensor<2>) -> Tensor<1> {
     (log_probs.clone().exp() * 2.0 - log_probs * weights).sum()
 }
 
-/// The same loss by autodiff through the logits of all positions.
-fn by_autodiff(
-    model: &CausalLm,
-    batch: &CompletionBatch,
-    temperature: f64,
-) -> (f32, GradientsParams) {
-    let log_softmax = activation::log_softmax(model.logits(&batch.tokens) / temperature, 2);
+/// The same with values: their gradient differs from token to token too, depends on the log-probs, and is no multiple
+/// of theirs.
+fn loss_with_values(log_probs: Tensor<2>, values: Tensor<2>) -> Tensor<1> {
+    let [rows, width] = values.dims();
+    let weights = (0..rows * width).map(|i| 0.5 - 0.2 * (i % 4) as f32);
+    let data = TensorData::new(weights.collect::<Vec<f32>>(), [rows, width]);
+    let weights = Tensor::<2>::from_data(data, &device());
+    let coupled = (values.clone() * weights + log_probs.clone() * 0.3).square() * 0.1;
+    loss(log_probs) + (coupled - values * 0.4).sum()
+}
+
+/// Log-probs and soft values of the completion tokens, `[B, C]`, by autodiff through the logits of all positions.
+fn by_autodiff(model: &CausalLm, batch: &CompletionBatch, temperature: f64) -> [Tensor<2>; 2] {
+    let logits = model.logits(&batch.tokens) / temperature;
+    let log_softmax = activation::log_softmax(logits.clone(), 2);
+    let largest = logits.clone().detach().max_dim(2);
+    let log_sum = (logits - largest.clone()).exp().sum_dim(2).log() + largest;
     let [_, time, _] = log_softmax.dims();
     let ids: Vec<i64> = batch.tokens.input_ids.clone().into_data().iter().collect();
-    let mut rows = Vec::new();
+    let mut rows = [vec![], vec![]];
     let [_, width] = batch.completion_mask.dims();
     for (row, length) in batch.completion_lengths.iter().enumerate() {
         let end = match batch.tokens.side {
@@ -69,21 +80,18 @@ fn by_autodiff(
         let first = end - length;
         let targets: Vec<i64> = ids[row * time + first..row * time + end].to_vec();
         let targets = Tensor::<1, Int>::from_ints(targets.as_slice(), &device());
-        let taken = log_softmax
-            .clone()
-            .narrow(0, row, 1)
-            .narrow(1, first - 1, *length)
-            .gather(2, targets.reshape([1, *length, 1]))
-            .reshape([1, *length]);
+        let states = |all: &Tensor<3>| all.clone().narrow(0, row, 1).narrow(1, first - 1, *length);
+        let taken = states(&log_softmax).gather(2, targets.reshape([1, *length, 1]));
         let filler = Tensor::zeros([1, width - length], &device());
-        rows.push(match width > *length {
-            true => Tensor::cat(vec![taken, filler], 1),
-            false => taken,
-        });
+        for (rows, values) in rows.iter_mut().zip([taken, states(&log_sum)]) {
+            let values = values.reshape([1, *length]);
+            rows.push(match width > *length {
+                true => Tensor::cat(vec![values, filler.clone()], 1),
+                false => values,
+            });
+        }
     }
-    let value = loss(Tensor::cat(rows, 0));
-    let number = host(value.clone().inner())[0];
-    (number, GradientsParams::from_grads(value.backward(), model))
+    rows.map(|rows| Tensor::cat(rows, 0))
 }
 
 /// Compares all gradients within `1e-5` of the largest of each tensor; gives how many there are.
@@ -94,7 +102,31 @@ fn assert_gradients_equal(
     temperature: f64,
 ) -> usize {
     let ours = model.backward(batch, temperature, loss);
-    let (value, theirs) = by_autodiff(model, batch, temperature);
+    let [log_probs, _] = by_autodiff(model, batch, temperature);
+    assert_same(what, model, batch, temperature, (ours, loss(log_probs)))
+}
+
+/// The same of [`loss_with_values`].
+fn assert_value_gradients_equal(
+    what: &str,
+    model: &CausalLm,
+    batch: &CompletionBatch,
+    temperature: f64,
+) -> usize {
+    let ours = model.backward_with_values(batch, temperature, loss_with_values);
+    let [log_probs, values] = by_autodiff(model, batch, temperature);
+    assert_same(what, model, batch, temperature, (ours, loss_with_values(log_probs, values)))
+}
+
+fn assert_same(
+    what: &str,
+    model: &CausalLm,
+    batch: &CompletionBatch,
+    temperature: f64,
+    (ours, theirs): (Backward, Tensor<1>),
+) -> usize {
+    let value = host(theirs.clone().inner())[0];
+    let theirs = GradientsParams::from_grads(theirs.backward(), model);
     assert!((host(ours.loss)[0] - value).abs() <= 1e-5 * value.abs(), "{what}");
     let scored = model.log_probs(batch, temperature).log_probs;
     // Tracked and plain operations are not the same kernels: a few units of the last place of a logit.
@@ -122,6 +154,8 @@ fn gradients_of_a_full_model_equal_autodiff_through_all_logits() {
             for temperature in [1.0, 0.6] {
                 let count = assert_gradients_equal(name, &model, &batch(side), temperature);
                 assert_eq!(count, parameters, "{name}");
+                let count = assert_value_gradients_equal(name, &model, &batch(side), temperature);
+                assert_eq!(count, parameters, "{name}");
             }
         }
     }
@@ -139,6 +173,8 @@ fn gradients_of_adapters_on_a_frozen_model_equal_autodiff_and_the_rest_has_none(
             let found = gradients(&model, &model.backward(&batch, temperature, loss).gradients);
             let with = found.iter().filter(|(_, gradient)| gradient.is_some()).count();
             assert_eq!(with, factors, "a frozen weight of {name} has a gradient");
+            let count = assert_value_gradients_equal(name, &model, &batch, temperature);
+            assert_eq!(count, factors, "{name}");
         }
     }
 }
@@ -172,7 +208,56 @@ fn logits_that_need_several_chunks_give_the_same_log_probs_and_gradients() {
     let frozen = LoraConfig { r: 2, ..LoraConfig::default() };
     let frozen = model.clone().with_lora(&frozen, 3).unwrap();
     assert!(assert_gradients_equal("frozen head", &frozen, &batch, 0.8) > 0);
-    assert!(assert_gradients_equal("trained head", &model.trainable(), &batch, 0.8) > 0);
+    assert!(assert_value_gradients_equal("frozen head", &frozen, &batch, 0.8) > 0);
+    let trained = model.trainable();
+    assert!(assert_gradients_equal("trained head", &trained, &batch, 0.8) > 0);
+    assert!(assert_value_gradients_equal("trained head", &trained, &batch, 0.8) > 0);
+}
+
+#[test]
+fn a_loss_that_reads_no_value_has_the_gradients_of_one_that_is_given_none() {
+    let trained = load("llama3").trainable();
+    let adapters = load("llama3").with_adapter(&golden("llama3-lora")).unwrap();
+    for (model, rounds) in [(trained, 0.0), (adapters, 1e-5)] {
+        let batch = batch(PaddingSide::Left);
+        let plain = model.backward(&batch, 0.7, loss);
+        let with = model.backward_with_values(&batch, 0.7, |log_probs, _| loss(log_probs));
+        assert_eq!(host(plain.loss), host(with.loss));
+        assert_eq!(host(plain.log_probs), host(with.log_probs));
+        let pairs = gradients(&model, &plain.gradients);
+        for ((_, a), (_, b)) in pairs.into_iter().zip(gradients(&model, &with.gradients)) {
+            assert_eq!(a.is_some(), b.is_some());
+            let (a, b) = (a.unwrap_or_default(), b.unwrap_or_default());
+            let size = a.iter().fold(0.1f32, |m, g| m.max(g.abs()));
+            // With a frozen head the one multiplies by the gradient before the product with the head, the other after.
+            assert!(max_difference(&a, &b) <= rounds * size);
+        }
+    }
+}
+
+#[test]
+fn a_loss_of_values_alone_has_gradients_and_fillers_have_none() {
+    let model = load("qwen2").trainable();
+    let rows = [(vec![3, 14, 15, 9, 2, 6], 2), (vec![5, 3, 5], 1)];
+    let sum = |_: Tensor<2>, values: Tensor<2>| values.sum();
+    let of = |rows: &[(Vec<u32>, usize)]| {
+        let batch = completions(rows, PaddingSide::Right);
+        let done = model.backward_with_values(&batch, 0.5, sum);
+        (host(done.loss)[0], gradients(&model, &done.gradients))
+    };
+    let (all, together) = of(&rows);
+    let ((first, a), (second, b)) = (of(&rows[..1]), of(&rows[1..]));
+    assert!((all - first - second).abs() <= 1e-5 * all.abs() && all != 0.0);
+    let mut learned = false;
+    for ((together, a), b) in together.iter().zip(&a).zip(&b) {
+        let apart: Vec<f32> =
+            a.1.iter().flatten().zip(b.1.iter().flatten()).map(|(a, b)| a + b).collect();
+        let together: Vec<f32> = together.1.iter().flatten().copied().collect();
+        let size = together.iter().fold(0.1f32, |m, g| m.max(g.abs()));
+        assert!(max_difference(&together, &apart) <= 1e-5 * size);
+        learned |= size > 0.1;
+    }
+    assert!(learned);
 }
 
 #[test]

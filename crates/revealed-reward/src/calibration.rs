@@ -60,6 +60,11 @@ impl Calibration {
     pub fn apply(&self, raw: f64) -> f64 {
         (raw - self.shift) / self.scale
     }
+
+    /// The raw score behind a calibrated one.
+    pub fn revert(&self, calibrated: f64) -> f64 {
+        calibrated * self.scale + self.shift
+    }
 }
 
 /// Refuses the first score that is NaN or infinite.
@@ -85,6 +90,13 @@ mod tests {
         assert!(mean.abs() < 1e-12);
         // (1 + 0 + 1 + 1 + 1) / (2 + 1)
         assert!((calibration.scale - (4.0f64 / 3.0).sqrt()).abs() < 1e-12);
+    }
+
+    #[test]
+    fn a_calibrated_score_leads_back_to_its_raw_one() {
+        let calibration = Calibration { shift: -1.5, scale: 0.25 };
+        assert_eq!(calibration.apply(-1.0), 2.0);
+        assert_eq!(calibration.revert(2.0), -1.0);
     }
 
     #[test]

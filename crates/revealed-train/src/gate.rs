@@ -180,8 +180,9 @@ impl RoundReport {
             (counts.sft + counts.policy + counts.greedy, self.accuracy_before),
         ];
         let total: usize = weights.iter().map(|(n, _)| n).sum();
-        let pooled =
-            weights.iter().map(|(n, accuracy)| *n as f64 * accuracy).sum::<f64>() / total as f64;
+        // Made-up negatives have no samples of their own on held-out prompts: alone, both kinds stand for them.
+        let share = |n: usize| if total == 0 { 0.5 } else { n as f64 / total as f64 };
+        let pooled = weights.iter().map(|(n, accuracy)| share(*n) * accuracy).sum::<f64>();
         let drop = self.sft_log_likelihood - after.log_likelihood;
         let longer = (after.length / before.length).max(before.length / after.length.max(1e-9));
         let gain = after.reward - before.reward;
@@ -349,6 +350,33 @@ mod tests {
     }
 
     #[test]
+    fn a_round_that_the_judge_likes_less_is_not_kept() {
+        let judged = |before, after, min_judge_gain| {
+            let mut recipe = Recipe::default();
+            recipe.gate.min_judge_gain = min_judge_gain;
+            let standard_error = 0.25;
+            let (demonstrations, accuracy_after) = (0.0, 0.5);
+            let judge =
+                SecondOpinion { demonstrations, before, after, standard_error, accuracy_after };
+            RoundReport { judge: Some(judge), ..good() }.objections(&recipe)
+        };
+        let reasons = judged(-0.5, -1.0, 0.0);
+        assert_eq!(reasons.len(), 1, "{reasons:?}");
+        let reason = "the judge's score rose by -2.00 standard errors, less than 0";
+        assert_eq!(reasons[0], reason);
+        assert!(judged(-1.0, -0.5, 0.0).is_empty());
+        assert!(judged(-1.0, -1.0, 0.0).is_empty(), "a score that stays has not fallen");
+        assert!(judged(-1.0, -0.5, 2.0).is_empty());
+        assert_eq!(judged(-1.0, -0.5, 2.1).len(), 1);
+        assert!(judged(-0.5, -1.0, -2.0).is_empty());
+        assert_eq!(judged(f64::NAN, 0.0, f64::NEG_INFINITY).len(), 1, "what cannot be judged");
+        // Without a judge there is nothing to object to, whatever is asked for.
+        let mut recipe = Recipe::default();
+        recipe.gate.min_judge_gain = 1e9;
+        assert!(good().objections(&recipe).is_empty());
+    }
+
+    #[test]
     fn the_reward_s_accuracy_weighs_negatives_by_their_number() {
         let report = RoundReport { accuracy_initial: 1.0, accuracy_before: 0.4, ..good() };
         let kept = |initial, policy| {
@@ -360,5 +388,13 @@ mod tests {
         assert!(!kept(1, 5), "0.5");
         assert!(!kept(0, 1), "0.4");
         assert!(kept(1, 0), "1.0");
+        let alone = |accuracy_before| {
+            let mut recipe = Recipe::default();
+            (recipe.negatives.initial, recipe.negatives.policy) = (0, 0);
+            recipe.negatives.truncated = 1;
+            RoundReport { accuracy_before, ..report.clone() }.objections(&recipe).is_empty()
+        };
+        assert!(alone(0.4), "0.7");
+        assert!(!alone(0.0), "0.5");
     }
 }

@@ -7,6 +7,9 @@
 //! | `A = (r − mean) / (std + 1e-4)`, or without the division | with it |
 //! | mean within completions, then over them; or over all tokens | the former |
 //! | clips `1 − clip_low`, `1 + clip_high` | one ε |
+//!
+//! With the KL in the loss the optimum is not `π_ref · exp(r/β)`: on-policy, the gradient of k3 is that of `KL(π_ref ‖ π)`, the
+//! other direction, per token. `tests/oracle` sees the difference; `kl_in = "reward"` has the usual optimum.
 
 use burn::tensor::{Bool, Device, Tensor};
 use revealed_objectives::advantages::{grpo, on_every_token};

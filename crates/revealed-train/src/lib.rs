@@ -41,9 +41,10 @@ pub use optimizer::{OptimizerConfig, Schedule, clip_grad_norm};
 pub use pairs::{Negative, Origin, Pair, PairPool, pairs};
 pub use policy::improve_policy;
 pub use recipe::{
-    Alternation, Anchor, DataSection, Fading, GateSection, Judge, KlIn, LengthControl, MissingEos,
-    ModelSection, NegativeWeights, NegativesSection, Normalization, PolicySection, Pool, Recipe,
-    RewardSection, RewardStart, RunSection, SftObjective, SftSection, Solver, Stop, Tuning,
+    Alternation, Anchor, DataSection, Fading, GateSection, Judge, Keep, KlIn, LengthControl,
+    MissingEos, ModelSection, NegativeWeights, NegativesSection, Normalization, PolicySection,
+    Pool, Recipe, RewardSection, RewardStart, RunSection, SftObjective, SftSection, Solver, Stop,
+    Tuning,
 };
 pub use report::{figures, report_markdown, round_markdown};
 pub use reward_fit::{calibrate, fit_reward};

@@ -70,3 +70,79 @@ pub(crate) fn second_opinion(
         accuracy_after: accuracy(demonstrations, new, group),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::irl::align;
+    use crate::recipe::{Judge, Tuning};
+    use crate::support::{Weights, World, weights};
+
+    fn opinion(before: f64, after: f64, standard_error: f64) -> SecondOpinion {
+        SecondOpinion { demonstrations: 0.0, before, after, standard_error, accuracy_after: 0.5 }
+    }
+
+    #[test]
+    fn a_gain_is_a_rise_in_its_standard_errors() {
+        assert_eq!(opinion(-1.0, -0.5, 0.25).gain(), 2.0);
+        assert_eq!(opinion(-0.5, -1.0, 0.25).gain(), -2.0);
+        // All prompts rose alike, or nothing moved.
+        assert_eq!(opinion(0.0, 1.0, 0.0).gain(), f64::INFINITY);
+        assert_eq!(opinion(1.0, 0.0, 0.0).gain(), f64::NEG_INFINITY);
+        assert_eq!(opinion(1.0, 1.0, 0.0).gain(), 0.0);
+    }
+
+    #[test]
+    fn a_second_opinion_compares_means_of_prompts() {
+        // Two samples of each of three prompts, whose means rise by 1, 2 and 6.
+        let old = [0.0, 2.0, 5.0, 5.0, -1.0, -3.0];
+        let new = [1.0, 3.0, 9.0, 5.0, 4.0, 4.0];
+        let opinion = second_opinion(&[2.0, 7.0, 4.0], &old, &new, 2);
+        assert!((opinion.before - 8.0 / 6.0).abs() < 1e-12);
+        assert!((opinion.after - 26.0 / 6.0).abs() < 1e-12);
+        assert!((opinion.demonstrations - 13.0 / 3.0).abs() < 1e-12);
+        // Variance (4 + 1 + 9) / 2 over three prompts.
+        assert!((opinion.standard_error - (7.0f64 / 3.0).sqrt()).abs() < 1e-12);
+        assert!((opinion.gain() - 3.0 / (7.0f64 / 3.0).sqrt()).abs() < 1e-12);
+        // Above 1 and below 3; below 9 and above 5; twice level with 4.
+        assert_eq!(opinion.accuracy_after, (1.0 + 0.0 + 0.0 + 1.0 + 0.5 + 0.5) / 6.0);
+    }
+
+    /// The judge that a state leads to, with a change to its pool.
+    fn judge(world: &World, state: &State, change: impl Fn(&mut Vec<Negative>)) -> Weights {
+        let mut state = state.clone();
+        change(&mut state.pool.negatives);
+        let judge = world.run(&mut (), |run| fit_judge(&state, run)).unwrap();
+        assert_ne!(judge.calibration, revealed_reward::Calibration::default());
+        weights(&judge.model)
+    }
+
+    #[test]
+    fn a_judge_learns_from_fixed_negatives_and_from_others_only_without_them() {
+        let world = World::new(Tuning::Full, |recipe| {
+            recipe.negatives.other_prompts = 1;
+            recipe.gate.judge = Judge::Independent;
+        });
+        let mut states = Vec::new();
+        let keep = |state: &State| {
+            states.push(state.clone());
+            Ok(())
+        };
+        world.run(&mut (), |run| align(world.state(), run, keep)).unwrap();
+        let drawn = states.iter().find(|state| state.phase == Phase::Fit).unwrap();
+        assert!(drawn.judge.is_none());
+        let fitted = judge(&world, drawn, |_| {});
+        let without_policy = |all: &mut Vec<Negative>| all.retain(|n| n.origin.is_fixed());
+        assert_eq!(fitted, judge(&world, drawn, without_policy));
+        let policy_only = |all: &mut Vec<Negative>| all.retain(|n| !n.origin.is_fixed());
+        assert_ne!(fitted, judge(&world, drawn, policy_only));
+        for gone in [crate::Origin::Initial, crate::Origin::OtherPrompt] {
+            let fewer = |all: &mut Vec<Negative>| all.retain(|n| n.origin != gone);
+            assert_ne!(fitted, judge(&world, drawn, fewer), "{gone:?} is part of it");
+        }
+        // It is what the run has, and another model than its reward.
+        let end = states.last().unwrap();
+        assert_eq!(fitted, weights(&end.judge.as_ref().unwrap().model));
+        assert_ne!(fitted, weights(&end.reward.as_ref().unwrap().members[0].model));
+    }
+}

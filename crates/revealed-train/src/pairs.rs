@@ -167,17 +167,22 @@ pub fn pairs<'a>(
         fade(&mut pairs, judge, run)?;
     }
     if run.recipe.reward.length_control == LengthControl::Expert {
-        let length = |row: &Row| row.completion().len();
-        let lengths: Vec<(usize, usize)> =
-            pairs.iter().map(|pair| (length(pair.demonstration), length(pair.sample))).collect();
-        let expert = LengthProbe::fit(&lengths);
-        for (pair, lengths) in pairs.iter_mut().zip(lengths) {
-            pair.expert = [expert.logit(lengths.0), expert.logit(lengths.1)];
-        }
+        give_length_expert(&mut pairs);
     }
     let mean = pairs.iter().map(|pair| pair.weight).sum::<f64>() / pairs.len().max(1) as f64;
     pairs.iter_mut().filter(|_| mean > 0.0).for_each(|pair| pair.weight /= mean);
     Ok(pairs)
+}
+
+/// Scores both sides by an expert on lengths that is fitted to these pairs.
+pub(crate) fn give_length_expert(pairs: &mut [Pair<'_>]) {
+    let length = |row: &Row| row.completion().len();
+    let lengths: Vec<(usize, usize)> =
+        pairs.iter().map(|pair| (length(pair.demonstration), length(pair.sample))).collect();
+    let expert = LengthProbe::fit(&lengths);
+    for (pair, lengths) in pairs.iter_mut().zip(lengths) {
+        pair.expert = [expert.logit(lengths.0), expert.logit(lengths.1)];
+    }
 }
 
 /// Multiplies weights by [`fading_weights`], by the judge's scores.
@@ -228,12 +233,13 @@ fn other_completion(of: &Row, all: &[Row], rng: &mut ChaCha8Rng) -> Vec<u32> {
     other.unwrap_or(of).completion().to_vec()
 }
 
-/// Half of the completion's tokens on average, and its terminator where it has one.
+/// Half of the completion's tokens on average, and its terminator where it has one; never nothing at all.
 fn beginning(of: &Row, rng: &mut ChaCha8Rng) -> Vec<u32> {
     let completion = of.completion();
     let end = usize::from(of.terminated);
     let words = completion.len().saturating_sub(end);
-    let kept = rng.random_range(0..words.max(1));
+    let least = 1 - end;
+    let kept = rng.random_range(least..words.max(least + 1));
     [&completion[..kept], &completion[words..]].concat()
 }
 
@@ -258,5 +264,211 @@ pub(crate) fn weight(weights: &NegativeWeights, origin: Origin) -> f64 {
         Origin::Greedy => weights.greedy,
         Origin::OtherPrompt => weights.other_prompts,
         Origin::Truncated => weights.truncated,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use revealed_data::LongCompletion;
+
+    use super::*;
+    use crate::observer::Phase;
+    use crate::recipe::{Judge, Tuning};
+    use crate::run::at;
+    use crate::support::{EOS, World};
+
+    /// 20 demonstrations without a completion in common; every other one is cut before its end.
+    fn made(change: impl FnOnce(&mut crate::Recipe)) -> World {
+        let completion = |i: usize| {
+            let (a, b) = (crate::support::word(i), crate::support::word(i / 17 + 7));
+            format!(" {a} {b}{}", " d d d d".repeat(i % 2))
+        };
+        let prompt = |i: usize| crate::support::demonstrations()[i].0.clone();
+        let rows: Vec<(String, String)> = (0..24).map(|i| (prompt(i), completion(i))).collect();
+        World::with_rows(Tuning::Full, &rows, |recipe| {
+            recipe.data.long_completions = LongCompletion::Truncate;
+            (recipe.negatives.initial, recipe.negatives.policy) = (0, 0);
+            (recipe.negatives.other_prompts, recipe.negatives.truncated) = (5, 7);
+            change(recipe);
+        })
+    }
+
+    fn drawn(world: &World) -> Vec<Negative> {
+        let mut pool = PairPool::default();
+        let at = at(1, Phase::Sample, 0);
+        let base = &world.base;
+        world.run(&mut (), |run| pool.draw(base, base, base, at, run)).unwrap();
+        pool.negatives
+    }
+
+    #[test]
+    fn made_up_negatives_are_another_prompt_s_completion_or_a_beginning() {
+        let world = made(|_| {});
+        let train = &world.task.train;
+        assert!(train.iter().any(|row| row.terminated) && train.iter().any(|row| !row.terminated));
+        let all = drawn(&world);
+        let of = |origin| all.iter().filter(move |negative| negative.origin == origin);
+        let (others, beginnings) = (of(Origin::OtherPrompt), of(Origin::Truncated));
+        assert_eq!((others.clone().count(), beginnings.clone().count()), (5 * 20, 7 * 20));
+        for negative in &all {
+            let (row, demonstration) = (&negative.row, &train[negative.demonstration]);
+            assert_eq!(negative.round, 1);
+            assert_eq!(row.prompt(), demonstration.prompt());
+            assert_eq!(row.terminated, demonstration.terminated);
+            assert_eq!(row.completion().last() == Some(&EOS), row.terminated);
+            assert!(!row.completion().is_empty(), "nothing could be scored or trained on");
+        }
+        for negative in others.clone() {
+            let (row, demonstration) = (&negative.row, &train[negative.demonstration]);
+            let owner = train.iter().find(|other| other.completion() == row.completion()).unwrap();
+            assert_ne!(owner.prompt(), demonstration.prompt());
+        }
+        for negative in beginnings.clone() {
+            let (row, demonstration) = (&negative.row, &train[negative.demonstration]);
+            let kept = row.completion().len() - usize::from(row.terminated);
+            assert!(row.completion().len() < demonstration.completion().len());
+            assert_eq!(row.completion()[..kept], demonstration.completion()[..kept]);
+        }
+        // Each demonstration has several of them, and they differ.
+        let distinct = |demonstration| {
+            let mine = |negative: &&Negative| negative.demonstration == demonstration;
+            let count = |all: Vec<&Negative>| {
+                all.into_iter().filter(mine).map(|n| &n.row.input_ids).collect::<HashSet<_>>().len()
+            };
+            [count(others.clone().collect()), count(beginnings.clone().collect())]
+        };
+        assert!((0..20).filter(|d| distinct(*d)[0] > 1).count() >= 18);
+        assert!((0..20).filter(|d| distinct(*d)[1] > 1).count() >= 18);
+    }
+
+    #[test]
+    fn what_cannot_be_made_is_the_demonstration_itself() {
+        let mut world = made(|_| {});
+        let row = |completion: &[u32], terminated| Row {
+            input_ids: [&[1, 3][..], completion].concat(),
+            completion_start: 2,
+            terminated,
+        };
+        // No other prompt; one word that has no end; an end without words.
+        let rows = [row(&[4], false), row(&[EOS], true)];
+        world.task.train = rows.to_vec();
+        for negative in drawn(&world) {
+            assert_eq!(negative.row, rows[negative.demonstration]);
+        }
+    }
+
+    /// The pairs of negatives of several origins, by a judge.
+    fn weighted(world: &World, judge: Option<&RewardModel>) -> Vec<(Origin, f64)> {
+        let all = drawn(world);
+        let negatives: Vec<&Negative> = all.iter().collect();
+        let weights: Vec<f64> = world.run(&mut (), |run| {
+            let pairs = pairs(&negatives, judge, run.task, run).unwrap();
+            pairs.iter().map(|pair| pair.weight).collect()
+        });
+        all.iter().map(|negative| negative.origin).zip(weights).collect()
+    }
+
+    #[test]
+    fn weights_go_by_origin_and_average_1_over_the_pool() {
+        let world = made(|recipe| {
+            let weights = &mut recipe.negatives.weights;
+            (weights.other_prompts, weights.truncated) = (3.0, 0.5);
+        });
+        let weights = weighted(&world, None);
+        // 5 of 3 and 7 of ½ to a demonstration.
+        let mean = (5.0 * 3.0 + 7.0 * 0.5) / 12.0;
+        for (origin, weight) in weights {
+            let given = if origin == Origin::OtherPrompt { 3.0 } else { 0.5 };
+            assert!((weight - given / mean).abs() < 1e-12, "{origin:?}: {weight}");
+        }
+        assert!(weighted(&made(|_| {}), None).iter().all(|(_, weight)| *weight == 1.0));
+    }
+
+    #[test]
+    fn every_origin_has_a_count_and_a_weight_of_its_own() {
+        let counts = NegativesSection {
+            initial: 1,
+            sft: 2,
+            policy: 3,
+            greedy: 4,
+            other_prompts: 5,
+            truncated: 6,
+            ..NegativesSection::default()
+        };
+        let weights = NegativeWeights {
+            initial: 1.0,
+            sft: 2.0,
+            policy: 3.0,
+            greedy: 4.0,
+            other_prompts: 5.0,
+            truncated: 6.0,
+        };
+        assert_eq!(Origin::ALL.map(|origin| count(&counts, origin)), [1, 2, 3, 4, 5, 6]);
+        let all = Origin::ALL.map(|origin| weight(&weights, origin));
+        assert_eq!(all, [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
+        let fixed = Origin::ALL.map(Origin::is_fixed);
+        assert_eq!(fixed, [true, true, false, false, true, true]);
+    }
+
+    #[test]
+    fn pairs_fade_where_the_judge_puts_the_sample_above_the_demonstration() {
+        let world = made(|recipe| {
+            (recipe.reward.fading, recipe.gate.judge) = (Fading::Won, Judge::Independent);
+        });
+        let mut judge = RewardModel::new(world.base.clone(), 3);
+        // A head of another scale and an offset, so that calibrated and raw scores differ.
+        (judge.calibration.shift, judge.calibration.scale) = (0.7, 0.25);
+        let all = drawn(&world);
+        let score = |row: &Row| judge.scores(&[row], 0, 64).unwrap()[0];
+        let raw: Vec<f64> = all
+            .iter()
+            .map(|n| score(&world.task.train[n.demonstration]) - score(&n.row))
+            .map(|lead| 2.0 / (1.0 + (-lead).exp()))
+            .collect();
+        assert!(raw.iter().any(|w| *w < 0.8) && raw.iter().any(|w| *w > 1.2), "{raw:?}");
+        let mean = raw.iter().sum::<f64>() / raw.len() as f64;
+        for ((_, weight), raw) in weighted(&world, Some(&judge)).iter().zip(&raw) {
+            assert!((weight - raw / mean).abs() < 1e-5, "{weight} and {raw}");
+        }
+        assert!(weighted(&world, None).iter().all(|(_, weight)| *weight == 1.0));
+        let plain = made(|_| {});
+        assert!(weighted(&plain, Some(&judge)).iter().all(|(_, weight)| *weight == 1.0));
+    }
+
+    #[test]
+    fn the_expert_gives_what_length_tells_to_the_side_that_has_it() {
+        let world = made(|recipe| recipe.reward.length_control = LengthControl::Expert);
+        let row = |words: usize| Row {
+            input_ids: [vec![1, 3, 4], vec![5; words], vec![EOS]].concat(),
+            completion_start: 3,
+            terminated: true,
+        };
+        // Demonstrations of 5 words against samples of 2, and the other way round.
+        for (ours, theirs) in [(5, 2), (2, 5)] {
+            let demonstrations = vec![row(ours); 20];
+            let task = Task { train: demonstrations, ..made(|_| {}).task };
+            let sample = |demonstration| Negative {
+                demonstration,
+                origin: Origin::Policy,
+                round: 1,
+                row: row(theirs),
+            };
+            let all: Vec<Negative> = (0..20).map(sample).collect();
+            let negatives: Vec<&Negative> = all.iter().collect();
+            let expert = LengthProbe::fit(&[(ours + 1, theirs + 1); 20]);
+            world.run(&mut (), |run| {
+                for pair in pairs(&negatives, None, &task, run).unwrap() {
+                    assert!(pair.expert[0] - pair.expert[1] > 1.0, "{:?}", pair.expert);
+                    assert_eq!(pair.expert, [ours + 1, theirs + 1].map(|n| expert.logit(n)));
+                }
+            });
+            let plain = made(|_| {});
+            plain.run(&mut (), |run| {
+                let pairs = pairs(&negatives, None, &task, run).unwrap();
+                assert!(pairs.iter().all(|pair| pair.expert == [0.0; 2]));
+            });
+        }
     }
 }

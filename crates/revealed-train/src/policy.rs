@@ -15,8 +15,8 @@ use crate::error::TrainError;
 use crate::held_out::mean;
 use crate::observer::{At, Metric, Phase};
 use crate::optimizer::{Accumulated, Updater, read, sum};
-use crate::pairs::Pair;
-use crate::recipe::{Alternation, PolicySection, Solver};
+use crate::pairs::{Pair, give_length_expert};
+use crate::recipe::{Alternation, LengthControl, PolicySection, Solver};
 use crate::reward_fit::{RewardUpdater, calibrate};
 use crate::rollout::{RATIO_TOLERANCE, Rollout};
 use crate::run::{Run, at};
@@ -74,7 +74,7 @@ pub fn improve_policy(
         let metrics = learner.step(&rollout, at, run)?;
         run.step(at, config.steps, &metrics);
         if stepwise {
-            let pairs: Vec<Pair<'_>> = rollout
+            let mut pairs: Vec<Pair<'_>> = rollout
                 .canonical
                 .iter()
                 .enumerate()
@@ -82,6 +82,9 @@ pub fn improve_policy(
                     Some(Pair::new(task.train.get(chosen[row / rollout.group])?, sample))
                 })
                 .collect();
+            if run.recipe.reward.length_control == LengthControl::Expert {
+                give_length_expert(&mut pairs);
+            }
             if !pairs.is_empty() {
                 let at = crate::run::at(round, Phase::Fit, fitted + step);
                 for (member, refit) in reward.members.iter_mut().zip(&mut refits) {
@@ -424,8 +427,8 @@ mod tests {
     use revealed_reward::RewardModel;
 
     use super::*;
-    use crate::recipe::Tuning;
-    use crate::support::{World, weights};
+    use crate::recipe::{KlIn, Tuning};
+    use crate::support::{World, model, weights};
 
     /// A rollout of the world's policy, and a learner that has not moved.
     fn rollout(solver: Solver, work: impl Fn(&mut Rollout)) -> Result<Vec<Metric>, TrainError> {
@@ -443,7 +446,7 @@ mod tests {
 
     #[test]
     fn log_probs_of_another_policy_are_an_error_at_the_first_update() {
-        for solver in [Solver::Rloo, Solver::Grpo, Solver::Ppo] {
+        for solver in [Solver::Rloo, Solver::Grpo, Solver::Ppo, Solver::Reinforce] {
             for shift in [0.01, -0.01] {
                 let shifted = rollout(solver, |rollout| {
                     let all = rollout.old_log_probs.iter_mut().flatten();
@@ -488,6 +491,138 @@ mod tests {
             part.clipped(new.clone(), &batch, (2, 4), &config).into_scalar::<f32>()
         };
         assert_eq!((share(Solver::Rloo), share(Solver::Grpo)), (0.5, 0.0));
+    }
+
+    #[test]
+    fn the_kl_in_the_loss_is_k3_of_completions_or_of_tokens() {
+        let world = World::new(Tuning::Full, |_| {});
+        let rollout = crate::rollout::by_hand();
+        let batch = world.run(&mut (), |run| run.batch(&world.base, rollout.rows.iter())).unwrap();
+        let per_token = vec![vec![0.0; 3], vec![0.0]];
+        let loss = |solver, kl_in| {
+            let config = PolicySection { solver, kl_in, kl_coef: 0.5, ..PolicySection::default() };
+            // Without advantages only the KL is left.
+            let targets = match solver {
+                Solver::Ppo => Targets::Tokens {
+                    advantages: per_token.clone(),
+                    returns: per_token.clone(),
+                    values: per_token.clone(),
+                },
+                _ => Targets::Completions(vec![0.0; 2]),
+            };
+            let part = Part::new(&rollout, &targets, &[0, 1], &batch);
+            let new = batch.rows_of(&rollout.old_log_probs);
+            f64::from(part.policy_loss(new, &batch, (2, 4), &config).into_scalar::<f32>())
+        };
+        let k3 = |nats: f64| (-nats).exp() - 1.0 + nats;
+        let sum = k3(0.5) + 2.0 * k3(0.25);
+        for (solver, mean) in [
+            // Over two completions; over their tokens first; over four tokens.
+            (Solver::Rloo, sum / 2.0),
+            (Solver::Reinforce, sum / 2.0),
+            (Solver::Grpo, sum / 3.0 / 2.0),
+            (Solver::Ppo, sum / 4.0),
+        ] {
+            assert!((loss(solver, KlIn::Loss) - 0.5 * mean).abs() < 1e-6, "{solver:?}");
+            assert_eq!(loss(solver, KlIn::Reward), 0.0, "{solver:?}");
+            let custom = if solver == Solver::Grpo { KlIn::Loss } else { KlIn::Reward };
+            assert_eq!(loss(solver, KlIn::Solver), loss(solver, custom), "{solver:?}");
+        }
+    }
+
+    #[test]
+    fn ppo_s_returns_pay_the_kl_only_where_it_is_in_the_reward() {
+        let rollout = crate::rollout::by_hand();
+        let values = [vec![0.0; 3], vec![0.0]];
+        let first = |kl_in| {
+            let config = PolicySection { kl_in, kl_coef: 0.5, ..PolicySection::default() };
+            let config = PolicySection { gae_lambda: 1.0, ..config };
+            ppo::targets(&rollout, &values, &config, &crate::support::device()).1[0][0]
+        };
+        assert_eq!((first(KlIn::Reward), first(KlIn::Loss)), (2.5, 3.0));
+    }
+
+    /// The weights of the KL that the rollouts of a round report.
+    fn kl_coefs(anchor: &CausalLm, world: &World) -> Vec<f64> {
+        let reward = RewardModel::new(world.base.clone(), 0);
+        let mut ears = crate::support::Ears::default();
+        let improved = world
+            .run(&mut ears, |run| improve_policy(world.policy.clone(), anchor, reward, 1, run));
+        improved.unwrap();
+        let of = |name| -> Vec<f64> {
+            ears.metrics.iter().flatten().filter(|m| m.0 == name).map(|m| m.1).collect()
+        };
+        let (coefs, kls) = (of("objective/kl_coef"), of("objective/kl"));
+        // Each follows from the one before and its rollout's KL: 8 completions, 80 for a fifth.
+        for (step, kl) in kls.iter().enumerate().take(coefs.len() - 1) {
+            let target = world.recipe.policy.kl_target;
+            let rise = if target > 0.0 { (kl / target - 1.0).clamp(-0.2, 0.2) * 0.1 } else { 0.0 };
+            let wanted = coefs[step] * (1.0 + rise);
+            assert!((coefs[step + 1] - wanted).abs() < 1e-12, "{coefs:?}, {kls:?}");
+        }
+        coefs
+    }
+
+    #[test]
+    fn the_kl_s_weight_rises_above_the_target_falls_below_and_stays_without_one() {
+        let towards = |kl_target| {
+            World::new(Tuning::Full, |recipe| {
+                recipe.policy.steps = 3;
+                recipe.policy.kl_coef = 0.5;
+                (recipe.policy.kl_target, recipe.policy.kl_horizon) = (kl_target, 80.0);
+            })
+        };
+        let far = model(2);
+        let rising = kl_coefs(&far, &towards(0.01));
+        assert_eq!((rising.len(), rising[0]), (3, 0.5));
+        assert!(rising[0] < rising[1] && rising[1] < rising[2], "{rising:?}");
+        let falling = kl_coefs(&far, &towards(1e6));
+        assert_eq!(falling[0], 0.5);
+        assert!(falling[0] > falling[1] && falling[1] > falling[2], "{falling:?}");
+        assert_eq!(kl_coefs(&far, &towards(0.0)), [0.5; 3]);
+    }
+
+    #[test]
+    fn an_adapted_weight_is_the_one_that_is_paid() {
+        for kl_in in [KlIn::Reward, KlIn::Loss] {
+            let ends: Vec<_> = [0.0, 1e6]
+                .map(|kl_target| {
+                    let world = World::new(Tuning::Full, |recipe| {
+                        recipe.policy.steps = 2;
+                        recipe.policy.kl_in = kl_in;
+                        (recipe.policy.kl_target, recipe.policy.kl_horizon) = (kl_target, 8.0);
+                    });
+                    let reward = RewardModel::new(world.base.clone(), 0);
+                    let improved = world.run(&mut (), |run| {
+                        improve_policy(world.policy.clone(), &model(2), reward, 1, run)
+                    });
+                    weights(&improved.unwrap().0)
+                })
+                .into();
+            assert_ne!(ends[0], ends[1], "{kl_in:?}");
+        }
+    }
+
+    #[test]
+    fn reinforce_carries_its_baseline_from_rollout_to_rollout() {
+        let world = World::new(Tuning::Full, |recipe| {
+            recipe.policy.solver = Solver::Reinforce;
+            recipe.policy.kl_coef = 0.0;
+            recipe.policy.baseline_decay = 0.75;
+        });
+        let reward = RewardModel::new(world.base.clone(), 0).into();
+        let at = at(1, Phase::Improve, 1);
+        world.run(&mut (), |run| {
+            let prompts = &world.task.prompts[..4];
+            let mut rollout =
+                Rollout::new(&world.policy, &world.base, &reward, prompts, at, run).unwrap();
+            let mut learner = Learner::new(world.policy.clone(), 8, run);
+            for (scores, left) in [(2.0, 2.0), (4.0, 0.75 * 2.0 + 0.25 * 4.0)] {
+                rollout.scores = vec![scores; 8];
+                learner.targets(&rollout, run).unwrap();
+                assert_eq!(learner.baseline, Some(left));
+            }
+        });
     }
 
     #[test]

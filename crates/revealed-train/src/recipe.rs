@@ -15,7 +15,7 @@ mod choices;
 mod file;
 
 pub use choices::{
-    Alternation, Anchor, Fading, Judge, KlIn, LengthControl, MissingEos, Normalization, Pool,
+    Alternation, Anchor, Fading, Judge, Keep, KlIn, LengthControl, MissingEos, Normalization, Pool,
     RewardStart, SftObjective, Solver, Stop, Tuning,
 };
 
@@ -96,8 +96,10 @@ section! {
         max_steps: usize = 0,
         /// Rows an optimizer step
         batch_size: usize = 16,
-        /// Epochs in a row without a better held-out loss that are put up with; the best epoch is kept
+        /// Epochs in a row without a better held-out loss that are put up with
         patience: usize = 1,
+        /// The epoch that is kept: the "best" on held-out demonstrations, or the "last"
+        keep: Keep = Keep::Best,
         /// AdamW
         optimizer: OptimizerConfig = optimizer(2e-4),
     }
@@ -110,8 +112,8 @@ section! {
         initial: usize = 4,
         /// Samples of the SFT model, drawn once
         sft: usize = 0,
-        /// Samples of the current policy, drawn every round
-        policy: usize = 2,
+        /// Samples of the current policy, drawn every round: 0, for in docs/evidence.md they teach the demonstrations' flaws
+        policy: usize = 0,
         /// Greedy completions of the current policy (0 or 1)
         greedy: usize = 0,
         /// Demonstrations of other prompts
@@ -259,11 +261,11 @@ section! {
         /// Largest factor by which mean length may change, up or down
         max_length_factor: f64 = 2.0,
         /// "passed-demonstrations" or "never"
-        stop: Stop = Stop::PassedDemonstrations,
+        stop: Stop = Stop::Never,
         /// Rejected rounds in a row before the run stops
         patience: usize = 1,
         /// "independent" (a second reward that nothing is optimised against) or "none"
-        judge: Judge = Judge::None,
+        judge: Judge = Judge::Independent,
         /// Smallest rise of the samples' mean score by the judge, in its standard errors
         min_judge_gain: f64 = 0.0,
     }
@@ -277,7 +279,7 @@ section! {
         /// Seed of everything random
         seed: u64 = 0,
         /// Rounds at most
-        rounds: usize = 2,
+        rounds: usize = 3,
         /// Padded tokens in one forward and backward pass: memory, not results
         micro_batch_tokens: usize = 2048,
         /// Rows decoded together

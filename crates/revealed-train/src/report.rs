@@ -60,12 +60,43 @@ pub fn round_markdown(report: &RoundReport) -> String {
         report.accuracy_after,
         report.demonstrations_reward,
     );
+    beyond_shortcuts(&mut text, report);
+    if let Some(judge) = &report.judge {
+        let _ = writeln!(
+            text,
+            "The judge, a second reward that nothing is improved against: samples {:.2} before, {:.2} after ({:+.1} standard errors), demonstrations {:.2}.\n",
+            judge.before,
+            judge.after,
+            judge.gain(),
+            judge.demonstrations,
+        );
+    }
     let _ = writeln!(text, "| held-out prompts | before | after |\n|---|---|---|");
     for (name, figure) in figures() {
         let (before, after) = (figure(&report.before), figure(&report.after));
         let _ = writeln!(text, "| {name} | {before:.3} | {after:.3} |");
     }
     text
+}
+
+/// The audit in a sentence, and its warnings.
+fn beyond_shortcuts(text: &mut String, report: &RoundReport) {
+    let audit = &report.audit;
+    let _ = writeln!(
+        text,
+        "Shortcuts: the reward orders {:.3} of {} held-out pairs, length alone {:.3}, a bag of tokens {:.3}; pairs of like length {}; AUC {:.3}, calibration error {:.3}.\n",
+        audit.accuracy,
+        audit.pairs,
+        audit.length_accuracy,
+        audit.bag_accuracy,
+        audit.length_matched_accuracy.map_or("none".into(), |share| format!("{share:.3}")),
+        audit.auc,
+        audit.ece,
+    );
+    for warning in audit.warnings() {
+        let _ = writeln!(text, "- {warning}");
+    }
+    text.push('\n');
 }
 
 type Figure = (&'static str, fn(&Measures) -> f64);

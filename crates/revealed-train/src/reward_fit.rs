@@ -216,3 +216,74 @@ fn fresh_groups(
     let rows = run.canonical(&run.generate(policy, &prompts, draw)?);
     Ok(rows.chunks(2).map(<[Row]>::to_vec).collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::recipe::Tuning;
+    use crate::support::World;
+
+    fn softplus(x: f64) -> f64 {
+        x.exp().ln_1p()
+    }
+
+    /// Losses and their slopes in the two rewards, of two pairs.
+    fn losses(weights: [f64; 2], experts: [[f64; 2]; 2], l2: f64, centring: f64) -> [[f64; 3]; 2] {
+        let world = World::new(Tuning::Full, |recipe| {
+            (recipe.reward.l2, recipe.reward.centring) = (l2, centring);
+        });
+        let rows = &world.task.train;
+        let pairs: Vec<Pair<'_>> = [0, 1]
+            .map(|i| Pair {
+                weight: weights[i],
+                expert: experts[i],
+                ..Pair::new(&rows[0], &rows[1])
+            })
+            .into();
+        let device = crate::support::device().autodiff();
+        let leaf = |values: [f32; 2]| Tensor::<1>::from_floats(values, &device).require_grad();
+        let (d, s) = (leaf([1.0, -0.5]), leaf([0.25, 0.75]));
+        let pairs: Vec<&Pair<'_>> = pairs.iter().collect();
+        let losses = world.run(&mut (), |run| pair_losses(&d, &s, &pairs, run));
+        let gradients = losses.clone().sum().backward();
+        let host = |tensor: Tensor<1>| tensor.into_data().iter::<f64>().collect::<Vec<f64>>();
+        let slopes = [&d, &s].map(|leaf| host(leaf.grad(&gradients).unwrap()));
+        let values = host(losses.inner());
+        [0, 1].map(|i| [values[i], slopes[0][i], slopes[1][i]])
+    }
+
+    #[test]
+    fn a_pair_s_loss_is_the_formula_of_this_file() {
+        let rewards = [[1.0, 0.25], [-0.5, 0.75]];
+        let experts = [[0.5, -0.5], [-1.0, 2.0]];
+        for (weights, experts, l2, centring) in [
+            ([1.0, 1.0], [[0.0; 2]; 2], 0.0, 0.0),
+            ([3.0, 0.25], [[0.0; 2]; 2], 0.0, 0.0),
+            ([1.0, 1.0], experts, 0.0, 0.0),
+            ([1.0, 1.0], [[0.0; 2]; 2], 0.5, 0.0),
+            ([1.0, 1.0], [[0.0; 2]; 2], 0.0, 0.25),
+            ([2.0, 0.0], experts, 0.5, 0.25),
+        ] {
+            let found = losses(weights, experts, l2, centring);
+            for (i, [loss, slope_d, slope_s]) in found.into_iter().enumerate() {
+                let ([d, s], [e_d, e_s], w) = (rewards[i], experts[i], weights[i]);
+                let lead = d + e_d - s - e_s;
+                let wanted =
+                    softplus(-lead) + l2 * 0.5 * (d * d + s * s) + centring * (d + s).powi(2);
+                let pull = -1.0 / (1.0 + lead.exp());
+                let wanted_d = pull + l2 * d + 2.0 * centring * (d + s);
+                let wanted_s = -pull + l2 * s + 2.0 * centring * (d + s);
+                for (found, wanted) in [(loss, wanted), (slope_d, wanted_d), (slope_s, wanted_s)] {
+                    assert!((found - w * wanted).abs() < 1e-6, "{found} and {w} · {wanted}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_the_expert_explains_pulls_less() {
+        let pull = |expert| -losses([1.0; 2], [expert; 2], 0.0, 0.0)[0][1];
+        assert!(pull([2.0, -2.0]) < 0.1 * pull([0.0; 2]));
+        assert!(pull([-2.0, 2.0]) > pull([0.0; 2]));
+    }
+}

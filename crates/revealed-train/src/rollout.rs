@@ -145,6 +145,49 @@ mod tests {
     }
 
     #[test]
+    fn the_kl_is_taken_from_the_reward_or_left_to_the_loss() {
+        use crate::recipe::{KlIn, Solver};
+        let rewards = |solver, kl_in| -> Vec<f32> {
+            let config = PolicySection { solver, kl_in, kl_coef: 0.5, ..PolicySection::default() };
+            by_hand().rewards(&config, &Device::flex()).into_data().iter().collect()
+        };
+        let (paid, left) = ([2.5, 1.0], [3.0, 1.0]);
+        for solver in [Solver::Ppo, Solver::Rloo, Solver::Grpo, Solver::Reinforce] {
+            assert_eq!(rewards(solver, KlIn::Reward), paid, "{solver:?}");
+            assert_eq!(rewards(solver, KlIn::Loss), left, "{solver:?}");
+            let by_custom = if solver == Solver::Grpo { left } else { paid };
+            assert_eq!(rewards(solver, KlIn::Solver), by_custom, "{solver:?}");
+        }
+    }
+
+    #[test]
+    fn an_ensemble_s_disagreement_lowers_what_a_rollout_scores() {
+        use crate::recipe::Tuning;
+        let world = crate::support::World::new(Tuning::Full, |recipe| {
+            recipe.policy.missing_eos_value = 0.0;
+        });
+        let member = |seed| revealed_reward::RewardModel::new(world.base.clone(), seed);
+        let scores = |disagreement| {
+            let reward = RewardEnsemble { members: vec![member(1), member(2)], disagreement };
+            let at = crate::run::at(1, crate::observer::Phase::Improve, 1);
+            let prompts = &world.task.prompts[..4];
+            let rollout = world.run(&mut (), |run| {
+                Rollout::new(&world.policy, &world.base, &reward, prompts, at, run)
+            });
+            let rollout = rollout.unwrap();
+            (reward.member_scores(&rollout.canonical, 0, 64).unwrap(), rollout.scores)
+        };
+        let ((members, bold), (_, careful)) = (scores(0.0), scores(0.5));
+        for (row, (bold, careful)) in bold.iter().zip(&careful).enumerate() {
+            let (a, b) = (members[0][row], members[1][row]);
+            assert!((bold - (a + b) / 2.0).abs() < 1e-6);
+            // The deviation of two is half their distance.
+            assert!((bold - careful - 0.25 * (a - b).abs()).abs() < 1e-6);
+        }
+        assert!(bold.iter().zip(&careful).any(|(bold, careful)| careful + 0.05 < *bold));
+    }
+
+    #[test]
     fn a_sampler_that_disagrees_with_training_is_refused() {
         let at = crate::run::at(1, crate::observer::Phase::Improve, 3);
         let drawn = [vec![-1.0, -2.0], vec![-0.5]];

@@ -13,12 +13,12 @@ use revealed_objectives::{likelihood::token_cross_entropy, reduce::token_mean};
 use crate::error::TrainError;
 use crate::observer::{At, Phase};
 use crate::optimizer::{Accumulated, Updater, sum};
-use crate::recipe::SftObjective;
+use crate::recipe::{Keep, SftObjective};
 use crate::run::{Run, at};
 use crate::task::Row;
 
 /// Fits the model to `run.task.train`; after every epoch the held-out loss is measured, and the weights
-/// with the lowest one are returned, without gradients.
+/// with the lowest one are returned, or the last ones where the recipe says so, without gradients.
 ///
 /// # Errors
 /// When the loss is not finite.
@@ -30,7 +30,7 @@ pub fn fit_sft(model: CausalLm, run: &mut Run<'_>) -> Result<CausalLm, TrainErro
     let mut updater = Updater::new(&config.optimizer, total);
     let mut model = model.trainable();
     let mut best: Option<(f64, CausalLm)> = None;
-    let (mut step, mut worse) = (0, 0);
+    let (mut step, mut worse, mut last) = (0, 0, f64::NAN);
     run.started(at(0, Phase::Sft, 0), total);
     for epoch in 0..config.epochs {
         let order = shuffled(task.train.len(), run.seed(at(0, Phase::Sft, epoch), "order"));
@@ -44,6 +44,7 @@ pub fn fit_sft(model: CausalLm, run: &mut Run<'_>) -> Result<CausalLm, TrainErro
             model = sft_step(model, &mut updater, &rows, step, total, run)?;
         }
         let loss = held_out_loss(&model, at(0, Phase::Sft, step), run)?;
+        last = loss;
         run.note(format!("sft epoch {}: held-out loss {loss:.4} nats a token", epoch + 1));
         match &best {
             Some((lowest, _)) if loss >= *lowest => worse += 1,
@@ -53,7 +54,10 @@ pub fn fit_sft(model: CausalLm, run: &mut Run<'_>) -> Result<CausalLm, TrainErro
             break;
         }
     }
-    let (loss, model) = best.unwrap_or_else(|| (f64::NAN, model.valid()));
+    let (loss, model) = match config.keep {
+        Keep::Best => best.unwrap_or_else(|| (f64::NAN, model.valid())),
+        Keep::Last => (last, model.valid()),
+    };
     run.ended(at(0, Phase::Sft, step), &[("eval_loss", loss)]);
     Ok(model)
 }

@@ -7,14 +7,14 @@ use revealed::models::{CausalLm, HfConfig};
 use revealed::objectives::RewardObjective;
 use revealed::train::{Event, Observer, Phase, Recipe, Run, State, Task, align};
 
-/// Loss and accuracy of every step of the reward's fit.
+/// Loss and accuracy of every step of the first round's fit.
 #[derive(Default)]
 struct Fit(Vec<[f64; 2]>);
 
 impl Observer for Fit {
     fn observe(&mut self, event: &Event<'_>) {
         if let Event::Step { at, metrics, .. } = event
-            && at.phase == Phase::Fit
+            && (at.round, at.phase) == (1, Phase::Fit)
         {
             let number = |name| metrics.iter().find(|m| m.0 == name).map_or(f64::NAN, |m| m.1);
             self.0.push([number("loss"), number("rewards/accuracies")]);

@@ -6,7 +6,7 @@ use anyhow::Result;
 use revealed::models::CausalLm;
 use revealed::objectives::{LogRatioLoss, LogRatioObjective, PairLoss};
 use revealed::train::{
-    Alternation, Anchor, Fading, Judge, Keep, LengthControl, OptimizerConfig, Phase, Pool, Recipe,
+    Alternation, Anchor, Fading, Keep, LengthControl, OptimizerConfig, Phase, Pool, Recipe,
     RewardStart, Run, SelfPlay, SftObjective, Solver, State, Stop, align, fit_sft, self_play,
 };
 
@@ -248,7 +248,6 @@ pub fn keep_everything(recipe: &mut Recipe) {
 
 fn irl(rounds: usize, change: fn(&mut Recipe), prepared: &Prepared) -> Result<Vec<Round>> {
     let mut defaults = prepared.recipe.clone();
-    defaults.gate.judge = Judge::Independent;
     change(&mut defaults);
     let mut recipe = defaults.clone();
     keep_everything(&mut recipe);

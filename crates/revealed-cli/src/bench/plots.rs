@@ -19,10 +19,10 @@ const COLOURS: [RGBColor; 7] = [
     RGBColor(60, 60, 60),
 ];
 
-/// A method's name with mean and interval.
-type Bar = (String, f64, (f64, f64));
+/// A method's name, its mean with interval at T = 1, and its mean at its best temperature.
+type Bar = (String, f64, (f64, f64), f64);
 
-/// Gold at T = 1 of every method after its last round, with intervals over seeds.
+/// Gold of every method after its last round, with intervals over seeds.
 pub fn methods(outcomes: &[Outcome], level: Level, path: &Path) -> Result<()> {
     let mut bars: Vec<Bar> = Vec::new();
     for arm in arms::all().iter().filter(|arm| !arm.is_ablation()) {
@@ -30,18 +30,26 @@ pub fn methods(outcomes: &[Outcome], level: Level, path: &Path) -> Result<()> {
             .iter()
             .filter_map(|outcome| Some(outcome.rounds.last()?.gold.t1))
             .collect();
+        let best: Vec<f64> = page::of(outcomes, level, arm.name)
+            .iter()
+            .filter_map(|outcome| Some(outcome.rounds.last()?.gold.best))
+            .collect();
         if !gold.is_empty() {
-            bars.push((arm.name.to_owned(), mean_sd(&gold).0, mean_ci95(&gold)));
+            let name = arm.name.to_owned();
+            bars.push((name, mean_sd(&gold).0, mean_ci95(&gold), mean_sd(&best).0));
         }
     }
-    let title = format!("Gold reward at T = 1 after the last round, {} setting", level.name());
+    let title = format!(
+        "Gold reward after the last round, {} setting (dot: T = 1 with 95 %; ring: best temperature)",
+        level.name()
+    );
     draw(path, (760, 60 + 30 * bars.len().max(4) as u32), |root| dots(root, &title, &bars))
 }
 
 fn dots(root: &Area<'_>, title: &str, bars: &[Bar]) -> Result<()> {
-    let low = bars.iter().map(|(_, mean, (low, _))| low.min(*mean)).fold(0.8, f64::min);
+    let low = bars.iter().map(|(_, mean, (low, _), _)| low.min(*mean)).fold(0.8, f64::min);
     let mut chart = ChartBuilder::on(root)
-        .caption(title, ("sans-serif", 17))
+        .caption(title, ("sans-serif", 15))
         .margin(10)
         .x_label_area_size(30)
         .y_label_area_size(110)
@@ -63,11 +71,12 @@ fn dots(root: &Area<'_>, title: &str, bars: &[Bar]) -> Result<()> {
         .y_labels(2 * count + 1)
         .y_label_formatter(&name)
         .disable_y_mesh()
-        .light_line_style(RGBColor(235, 235, 235))
+        .max_light_lines(0)
+        .bold_line_style(RGBColor(225, 225, 225))
         .label_style(("sans-serif", 14))
         .draw()
         .map_err(drawing)?;
-    for (index, (name, mean, (low, high))) in bars.iter().enumerate() {
+    for (index, (name, mean, (low, high), best)) in bars.iter().enumerate() {
         let y = (count - 1 - index) as f64;
         let colour = COLOURS[if name.starts_with("irl") { 1 } else { 0 }];
         let interval = if low.is_finite() { [*low, high.min(1.0)] } else { [*mean, *mean] };
@@ -75,6 +84,8 @@ fn dots(root: &Area<'_>, title: &str, bars: &[Bar]) -> Result<()> {
         chart.plotting_area().draw(&line).map_err(drawing)?;
         let dot = Circle::new((*mean, y), 4, colour.filled());
         chart.plotting_area().draw(&dot).map_err(drawing)?;
+        let ring = Circle::new((*best, y), 5, colour.stroke_width(2));
+        chart.plotting_area().draw(&ring).map_err(drawing)?;
     }
     Ok(())
 }
@@ -110,7 +121,7 @@ fn lines(root: &Area<'_>, title: &str, curves: &[(String, Vec<f64>)]) -> Result<
     let (low, high) = (all().fold(0.9, f64::min) - 0.02, all().fold(0.9, f64::max) + 0.02);
     let longest = curves.iter().map(|(_, means)| means.len()).max().unwrap_or(2);
     let mut chart = ChartBuilder::on(root)
-        .caption(title, ("sans-serif", 17))
+        .caption(title, ("sans-serif", 15))
         .margin(10)
         .margin_right(20)
         .x_label_area_size(30)
@@ -121,7 +132,8 @@ fn lines(root: &Area<'_>, title: &str, curves: &[(String, Vec<f64>)]) -> Result<
         .configure_mesh()
         .x_labels(longest)
         .x_label_formatter(&|x| format!("{x:.0}"))
-        .light_line_style(RGBColor(240, 240, 240))
+        .max_light_lines(0)
+        .bold_line_style(RGBColor(225, 225, 225))
         .label_style(("sans-serif", 14))
         .x_desc("round")
         .draw()

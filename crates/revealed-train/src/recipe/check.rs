@@ -1,7 +1,7 @@
 //! The ranges of a recipe's values.
 
 use super::*;
-use crate::pairs::{Origin, count};
+use crate::pairs::{Origin, count, weight};
 
 /// Bounds that keep products of counts, and what is allocated for them, within a machine.
 const MOST: usize = 1_000_000_000;
@@ -83,6 +83,13 @@ impl Recipe {
         let n = &self.negatives;
         let all: usize = Origin::ALL.map(|origin| count(n, origin)).iter().sum();
         holds(all > 0, "negatives", all, "one kind of negatives at least")?;
+        let weighs = |origin| count(n, origin) > 0 && weight(&n.weights, origin) != 0.0;
+        holds(
+            Origin::ALL.into_iter().any(weighs),
+            "negatives.weights",
+            0.0,
+            "more than 0 for one kind of negatives that is drawn",
+        )?;
         holds(
             n.greedy <= 1,
             "negatives.greedy",
@@ -153,7 +160,32 @@ impl Recipe {
         for (key, value, rule, expected) in numbers {
             holds(value.is_finite() && rule(value), key, value, expected)?;
         }
-        Ok(())
+        self.check_pairs_of_keys()
+    }
+
+    /// Keys that do nothing, or harm, without another.
+    fn check_pairs_of_keys(&self) -> Result<(), TrainError> {
+        let policy = &self.policy;
+        let adapts = policy.kl_target > 0.0;
+        // A factor of 1 ± a fifth of batch_size / kl_horizon: it has to stay above 0.
+        holds(
+            !adapts || policy.kl_horizon > policy.batch_size as f64 / 5.0,
+            "policy.kl_horizon",
+            policy.kl_horizon,
+            "more than a fifth of policy.batch_size",
+        )?;
+        holds(
+            !adapts || policy.kl_coef > 0.0,
+            "policy.kl_coef",
+            policy.kl_coef,
+            "more than 0 with a policy.kl_target, which multiplies it",
+        )?;
+        holds(
+            self.reward.fading == Fading::None || self.gate.judge == Judge::Independent,
+            "reward.fading",
+            "won",
+            "\"none\" without gate.judge = \"independent\", which decides what is won",
+        )
     }
 
     /// An infinite bound switches its rule off.

@@ -151,3 +151,13 @@ pub enum SftObjective {
     /// The same, and the size of the reward that the logits imply (<https://arxiv.org/abs/2409.01369>).
     IqLearn,
 }
+
+/// Which epoch of imitation is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Keep {
+    /// The one with the lowest loss on held-out demonstrations.
+    Best,
+    /// The last one.
+    Last,
+}

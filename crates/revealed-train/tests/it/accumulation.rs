@@ -4,10 +4,12 @@
 //! gradient's sign, and rounding alone would decide where a gradient is 0.
 
 use revealed_models::CausalLm;
-use revealed_reward::RewardModel;
+use revealed_objectives::{LogRatioLoss, LogRatioObjective};
+use revealed_reward::{RewardEnsemble, RewardModel};
 use revealed_train::{
-    Normalization, OptimizerConfig, Recipe, Schedule, Solver, Tuning, fit_reward, fit_sft,
-    improve_policy,
+    Anchor, At, Fading, Judge, KlIn, LengthControl, Normalization, OptimizerConfig, Pair, PairPool,
+    Phase, Recipe, Schedule, SelfPlay, SftObjective, Solver, Tuning, fit_log_ratio, fit_reward,
+    fit_sft, improve_policy,
 };
 
 use crate::support::{Weights, World, largest_difference, weights};
@@ -41,41 +43,124 @@ fn same_weights(change: impl Fn(&mut Recipe), stage: impl Fn(&World) -> (Weights
 
 #[test]
 fn sft_does_not_favour_short_rows() {
-    let change = |recipe: &mut Recipe| {
-        recipe.sft.max_steps = 1;
-        recipe.sft.batch_size = 20;
-        recipe.sft.optimizer = proportional(1.0);
-    };
-    same_weights(change, |world| {
-        let model = world.run(&mut (), |run| fit_sft(world.policy.clone(), run)).unwrap();
-        (weights(&world.policy), weights(&model))
-    });
+    for objective in [SftObjective::Likelihood, SftObjective::IqLearn] {
+        let change = |recipe: &mut Recipe| {
+            recipe.sft.objective = objective;
+            recipe.sft.max_steps = 1;
+            recipe.sft.batch_size = 20;
+            recipe.sft.optimizer = proportional(1.0);
+        };
+        same_weights(change, |world| {
+            let model = world.run(&mut (), |run| fit_sft(world.policy.clone(), run)).unwrap();
+            (weights(&world.policy), weights(&model))
+        });
+    }
+}
+
+/// The pool after the first draw.
+fn pool(world: &World) -> PairPool {
+    let mut pool = PairPool::default();
+    let at = At { round: 1, phase: Phase::Sample, step: 0 };
+    let base = &world.base;
+    world.run(&mut (), |run| pool.draw(base, base, base, at, run)).unwrap();
+    pool
 }
 
 #[test]
-fn a_reward_step_is_that_of_the_whole_batch() {
-    let change = |recipe: &mut Recipe| {
+fn a_reward_step_is_that_of_the_whole_batch_with_weights_and_experts_too() {
+    let plain = |recipe: &mut Recipe| {
         recipe.reward.steps = 1;
         recipe.reward.batch_size = 30;
         recipe.reward.l2 = 0.5;
         recipe.reward.optimizer = proportional(1.0);
     };
-    same_weights(change, |world| {
-        let (_, states) = world.align();
-        let pool = &states[1].pool;
+    let all = |recipe: &mut Recipe| {
+        plain(recipe);
+        recipe.negatives.truncated = 1;
+        (recipe.negatives.weights.policy, recipe.negatives.weights.truncated) = (3.0, 0.5);
+        recipe.reward.length_control = LengthControl::Expert;
+        (recipe.reward.fading, recipe.gate.judge) = (Fading::Won, Judge::Independent);
+        (recipe.reward.centring, recipe.reward.label_smoothing) = (0.3, 0.1);
+    };
+    let fit = |world: &World| {
+        let pool = pool(world);
+        let judge = RewardModel::new(world.base.clone(), 4);
         let start = RewardModel::new(world.base.clone(), 3);
         let before = weights(&start.model);
         let reward = world.run(&mut (), |run| {
             let negatives: Vec<_> = pool.negatives.iter().collect();
-            let pairs = revealed_train::pairs(&negatives, None, &world.task, run)?;
+            let pairs = revealed_train::pairs(&negatives, Some(&judge), &world.task, run)?;
             fit_reward(start, &pairs, (1, 0), run)
         });
         (before, weights(&reward.unwrap().model))
+    };
+    same_weights(plain, fit);
+    same_weights(all, fit);
+}
+
+#[test]
+fn a_pair_weighs_as_many_as_its_weight_says() {
+    let world = World::new(Tuning::Full, |recipe| {
+        recipe.reward.steps = 1;
+        (recipe.reward.l2, recipe.reward.centring) = (0.2, 0.1);
+        recipe.reward.optimizer = proportional(1.0);
+    });
+    let rows = &world.task.train;
+    let pair = |d: usize, s: usize, weight| Pair { weight, ..Pair::new(&rows[d], &rows[s]) };
+    let start = RewardModel::new(world.base.clone(), 3);
+    let fitted = |pairs: &[Pair<'_>]| {
+        let fitted = world.run(&mut (), |run| fit_reward(start.clone(), pairs, (1, 0), run));
+        weights(&fitted.unwrap().model)
+    };
+    let close = |a: &Weights, b: &Weights| largest_difference(a, b) <= TOLERANCE;
+    // A pair of no weight stays in the denominator alone.
+    let (one, other) = ((0, 1), (2, 3));
+    let with_nothing = fitted(&[pair(one.0, one.1, 1.0), pair(other.0, other.1, 0.0)]);
+    assert!(close(&with_nothing, &fitted(&[pair(one.0, one.1, 0.5)])));
+    assert!(!close(&with_nothing, &fitted(&[pair(one.0, one.1, 1.0)])));
+    // A pair of weight 2 beside one of weight 1 is there twice among three.
+    let heavy = fitted(&[pair(one.0, one.1, 2.0), pair(other.0, other.1, 1.0)]);
+    let twice = [pair(one.0, one.1, 1.5), pair(one.0, one.1, 1.5), pair(other.0, other.1, 1.5)];
+    assert!(close(&heavy, &fitted(&twice)));
+    let even = [pair(one.0, one.1, 1.0), pair(other.0, other.1, 1.0)];
+    assert!(!close(&heavy, &fitted(&even)));
+    assert_eq!(fitted(&[pair(one.0, one.1, 0.0)]), weights(&start.model));
+}
+
+#[test]
+fn a_step_on_log_ratios_is_that_of_the_whole_batch() {
+    let change = |recipe: &mut Recipe| {
+        recipe.negatives.truncated = 1;
+        (recipe.negatives.weights.policy, recipe.negatives.weights.truncated) = (3.0, 0.5);
+    };
+    same_weights(change, |world| {
+        let pool = pool(world);
+        let negatives: Vec<_> = pool.negatives.iter().collect();
+        let config = SelfPlay {
+            rounds: 1,
+            steps: 1,
+            batch_size: 30,
+            anchor: Anchor::Sft,
+            optimizer: proportional(0.3),
+        };
+        let objective = LogRatioObjective {
+            loss: LogRatioLoss::Spin,
+            scale: 0.1,
+            offset: 0.0,
+            label_smoothing: 0.0,
+        };
+        let reference = crate::support::model(2);
+        let fitted = world.run(&mut (), |run| {
+            let pairs = revealed_train::pairs(&negatives, None, &world.task, run)?;
+            fit_log_ratio(world.policy.clone(), &reference, &pairs, &config, &objective, run)
+        });
+        (weights(&world.policy), weights(&fitted.unwrap()))
     });
 }
 
 fn improved(world: &World) -> (Weights, Weights) {
-    let reward = RewardModel::new(world.base.clone(), 3);
+    let member = |seed| RewardModel::new(world.base.clone(), seed);
+    let reward = RewardEnsemble { members: vec![member(3), member(4)], disagreement: 0.5 };
     let improve = |policy: CausalLm| {
         world.run(&mut (), |run| improve_policy(policy, &world.base, reward, 1, run))
     };
@@ -85,11 +170,14 @@ fn improved(world: &World) -> (Weights, Weights) {
 
 #[test]
 fn a_policy_step_is_that_of_the_whole_mini_batch() {
-    for solver in [Solver::Rloo, Solver::Grpo, Solver::Ppo] {
-        for normalization in [Normalization::Sequence, Normalization::Token] {
+    for solver in [Solver::Rloo, Solver::Grpo, Solver::Ppo, Solver::Reinforce] {
+        for (normalization, kl_in) in
+            [(Normalization::Sequence, KlIn::Reward), (Normalization::Token, KlIn::Loss)]
+        {
             let change = |recipe: &mut Recipe| {
                 recipe.policy.solver = solver;
                 recipe.policy.normalization = normalization;
+                recipe.policy.kl_in = kl_in;
                 recipe.policy.steps = 1;
                 recipe.policy.batch_size = 16;
                 recipe.policy.mini_batch_size = 8;

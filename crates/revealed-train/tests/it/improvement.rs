@@ -3,7 +3,8 @@
 use revealed_data::LongCompletion;
 use revealed_reward::RewardModel;
 use revealed_train::{
-    At, OptimizerConfig, Phase, Rollout, Solver, Tuning, calibrate, fit_reward, improve_policy,
+    At, KlIn, OptimizerConfig, Phase, Rollout, Solver, Tuning, calibrate, fit_reward,
+    improve_policy,
 };
 
 use crate::support::{Ears, PROMPT, WORDS, World, demonstrations};
@@ -21,7 +22,7 @@ fn every_solver_raises_the_score_of_a_learned_reward_and_what_it_stands_for() {
     let rows: Vec<(String, String)> =
         demonstrations().into_iter().map(|(prompt, _)| (prompt, " c c c c c c".into())).collect();
     let mut reward: Option<RewardModel> = None;
-    for solver in [Solver::Rloo, Solver::Grpo, Solver::Ppo] {
+    for solver in [Solver::Rloo, Solver::Grpo, Solver::Ppo, Solver::Reinforce] {
         let world = World::with_rows(Tuning::Full, &rows, |recipe| {
             recipe.sft.epochs = 0;
             // Six words and no end, so that ends are not what is learned.
@@ -72,6 +73,49 @@ fn every_solver_raises_the_score_of_a_learned_reward_and_what_it_stands_for() {
             metrics.iter().find(|m| m.0 == "val/ratio_farthest").map(|m| m.1)
         };
         assert!(ears.metrics.iter().filter_map(farthest).any(|ratio| ratio > 1.01));
+    }
+}
+
+#[test]
+fn a_heavy_kl_holds_the_policy_near_its_anchor_in_the_reward_and_in_the_loss() {
+    let rows: Vec<(String, String)> =
+        demonstrations().into_iter().map(|(prompt, _)| (prompt, " c c c c c c".into())).collect();
+    let mut reward: Option<RewardModel> = None;
+    for solver in [Solver::Rloo, Solver::Grpo, Solver::Ppo, Solver::Reinforce] {
+        let mut left = |kl_in, kl_coef| {
+            let world = World::with_rows(Tuning::Full, &rows, |recipe| {
+                recipe.sft.epochs = 0;
+                recipe.data.long_completions = LongCompletion::Truncate;
+                recipe.policy.missing_eos_value = 0.0;
+                recipe.reward.steps = 30;
+                recipe.policy.solver = solver;
+                (recipe.policy.kl_in, recipe.policy.kl_coef) = (kl_in, kl_coef);
+                recipe.policy.steps = 12;
+                recipe.policy.batch_size = 64;
+                recipe.policy.mini_batch_size = 64;
+                recipe.policy.samples_per_prompt = 4;
+                recipe.policy.optimizer.lr = 5e-3;
+            });
+            let reward = reward.get_or_insert_with(|| fitted(&world)).clone();
+            let improved = world.run(&mut (), |run| {
+                improve_policy(world.policy.clone(), &world.base, reward.clone(), 1, run)
+            });
+            let (policy, _) = improved.unwrap();
+            let at = At { round: 9, phase: Phase::Gate, step: 0 };
+            let prompts: Vec<Vec<u32>> =
+                world.task.held_out.iter().map(|r| r.prompt().to_vec()).collect();
+            let prompts: Vec<Vec<u32>> = prompts.into_iter().cycle().take(32).collect();
+            let rollout = world.run(&mut (), |run| {
+                Rollout::new(&policy, &world.base, &reward.into(), &prompts, at, run)
+            });
+            let kl = rollout.unwrap().kl();
+            kl.iter().sum::<f64>() / kl.len() as f64
+        };
+        let free = left(KlIn::Solver, 0.0);
+        for kl_in in [KlIn::Reward, KlIn::Loss] {
+            let held = left(kl_in, 4.0);
+            assert!(held < 0.3 * free, "{solver:?}, {kl_in:?}: {held} of {free} nats");
+        }
     }
 }
 

@@ -1,6 +1,10 @@
 //! Recipes as files.
 
-use revealed_train::{Recipe, Schedule, Solver, TrainError, Tuning};
+use revealed_objectives::{PairLoss, PairObjective};
+use revealed_train::{
+    Fading, Judge, Keep, KlIn, LengthControl, NegativeWeights, Recipe, Schedule, SftObjective,
+    Solver, TrainError, Tuning,
+};
 
 fn parse(text: &str, overrides: &[&str]) -> Result<Recipe, TrainError> {
     let overrides: Vec<String> = overrides.iter().map(|item| (*item).to_owned()).collect();
@@ -94,6 +98,7 @@ fn values_out_of_range_name_their_keys() {
         "reward.steps",
         "reward.batch_size",
         "reward.pool_window",
+        "reward.members",
         "policy.steps",
         "policy.batch_size",
         "policy.mini_batch_size",
@@ -117,10 +122,26 @@ fn values_out_of_range_name_their_keys() {
         "policy.gae_lambda",
         "policy.value_clip",
         "policy.value_coef",
+        "policy.kl_target",
+        "policy.kl_horizon",
+        "policy.baseline_decay",
+        "sft.iq_lambda",
+        "sft.iq_gamma",
+        "negatives.weights.initial",
+        "negatives.weights.sft",
+        "negatives.weights.policy",
+        "negatives.weights.greedy",
+        "negatives.weights.other_prompts",
+        "negatives.weights.truncated",
         "reward.l2",
+        "reward.centring",
+        "reward.margin",
+        "reward.disagreement",
+        "reward.label_smoothing",
         "reward.scale_floor",
         "gate.min_accuracy",
         "gate.min_gain",
+        "gate.min_judge_gain",
         "gate.max_kl",
         "gate.max_likelihood_drop",
         "gate.max_terminated_drop",
@@ -143,6 +164,25 @@ fn values_out_of_range_name_their_keys() {
         ("policy.gae_lambda", "-0.1"),
         ("policy.samples_per_prompt", "1"),
         ("policy.batch_size", "127"),
+        ("policy.kl_target", "-1.0"),
+        ("policy.kl_horizon", "0.0"),
+        ("policy.baseline_decay", "1.0"),
+        ("policy.baseline_decay", "-0.1"),
+        ("sft.iq_lambda", "-0.1"),
+        ("sft.iq_gamma", "1.1"),
+        ("sft.iq_gamma", "-0.1"),
+        ("negatives.weights.initial", "-1.0"),
+        ("negatives.weights.sft", "-1.0"),
+        ("negatives.weights.policy", "-1.0"),
+        ("negatives.weights.greedy", "-1.0"),
+        ("negatives.weights.other_prompts", "-1.0"),
+        ("negatives.weights.truncated", "-1.0"),
+        ("reward.l2", "-0.1"),
+        ("reward.centring", "-0.1"),
+        ("reward.margin", "-1.0"),
+        ("reward.disagreement", "-0.5"),
+        ("reward.label_smoothing", "-0.1"),
+        ("reward.label_smoothing", "0.6"),
         ("negatives.greedy", "2"),
         ("reward.scale_floor", "0.0"),
         ("gate.min_accuracy", "1.5"),
@@ -166,6 +206,149 @@ fn values_out_of_range_name_their_keys() {
 }
 
 #[test]
+fn a_key_that_would_do_nothing_is_refused_by_name() {
+    let with = |set: &[&str]| {
+        let set: Vec<String> = set.iter().map(|item| (*item).to_owned()).collect();
+        Recipe::parse("", "test", &set).map(drop).map_err(|error| error.to_string())
+    };
+    for (key, refusing, taking) in [
+        (
+            "reward.margin=0.4",
+            vec!["bce", "linear-difference", "least-squares"],
+            vec!["pairwise-logistic", "hinge"],
+        ),
+        (
+            "reward.label_smoothing=0.4",
+            vec!["linear-difference", "hinge"],
+            vec!["pairwise-logistic", "bce", "least-squares"],
+        ),
+    ] {
+        let name = key.split('=').next().unwrap();
+        for objective in refusing {
+            let objective = format!("reward.objective={objective}");
+            let error = with(&[key, &objective]).unwrap_err();
+            assert!(error.contains(name) && error.contains("0.4"), "{error}");
+            assert!(with(&[&objective]).is_ok());
+        }
+        for objective in taking {
+            with(&[key, &format!("reward.objective={objective}")]).unwrap();
+        }
+    }
+    // Nothing decides what is won; nothing is left to learn from; what is multiplied is 0, or turns negative.
+    let fading = "reward.fading=won";
+    assert!(with(&[fading, "gate.judge=none"]).unwrap_err().contains("reward.fading"));
+    with(&[fading, "gate.judge=independent"]).unwrap();
+    let drawn = ["negatives.initial=4", "negatives.policy=2"];
+    let weightless = ["negatives.weights.initial=0.0", "negatives.weights.policy=0.0"];
+    let all = [drawn, weightless].concat();
+    assert!(with(&all).unwrap_err().contains("negatives.weights"));
+    with(&all[..3]).unwrap();
+    with(&[all, vec!["negatives.sft=1"]].concat()).unwrap();
+    let target = "policy.kl_target=3.0";
+    assert!(with(&[target, "policy.kl_coef=0.0"]).unwrap_err().contains("policy.kl_coef"));
+    with(&["policy.kl_coef=0.0"]).unwrap();
+    let batch = "policy.batch_size=100";
+    let horizon = |samples: &str| with(&[target, batch, &format!("policy.kl_horizon={samples}")]);
+    assert!(horizon("20.0").unwrap_err().contains("policy.kl_horizon"));
+    horizon("20.5").unwrap();
+    with(&[batch, "policy.kl_horizon=1.0"]).unwrap();
+}
+
+#[test]
+fn every_choice_has_a_name_and_every_number_a_key() {
+    let set = [
+        "sft.objective=iq-learn",
+        "sft.iq_lambda=0.2",
+        "sft.iq_gamma=0.5",
+        "sft.keep=last",
+        "negatives.other_prompts=3",
+        "negatives.truncated=4",
+        "negatives.weights.initial=0.1",
+        "negatives.weights.sft=0.2",
+        "negatives.weights.policy=0.3",
+        "negatives.weights.greedy=0.4",
+        "negatives.weights.other_prompts=0.5",
+        "negatives.weights.truncated=0.6",
+        "reward.label_smoothing=0.1",
+        "reward.margin=0.2",
+        "reward.centring=0.3",
+        "reward.length_control=expert",
+        "reward.fading=won",
+        "reward.members=5",
+        "reward.disagreement=0.4",
+        "policy.solver=reinforce",
+        "policy.kl_in=loss",
+        "policy.kl_target=4.0",
+        "policy.kl_horizon=500.0",
+        "policy.baseline_decay=0.8",
+        "gate.judge=independent",
+        "gate.min_judge_gain=1.5",
+    ];
+    let recipe = parse("", &set).unwrap();
+    let mut wanted = Recipe::default();
+    wanted.sft.objective = SftObjective::IqLearn;
+    (wanted.sft.iq_lambda, wanted.sft.iq_gamma) = (0.2, 0.5);
+    wanted.sft.keep = Keep::Last;
+    (wanted.negatives.other_prompts, wanted.negatives.truncated) = (3, 4);
+    wanted.negatives.weights = NegativeWeights {
+        initial: 0.1,
+        sft: 0.2,
+        policy: 0.3,
+        greedy: 0.4,
+        other_prompts: 0.5,
+        truncated: 0.6,
+    };
+    let reward = &mut wanted.reward;
+    (reward.label_smoothing, reward.margin, reward.centring) = (0.1, 0.2, 0.3);
+    (reward.length_control, reward.fading) = (LengthControl::Expert, Fading::Won);
+    (reward.members, reward.disagreement) = (5, 0.4);
+    let policy = &mut wanted.policy;
+    (policy.solver, policy.kl_in) = (Solver::Reinforce, KlIn::Loss);
+    (policy.kl_target, policy.kl_horizon, policy.baseline_decay) = (4.0, 500.0, 0.8);
+    (wanted.gate.judge, wanted.gate.min_judge_gain) = (Judge::Independent, 1.5);
+    assert_eq!(recipe, wanted);
+    // Fading asks for the judge that is the default.
+    let other = parse("", &["gate.judge=none"]).unwrap();
+    assert_eq!(other.differences(&recipe).len(), set.len());
+    let again = parse(&recipe.to_commented_toml(), &[]).unwrap();
+    assert_eq!(again, wanted);
+    for item in set {
+        let (key, _) = item.split_once('=').unwrap();
+        let (section, field) = key.rsplit_once('.').unwrap();
+        let text = recipe.to_commented_toml();
+        let (_, from) = text.split_once(&format!("[{section}]\n")).unwrap();
+        assert!(from.contains(&format!("\n{field} = ")), "{key}");
+    }
+}
+
+#[test]
+fn the_objective_takes_its_numbers_from_the_recipe() {
+    let objective = |set: &[&str]| {
+        let PairObjective { loss, label_smoothing, margin } =
+            parse("", set).unwrap().reward.pair_objective();
+        (loss, label_smoothing, margin)
+    };
+    assert_eq!(objective(&[]), (PairLoss::PairwiseLogistic, 0.0, 0.0));
+    let set = ["reward.label_smoothing=0.1", "reward.margin=0.5"];
+    assert_eq!(objective(&set), (PairLoss::PairwiseLogistic, 0.1, 0.5));
+    assert_eq!(objective(&["reward.objective=hinge"]), (PairLoss::Hinge, 0.0, 1.0));
+    let set = ["reward.objective=hinge", "reward.margin=0.5"];
+    assert_eq!(objective(&set), (PairLoss::Hinge, 0.0, 0.5));
+}
+
+#[test]
+fn the_kl_stands_where_custom_or_the_recipe_has_it() {
+    for (solver, custom) in [("rloo", true), ("ppo", true), ("reinforce", true), ("grpo", false)] {
+        let in_reward = |kl_in| {
+            let set = [format!("policy.solver={solver}"), format!("policy.kl_in={kl_in}")];
+            Recipe::parse("", "test", &set).unwrap().policy.kl_in_reward()
+        };
+        assert_eq!(in_reward("solver"), custom, "{solver}");
+        assert!(in_reward("reward") && !in_reward("loss"), "{solver}");
+    }
+}
+
+#[test]
 fn a_resolved_recipe_reads_back_as_it_was_with_a_comment_above_every_field() {
     let mut changed = Recipe::default();
     changed.model.path = "models/a \"b\"".into();
@@ -173,17 +356,26 @@ fn a_resolved_recipe_reads_back_as_it_was_with_a_comment_above_every_field() {
     changed.policy.kl_coef = 0.1 + 0.2;
     changed.gate.max_kl = f64::INFINITY;
     changed.run.seed = i64::MAX as u64;
+    let leaves = |recipe: &toml::Value| {
+        // "" stands for the two files that are not given.
+        count(recipe) + if recipe["data"].get("prompts").is_some() { 1 } else { 2 }
+    };
     for recipe in [Recipe::default(), changed] {
         let text = recipe.to_commented_toml();
         assert_eq!(parse(&text, &[]).unwrap(), recipe);
         let lines: Vec<&str> = text.lines().collect();
         let fields =
             (1..lines.len()).filter(|i| lines[*i].contains(" = ") && !lines[*i].starts_with('#'));
-        assert!(fields.clone().count() > 70);
+        assert_eq!(fields.clone().count(), leaves(&toml::Value::try_from(&recipe).unwrap()));
         for field in fields {
             assert!(lines[field - 1].starts_with("# "), "no comment above {}", lines[field]);
         }
     }
+}
+
+/// Keys that are not sections.
+fn count(value: &toml::Value) -> usize {
+    value.as_table().map_or(1, |table| table.values().map(count).sum())
 }
 
 #[test]

@@ -4,7 +4,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use revealed_reward::RewardModel;
-use revealed_train::{Anchor, Recipe, RewardStart, RunFolder, State, TrainError, Tuning, align};
+use revealed_train::{
+    Anchor, Judge, Recipe, RewardStart, RunFolder, State, TrainError, Tuning, align,
+};
 
 use crate::support::{World, demonstrations, weights};
 
@@ -24,6 +26,8 @@ fn world(tuning: Tuning) -> World {
     World::new(tuning, |recipe| {
         recipe.run.rounds = 2;
         recipe.reward.start = RewardStart::Warm;
+        (recipe.reward.members, recipe.reward.disagreement) = (2, 0.5);
+        recipe.gate.judge = Judge::Independent;
         recipe.policy.anchor = Anchor::Moving;
     })
 }
@@ -70,6 +74,7 @@ fn from_every_phase_the_end_is_the_same_to_the_last_bit() {
             assert_eq!(weights(&again.sft), weights(&end.sft));
             let [a, b] = [&again, &end].map(|state| state.reward.as_ref().unwrap());
             assert_eq!((a.members.len(), b.members.len()), (2, 2));
+            assert_eq!((a.disagreement, b.disagreement), (0.5, 0.5));
             let judges = [&again, &end].map(|state| state.judge.as_ref().unwrap());
             // The output head, which a classifier's folder does not keep, is not part of a reward.
             let part =

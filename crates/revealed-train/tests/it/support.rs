@@ -9,7 +9,8 @@ use revealed_data::Encoder;
 use revealed_models::{CausalLm, HfConfig};
 use revealed_objectives::RewardObjective;
 use revealed_train::{
-    Event, Metric, MissingEos, Observer, Recipe, RoundReport, Run, State, Stop, Task, Tuning, align,
+    Event, Judge, Metric, MissingEos, Observer, Recipe, RoundReport, Run, State, Stop, Task,
+    Tuning, align,
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -112,6 +113,9 @@ fn small(tuning: Tuning) -> Recipe {
     recipe.policy.optimizer.lr = 1e-2;
     // Few completions of a random model end, and the default gives all others one score.
     recipe.policy.missing_eos = MissingEos::Penalty;
+    // Both kinds of negatives, and no judge but where a test asks for it.
+    recipe.negatives.policy = 2;
+    recipe.gate.judge = Judge::None;
     recipe.run.rounds = 1;
     recipe.run.seed = 5;
     recipe.run.shown_samples = 2;

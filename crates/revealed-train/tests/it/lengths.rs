@@ -1,0 +1,68 @@
+//! What length alone tells can be kept out of a reward.
+
+use revealed_reward::RewardModel;
+use revealed_train::{
+    Alternation, LengthControl, Negative, Origin, Row, Tuning, fit_reward, improve_policy,
+};
+
+use crate::support::{EOS, WORDS, World, weights};
+
+/// One prompt, and a word that comes so many times.
+fn row(words: usize) -> Row {
+    let input_ids = [vec![1, WORDS, WORDS + 1], vec![WORDS + 2; words], vec![EOS]].concat();
+    Row { input_ids, completion_start: 3, terminated: true }
+}
+
+/// How far a fitted reward puts the long completion above the short one, where the demonstration is the long one in
+/// `long` pairs of 80 and nothing but length differs.
+fn preference(length_control: LengthControl, long: usize) -> f64 {
+    let mut world = World::new(Tuning::Full, |recipe| {
+        recipe.reward.length_control = length_control;
+        (recipe.reward.steps, recipe.reward.batch_size) = (60, 80);
+        recipe.reward.l2 = 0.0;
+    });
+    let (short, longer) = (row(1), row(5));
+    let side = |long: bool| if long { longer.clone() } else { short.clone() };
+    world.task.train = (0..80).map(|pair| side(pair < long)).collect();
+    let negative = |demonstration: usize| Negative {
+        demonstration,
+        origin: Origin::Policy,
+        round: 1,
+        row: side(demonstration >= long),
+    };
+    let all: Vec<Negative> = (0..80).map(negative).collect();
+    let negatives: Vec<&Negative> = all.iter().collect();
+    let reward = world.run(&mut (), |run| {
+        let pairs = revealed_train::pairs(&negatives, None, &world.task, run)?;
+        fit_reward(RewardModel::new(world.base.clone(), 0), &pairs, (1, 0), run)
+    });
+    let scores = reward.unwrap().raw_scores(&[longer, short], 0, 64).unwrap();
+    scores[0] - scores[1]
+}
+
+#[test]
+fn an_expert_on_lengths_leaves_the_reward_nothing_of_them_to_learn() {
+    for (long, sign) in [(60, 1.0), (20, -1.0)] {
+        let free = sign * preference(LengthControl::None, long);
+        // Three pairs of four: log 3.
+        assert!((free - 3.0f64.ln()).abs() < 0.2, "{free}");
+        let controlled = preference(LengthControl::Expert, long);
+        // The expert's ridge leaves it a little short of log 3, and the reward makes that good.
+        assert!(controlled.abs() < 0.2 * free, "{controlled} of {free}");
+    }
+}
+
+#[test]
+fn reward_steps_between_policy_steps_leave_lengths_to_the_expert_too() {
+    let improved = |length_control| {
+        let world = World::new(Tuning::Full, |recipe| {
+            recipe.policy.alternation = Alternation::StepWise;
+            recipe.reward.length_control = length_control;
+        });
+        let reward = RewardModel::new(world.base.clone(), 0);
+        let improved = world
+            .run(&mut (), |run| improve_policy(world.policy.clone(), &world.base, reward, 1, run));
+        weights(&improved.unwrap().1.members[0].model)
+    };
+    assert_ne!(improved(LengthControl::None), improved(LengthControl::Expert));
+}
