@@ -13,10 +13,12 @@ trap 'rm -rf "$out"' EXIT
 
 [ $# -gt 0 ] || set -- "$PWD/golden/models/llama3" "$PWD/golden/models/pythia" \
     "$PWD/golden/models/qwen3" "$PWD/golden/models/qwen2"
+# All examples, as the tests build them: one crate alone would build the tensor library again, with other features.
+cargo build --quiet --workspace --examples
 for base in "$@"; do
     case $base in /*) ;; *) base=$calling/$base ;; esac
     echo "== $(basename "$base")"
-    cargo run --quiet -p revealed-models --example export -- "$base" "$out"
+    "${CARGO_TARGET_DIR:-target}/debug/examples/export" "$base" "$out"
     for kind in model adapter reward reward-adapter; do
         echo "-- $kind"
         set -- "$out/$kind" "$out/$kind.json"
