@@ -13,12 +13,11 @@
 
 use burn::tensor::{Bool, Device, Tensor};
 use revealed_objectives::advantages::{grpo, on_every_token};
-use revealed_objectives::kl::k3;
 use revealed_objectives::policy::clipped_surrogate;
 use revealed_objectives::reduce::{sequence_mean, token_mean};
 
 use crate::recipe::{Normalization, PolicySection};
-use crate::rollout::Rollout;
+use crate::rollout::{Rollout, kl_in_loss};
 
 /// `A`, one a completion.
 pub(crate) fn advantages(rollout: &Rollout, config: &PolicySection, device: &Device) -> Tensor<1> {
@@ -39,15 +38,10 @@ pub(crate) fn loss(
     config: &PolicySection,
 ) -> Tensor<1> {
     let advantages = on_every_token(advantages, mask.clone());
-    let surrogate = clipped_surrogate(
-        log_probs.clone(),
-        old_log_probs,
-        advantages,
-        config.clip_low,
-        config.clip_high,
-    );
-    let [_, kl_coef] = config.kl_coefs();
-    let per_token = surrogate + k3(log_probs, ref_log_probs).mul_scalar(kl_coef);
+    let kl = kl_in_loss(&log_probs, ref_log_probs, config);
+    let surrogate =
+        clipped_surrogate(log_probs, old_log_probs, advantages, config.clip_low, config.clip_high);
+    let per_token = kl.into_iter().fold(surrogate, |losses, kl| losses + kl);
     match config.normalization {
         Normalization::Sequence => sequence_mean(per_token, mask).sum().div_scalar(rows as f64),
         Normalization::Token => token_mean(per_token, mask, tokens as f64),

@@ -13,12 +13,12 @@
 
 use burn::tensor::{Bool, Device, Tensor, TensorData};
 use revealed_objectives::advantages::gae;
-use revealed_objectives::kl::{k1, k3, kl_shaped_rewards};
+use revealed_objectives::kl::{k1, kl_shaped_rewards};
 use revealed_objectives::policy::{clipped_surrogate, clipped_value_loss};
 use revealed_objectives::reduce::{MeanShift, token_mean, whiten};
 
 use crate::recipe::PolicySection;
-use crate::rollout::Rollout;
+use crate::rollout::{Rollout, kl_in_loss};
 
 /// Advantages and returns of every token, as rows of their completions' lengths.
 pub(crate) fn targets(
@@ -54,11 +54,11 @@ pub(crate) fn policy_loss(
     tokens: usize,
     config: &PolicySection,
 ) -> Tensor<1> {
-    let [_, kl_coef] = config.kl_coefs();
-    let kl = k3(log_probs.clone(), ref_log_probs).mul_scalar(kl_coef);
+    let kl = kl_in_loss(&log_probs, ref_log_probs, config);
     let (low, high) = (config.clip_low, config.clip_high);
     let surrogate = clipped_surrogate(log_probs, old_log_probs, advantages, low, high);
-    token_mean(surrogate + kl, mask, tokens as f64)
+    let losses = kl.into_iter().fold(surrogate, |losses, kl| losses + kl);
+    token_mean(losses, mask, tokens as f64)
 }
 
 /// The critic's; all `[B, C]`.

@@ -10,12 +10,11 @@
 
 use burn::tensor::{Bool, Device, Tensor};
 use revealed_objectives::advantages::rloo;
-use revealed_objectives::kl::k3;
 use revealed_objectives::policy::sequence_clipped_surrogate;
 use revealed_objectives::reduce::sequence_sum;
 
 use crate::recipe::PolicySection;
-use crate::rollout::Rollout;
+use crate::rollout::{Rollout, kl_in_loss};
 
 /// `A`, one a completion.
 pub(crate) fn advantages(rollout: &Rollout, config: &PolicySection, device: &Device) -> Tensor<1> {
@@ -35,13 +34,14 @@ pub(crate) fn loss(
     rows: usize,
     config: &PolicySection,
 ) -> Tensor<1> {
-    let [_, kl_coef] = config.kl_coefs();
-    let kl = sequence_sum(k3(log_probs.clone(), ref_log_probs), mask.clone());
+    let kl = kl_in_loss(&log_probs, ref_log_probs, config);
+    let kl = kl.map(|kl| sequence_sum(kl, mask.clone()));
     let new = sequence_sum(log_probs, mask.clone());
     let old = sequence_sum(old_log_probs, mask);
     let (low, high) = (config.clip_low, config.clip_high);
     let surrogate = sequence_clipped_surrogate(new, old, advantages, low, high);
-    (surrogate + kl.mul_scalar(kl_coef)).sum().div_scalar(rows as f64)
+    let losses = kl.into_iter().fold(surrogate, |losses, kl| losses + kl);
+    losses.sum().div_scalar(rows as f64)
 }
 
 #[cfg(test)]

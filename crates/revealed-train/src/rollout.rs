@@ -2,6 +2,7 @@
 
 use burn::tensor::{Device, Tensor};
 use revealed_models::{CausalLm, Decoding};
+use revealed_objectives::kl::k3;
 use revealed_reward::RewardEnsemble;
 
 use crate::error::TrainError;
@@ -83,6 +84,17 @@ impl Rollout {
     pub fn tokens(&self) -> usize {
         self.old_log_probs.iter().map(Vec::len).sum()
     }
+}
+
+/// The KL's share of the loss where it is paid there, `[B, C]`; nothing where it is not, so that a policy far from its
+/// anchor cannot overflow a term of weight 0.
+pub(crate) fn kl_in_loss(
+    log_probs: &Tensor<2>,
+    ref_log_probs: Tensor<2>,
+    config: &PolicySection,
+) -> Option<Tensor<2>> {
+    let [_, kl_coef] = config.kl_coefs();
+    (kl_coef > 0.0).then(|| k3(log_probs.clone(), ref_log_probs).mul_scalar(kl_coef))
 }
 
 /// How far the ratio of a token may be from 1 before anything was updated: batches of other shapes, and a
