@@ -86,7 +86,7 @@ fn policy_improvement_ends_at_the_reference_tilted_by_the_reward() {
             // One raw unit is arbitrary; a calibrated one is the spread of the reference's samples.
             let reward = calibrate(reward, &policy, &[], 1, run).unwrap();
             let best_of = tilted(&policy, &reward, run.recipe.policy.kl_coef);
-            (improve_policy(policy.clone(), &policy, reward, 1, run).unwrap().0, best_of)
+            (improve_policy(policy.clone(), &policy, &reward, 1, run).unwrap(), best_of)
         });
         let (before, after) = (farther(&best_of, &policy), farther(&best_of, &end));
         println!("{solver:?}: KL to π* from {before:.3} to {after:.3} nats");

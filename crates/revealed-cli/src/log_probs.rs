@@ -91,7 +91,10 @@ fn score(
 }
 
 /// Log-probs of every completion token of every row.
-fn of_rows(
+///
+/// # Errors
+/// When one is not finite.
+pub fn of_rows(
     rows: &[&Encoded],
     model: &CausalLm,
     pad_id: u32,

@@ -4,6 +4,7 @@ mod align;
 mod bench;
 mod check;
 mod desk;
+mod eval;
 mod gold;
 mod log_probs;
 mod merge;
@@ -69,6 +70,8 @@ enum Command {
     LogProbs(log_probs::LogProbsArgs),
     /// Score completions by a learned reward
     Score(score::ScoreArgs),
+    /// Measure rewards and policies
+    Eval(eval::EvalArgs),
     /// Fold an adapter into full weights
     Merge(merge::MergeArgs),
 }
@@ -101,6 +104,7 @@ fn run(cli: &Cli, progress: &mut Progress) -> Result<()> {
         Command::Sample(args) => sample::sample(args, &device, progress),
         Command::LogProbs(args) => log_probs::log_probs(args, &device, progress),
         Command::Score(args) => score::score(args, &device, progress),
+        Command::Eval(args) => eval::eval(args, &device, progress),
         Command::Merge(args) => merge::merge(args, &device),
     }
 }

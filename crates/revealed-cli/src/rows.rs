@@ -30,6 +30,11 @@ pub struct ModelArgs {
 }
 
 impl ModelArgs {
+    /// A model without adapter, its own template.
+    pub fn plain(model: &str) -> Self {
+        Self { model: model.into(), adapter: None, template: TemplateChoice::Auto }
+    }
+
     /// The model, with its adapter.
     ///
     /// # Errors

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use revealed::Device;
 use revealed::data::{Demonstration, Encoded, Encoder, Preference, Records, TextRecipe, read};
-use revealed::eval::stats::{Z_95, wilson};
+use revealed::eval::preferences::{Accuracy, in_order};
 use revealed::reward::{RewardEnsemble, RewardFile, RewardModel};
 use serde_json::json;
 
@@ -23,12 +23,19 @@ pub struct ScoreArgs {
     /// Reward folder: full weights or adapter
     #[arg(long)]
     reward: PathBuf,
-    /// The model an adapter goes on, instead of the one it names
-    #[arg(long)]
-    base: Option<String>,
     /// Demonstrations or preferences: .jsonl, .json or .parquet
     #[arg(long)]
     data: PathBuf,
+    #[command(flatten)]
+    text: TextArgs,
+}
+
+/// How rows are made and batched for a reward.
+#[derive(Debug, clap::Args)]
+pub struct TextArgs {
+    /// The model a reward's adapter goes on, instead of the one it names
+    #[arg(long)]
+    base: Option<String>,
     /// Longest prompt, in tokens, instead of the reward's own limit
     #[arg(long)]
     max_prompt_tokens: Option<usize>,
@@ -37,7 +44,24 @@ pub struct ScoreArgs {
     max_completion_tokens: Option<usize>,
     /// Padded tokens in one forward pass: memory, not results
     #[arg(long, default_value_t = 4096)]
-    batch_tokens: usize,
+    pub batch_tokens: usize,
+}
+
+/// A reward with the text side that it was fitted with.
+///
+/// # Errors
+/// When a file is missing or damaged.
+pub fn load_reward(
+    folder: &Path,
+    args: &TextArgs,
+    device: &Device,
+) -> Result<(Rows, RewardEnsemble)> {
+    let file = RewardModel::read_file(folder)?;
+    let encoder = encoder(folder, args, file)?;
+    let (reward, _) = RewardEnsemble::load(folder, args.base.as_deref(), device)?;
+    let first = reward.members.first().context("a reward has a member")?;
+    let shape = first.model.backbone.shape();
+    Ok((Rows { encoder, shape }, reward))
 }
 
 struct Scorer {
@@ -84,13 +108,8 @@ pub fn score(args: &ScoreArgs, device: &Device, progress: &mut Progress) -> Resu
 
 impl Scorer {
     fn load(args: &ScoreArgs, device: &Device) -> Result<Self> {
-        let file = RewardModel::read_file(&args.reward)?;
-        let encoder = encoder(args, file)?;
-        let (reward, _) = RewardEnsemble::load(&args.reward, args.base.as_deref(), device)?;
-        let first = reward.members.first().context("a reward has a member")?;
-        let shape = first.model.backbone.shape();
-        let rows = Rows { encoder, shape };
-        Ok(Self { reward, rows, batch_tokens: args.batch_tokens })
+        let (rows, reward) = load_reward(&args.reward, &args.text, device)?;
+        Ok(Self { reward, rows, batch_tokens: args.text.batch_tokens })
     }
 
     fn scores(&self, rows: &[&Encoded]) -> Result<Vec<f64>> {
@@ -108,8 +127,8 @@ impl Scorer {
 }
 
 /// The text side that the reward was fitted with, on the tokenizer beside it or its base's.
-fn encoder(args: &ScoreArgs, file: RewardFile) -> Result<Encoder> {
-    let path = args.reward.join(revealed::reward::REWARD_FILE);
+fn encoder(reward: &Path, args: &TextArgs, file: RewardFile) -> Result<Encoder> {
+    let path = reward.join(revealed::reward::REWARD_FILE);
     let wrong = || format!("{}: `text` is not a recipe from text to ids", path.display());
     let mut recipe: TextRecipe = serde_json::from_value(file.text).with_context(wrong)?;
     recipe.max_prompt_tokens = args.max_prompt_tokens.unwrap_or(recipe.max_prompt_tokens);
@@ -117,8 +136,8 @@ fn encoder(args: &ScoreArgs, file: RewardFile) -> Result<Encoder> {
         args.max_completion_tokens.unwrap_or(recipe.max_completion_tokens);
     let base = args.base.as_deref().or(file.base_model.as_deref());
     let folder = match base {
-        Some(base) if !has_tokenizer(&args.reward) => model_folder(base)?,
-        _ => args.reward.clone(),
+        Some(base) if !has_tokenizer(reward) => model_folder(base)?,
+        _ => reward.to_owned(),
     };
     Ok(Encoder::from_recipe(&folder, recipe)?)
 }
@@ -177,7 +196,7 @@ fn preferences(rows: &[Preference], scorer: &Scorer, output: &mut Output) -> Res
         }
         let pair = pairs.next().context("two scores a pair")?;
         let (chosen, rejected) = (pair[0], pair[1]);
-        let right = in_order(chosen, rejected);
+        let right = in_order([chosen, rejected]);
         correct += right;
         let line = json!({"id": row.id, "chosen": chosen, "rejected": rejected, "correct": right});
         output.line(&line)?;
@@ -186,34 +205,12 @@ fn preferences(rows: &[Preference], scorer: &Scorer, output: &mut Output) -> Res
     Ok((correct, failed))
 }
 
-/// 1 for a pair in order, 0 for one that is not, ½ for a tie.
-fn in_order(chosen: f64, rejected: f64) -> f64 {
-    match chosen.total_cmp(&rejected) {
-        _ if chosen == rejected => 0.5,
-        std::cmp::Ordering::Greater => 1.0,
-        _ => 0.0,
-    }
-}
-
 /// The share of scored pairs in order, with Wilson's 95 % interval.
 fn accuracy(correct: f64, pairs: usize, output: &mut Output) -> Result<()> {
     if pairs > 0 {
-        let (low, high) = wilson(correct, pairs, Z_95);
-        let share = correct / pairs as f64;
+        let accuracy = Accuracy { correct, pairs };
+        let ((low, high), share) = (accuracy.interval(), accuracy.share());
         output.line(&json!({"pairs": pairs, "accuracy": share, "interval": [low, high]}))?;
     }
     output.flush()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::in_order;
-
-    #[test]
-    fn a_tie_counts_half() {
-        assert_eq!(
-            [(1.0, 0.0), (0.0, 1.0), (0.5, 0.5)].map(|(a, b)| in_order(a, b)),
-            [1.0, 0.0, 0.5]
-        );
-    }
 }

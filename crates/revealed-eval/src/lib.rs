@@ -1,4 +1,5 @@
 #![doc = include_str!("../README.md")]
 
+pub mod preferences;
 pub mod shop_desk;
 pub mod stats;

@@ -20,8 +20,8 @@ use crate::held_out::HeldOutSamples;
 use crate::observer::{At, Event, Phase};
 use crate::opinion::fit_judge;
 use crate::pairs::pairs;
-use crate::policy::improve_policy;
-use crate::recipe::{Anchor, Judge, RewardStart};
+use crate::policy::{improve_in_turn, improve_policy};
+use crate::recipe::{Alternation, Anchor, Average, Judge, RewardStart, ScaleFrom};
 use crate::reward_fit::{calibrate, fit_reward};
 use crate::run::{Run, at};
 use crate::sft::fit_sft;
@@ -88,12 +88,22 @@ fn fit(mut state: State, at: At, run: &mut Run<'_>) -> Result<State, TrainError>
             (RewardStart::Warm, Some(last)) => last.clone(),
             _ => RewardModel::new(state.sft.clone(), run.seed(at, &format!("head {member}"))),
         };
-        let fitted = fit_reward(start, &pairs, (at.round, member), run)?;
-        members.push(calibrate(fitted, &state.policy, &negatives, at.round, run)?);
+        members.push(fit_reward(start, &pairs, (at.round, member), run)?);
+    }
+    let last = last.filter(|_| state.reports.iter().any(|report| report.accepted));
+    if run.recipe.reward.average == Average::Rounds {
+        members.extend(last.iter().flat_map(|last| &last.members).cloned());
+    }
+    let (scaled_on, drawn) = match run.recipe.reward.scale_from {
+        ScaleFrom::Policy => (&state.policy, negatives.as_slice()),
+        ScaleFrom::Sft => (&state.sft, [].as_slice()),
+    };
+    for member in &mut members {
+        *member = calibrate(member.clone(), scaled_on, drawn, at.round, run)?;
     }
     let disagreement = run.recipe.reward.disagreement;
     state.reward = Some(RewardEnsemble { members, disagreement });
-    state.kept_reward = last.filter(|_| state.reports.iter().any(|report| report.accepted));
+    state.kept_reward = last;
     Ok(State { phase: Phase::Improve, ..state })
 }
 
@@ -103,7 +113,11 @@ fn improve(mut state: State, at: At, run: &mut Run<'_>) -> Result<State, TrainEr
         Anchor::Sft => &state.sft,
         Anchor::Moving => &state.policy,
     };
-    let (candidate, reward) = improve_policy(state.policy.clone(), anchor, reward, at.round, run)?;
+    let policy = state.policy.clone();
+    let (candidate, reward) = match run.recipe.policy.alternation {
+        Alternation::RoundWise => (improve_policy(policy, anchor, &reward, at.round, run)?, reward),
+        Alternation::StepWise => improve_in_turn(policy, anchor, reward, at.round, run)?,
+    };
     Ok(State { phase: Phase::Gate, candidate: Some(candidate), reward: Some(reward), ..state })
 }
 

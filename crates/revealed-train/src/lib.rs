@@ -8,6 +8,7 @@ mod gate;
 mod grpo;
 mod held_out;
 pub mod irl;
+mod learner;
 mod memory;
 mod observer;
 mod opinion;
@@ -18,6 +19,7 @@ mod ppo;
 mod recipe;
 mod reinforce;
 mod report;
+mod reward;
 mod reward_fit;
 mod rloo;
 mod rollout;
@@ -28,6 +30,7 @@ mod self_play;
 mod sft;
 mod state;
 mod task;
+mod totals;
 
 pub use checkpoint::Checkpoints;
 pub use error::TrainError;
@@ -39,14 +42,15 @@ pub use observer::{At, Event, Metric, Observer, Phase, ShownSample};
 pub use opinion::SecondOpinion;
 pub use optimizer::{OptimizerConfig, Schedule, clip_grad_norm};
 pub use pairs::{Negative, Origin, Pair, PairPool, pairs};
-pub use policy::improve_policy;
+pub use policy::{improve_in_turn, improve_policy};
 pub use recipe::{
-    Alternation, Anchor, DataSection, Fading, GateSection, Judge, Keep, KlIn, LengthControl,
-    MissingEos, ModelSection, NegativeWeights, NegativesSection, Normalization, PolicySection,
-    Pool, Recipe, RewardSection, RewardStart, RunSection, SftObjective, SftSection, Solver, Stop,
-    Tuning,
+    Alternation, Anchor, Average, DataSection, Fading, GateSection, Judge, Keep, KlIn,
+    LengthControl, MissingEos, ModelSection, NegativeWeights, NegativesSection, Normalization,
+    PolicySection, Pool, Recipe, RewardSection, RewardStart, RunSection, ScaleFrom, SftObjective,
+    SftSection, Solver, Stop, Tuning,
 };
 pub use report::{figures, report_markdown, round_markdown};
+pub use reward::{LogRatioReward, Reward};
 pub use reward_fit::{calibrate, fit_reward};
 pub use rollout::Rollout;
 pub use run::Run;

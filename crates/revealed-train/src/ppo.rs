@@ -9,7 +9,7 @@
 //! | critic: the round's first policy with a head of 0, trained from the first step | from the reward model |
 //! | gradients of policy and critic are clipped apart | together |
 //! | advantages whitened over the rollout, mean removed | the same |
-//! | the score stands on the last completion token | on the token after it where EOS came early |
+//! | the score stands on the last completion token; a dense reward's parts on theirs | on the token after it where EOS came early |
 
 use burn::tensor::{Bool, Device, Tensor, TensorData};
 use revealed_objectives::advantages::gae;
@@ -33,11 +33,19 @@ pub(crate) fn targets(
     let mask: Vec<bool> = lengths.iter().flat_map(|l| (0..width).map(move |t| t < *l)).collect();
     let mask: Tensor<2, Bool> =
         Tensor::from_data(TensorData::new(mask, [lengths.len(), width]), device);
-    let scores: Vec<f32> = rollout.scores.iter().map(|score| *score as f32).collect();
-    let scores = Tensor::from_floats(scores.as_slice(), device);
+    let dense = rollout.token_scores.as_ref();
+    // What tokens have not been paid themselves is paid on the last one.
+    let last: Vec<f32> = (0..lengths.len())
+        .map(|row| {
+            let paid = dense.map_or(0.0, |all| all[row].iter().map(|v| f64::from(*v)).sum());
+            (rollout.scores[row] - paid) as f32
+        })
+        .collect();
+    let last = Tensor::from_floats(last.as_slice(), device);
     let kl = k1(pad(&rollout.old_log_probs), pad(&rollout.ref_log_probs));
     let [kl_coef, _] = config.kl_coefs();
-    let rewards = kl_shaped_rewards(scores, kl, mask.clone(), kl_coef);
+    let rewards = kl_shaped_rewards(last, kl, mask.clone(), kl_coef);
+    let rewards = dense.into_iter().fold(rewards, |sum, dense| sum + pad(dense));
     let (advantages, returns) =
         gae(rewards, pad(values), mask.clone(), config.gamma, config.gae_lambda);
     let advantages = whiten(advantages, mask, MeanShift::Remove);

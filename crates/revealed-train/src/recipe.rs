@@ -15,8 +15,8 @@ mod choices;
 mod file;
 
 pub use choices::{
-    Alternation, Anchor, Fading, Judge, Keep, KlIn, LengthControl, MissingEos, Normalization, Pool,
-    RewardStart, SftObjective, Solver, Stop, Tuning,
+    Alternation, Anchor, Average, Fading, Judge, Keep, KlIn, LengthControl, MissingEos,
+    Normalization, Pool, RewardStart, ScaleFrom, SftObjective, Solver, Stop, Tuning,
 };
 
 macro_rules! section {
@@ -176,6 +176,10 @@ section! {
         members: usize = 1,
         /// Reward given up for each standard deviation between members
         disagreement: f64 = 0.0,
+        /// The policy is improved against the round's own reward ("none"), or the mean over "rounds"
+        average: Average = Average::None,
+        /// One unit of reward is the spread of samples of "policy" or "sft"
+        scale_from: ScaleFrom = ScaleFrom::Policy,
         /// Smallest within-prompt spread of raw scores to divide by
         scale_floor: f64 = 0.1,
         /// AdamW

@@ -3,11 +3,11 @@
 use burn::tensor::{Device, Tensor};
 use revealed_models::{CausalLm, Decoding};
 use revealed_objectives::kl::k3;
-use revealed_reward::RewardEnsemble;
 
 use crate::error::TrainError;
 use crate::observer::At;
 use crate::recipe::{MissingEos, PolicySection};
+use crate::reward::Reward;
 use crate::run::{Draw, Run};
 use crate::task::Row;
 
@@ -22,6 +22,8 @@ pub struct Rollout {
     pub group: usize,
     /// Calibrated rewards, with the rule for missing terminators applied.
     pub scores: Vec<f64>,
+    /// Rewards of tokens, of a dense reward.
+    pub token_scores: Option<Vec<Vec<f32>>>,
     /// Log-probs of the policy that drew them, recomputed by the training path.
     pub old_log_probs: Vec<Vec<f32>>,
     /// Log-probs of the anchor.
@@ -36,7 +38,7 @@ impl Rollout {
     pub fn new(
         policy: &CausalLm,
         anchor: &CausalLm,
-        reward: &RewardEnsemble,
+        reward: &dyn Reward,
         prompts: &[Vec<u32>],
         at: At,
         run: &Run<'_>,
@@ -53,11 +55,11 @@ impl Rollout {
         let old_log_probs = run.log_probs(policy, &rows, config.temperature)?;
         same_policy(&drawn, &old_log_probs, at)?;
         let canonical = run.canonical(&rows);
-        let budget = run.recipe.run.micro_batch_tokens;
-        let scores = reward.scores(&canonical, run.task.pad_id(), budget)?;
+        let scores = reward.score(&canonical, run)?;
         let terminated: Vec<bool> = rows.iter().map(|row| row.terminated).collect();
         Ok(Self {
             scores: without_eos(scores, &terminated, config),
+            token_scores: reward.score_tokens(&rows, run)?,
             old_log_probs,
             ref_log_probs: run.log_probs(anchor, &rows, config.temperature)?,
             group: config.samples_per_prompt,
@@ -141,6 +143,7 @@ pub(crate) fn by_hand() -> Rollout {
         canonical: vec![row(3), row(1)],
         group: 2,
         scores: vec![3.0, 1.0],
+        token_scores: None,
         old_log_probs: vec![vec![-1.0, -1.0, -1.0], vec![-2.0]],
         ref_log_probs: vec![vec![-1.5, -1.25, -1.25], vec![-2.0]],
     }
@@ -148,6 +151,8 @@ pub(crate) fn by_hand() -> Rollout {
 
 #[cfg(test)]
 mod tests {
+    use revealed_reward::RewardEnsemble;
+
     use super::*;
 
     #[test]

@@ -4,10 +4,9 @@ use std::time::Instant;
 
 use anyhow::Result;
 use revealed::models::CausalLm;
-use revealed::objectives::{LogRatioLoss, LogRatioObjective, PairLoss};
+use revealed::objectives::{LogRatioLoss, LogRatioObjective};
 use revealed::train::{
-    Alternation, Anchor, Fading, Keep, LengthControl, OptimizerConfig, Phase, Pool, Recipe,
-    RewardStart, Run, SelfPlay, SftObjective, Solver, State, Stop, align, fit_sft, self_play,
+    Anchor, OptimizerConfig, Phase, Recipe, Run, SelfPlay, State, Stop, align, fit_sft, self_play,
 };
 
 use super::Level;
@@ -15,10 +14,10 @@ use super::measure::{Round, gold_of, log_ratio, ordered};
 use super::world::Prepared;
 
 /// One thing to run.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub struct Arm {
     /// As in results and tables.
-    pub name: &'static str,
+    pub name: String,
     method: Method,
     /// Runs on seeds below this.
     seeds: u64,
@@ -26,12 +25,15 @@ pub struct Arm {
     only: Option<Level>,
 }
 
-#[derive(Clone, Copy)]
+/// Settings as `revealed align --set` takes them.
+type Changes = Vec<String>;
+
+#[derive(Clone)]
 enum Method {
     /// The SFT model as it is, and the base before it.
     Start,
     /// Imitation with changed settings.
-    Imitate(fn(&mut Recipe)),
+    Imitate(Changes),
     /// The policy as its own reward; negatives of the initial model and of the policy.
     SelfPlay { objective: LogRatioObjective, play: Play, negatives: [usize; 2] },
     /// The loop on SFT samples in the place of demonstrations.
@@ -39,91 +41,77 @@ enum Method {
     /// The loop with another number of demonstrations, SFT included.
     Demonstrations(usize),
     /// The loop with changed settings, every round kept.
-    Irl { rounds: usize, change: fn(&mut Recipe) },
+    Irl { rounds: usize, changes: Changes },
 }
 
 /// Seeds of the comparison: the first five.
 const COMPARED: u64 = 5;
 
+fn list(changes: &[&str]) -> Changes {
+    changes.iter().map(|change| (*change).to_owned()).collect()
+}
+
 /// Everything there is to run.
 pub fn all() -> Vec<Arm> {
-    let arm = |name, method| Arm { name, method, seeds: COMPARED, only: None };
-    let irl = |name, rounds, change| arm(name, Method::Irl { rounds, change });
-    let ablation = |name, change| Arm {
-        only: Some(Level::Hard),
-        ..arm(name, Method::Irl { rounds: 2, change })
+    let arm = |name: &str, method| Arm { name: name.into(), method, seeds: COMPARED, only: None };
+    let irl =
+        |name, rounds, changes: &[&str]| arm(name, Method::Irl { rounds, changes: list(changes) });
+    let on_all_seeds = |arm| Arm { seeds: u64::MAX, ..arm };
+    let on_hard = |arm| Arm { only: Some(Level::Hard), ..arm };
+    let ablation = |name, changes: &[&str]| on_hard(irl(name, 2, changes));
+    let spin = |play, negatives| Method::SelfPlay {
+        objective: objective(LogRatioLoss::Spin),
+        play,
+        negatives,
     };
-    let log_ratio =
-        |loss| LogRatioObjective { loss, scale: 0.1, offset: 0.0, label_smoothing: 0.0 };
-    let play = |name, loss, play| {
-        arm(name, Method::SelfPlay { objective: log_ratio(loss), play, negatives: [0, 2] })
-    };
+    let gsil = objective(LogRatioLoss::GsilBernoulli);
     vec![
-        Arm { seeds: u64::MAX, ..arm("sft", Method::Start) },
+        on_all_seeds(arm("sft", Method::Start)),
         arm(
             "sft-more",
-            Method::Imitate(|recipe| {
-                recipe.sft.epochs = 40;
-                recipe.sft.patience = recipe.sft.epochs;
-                recipe.sft.keep = Keep::Last;
-            }),
+            Method::Imitate(list(&["sft.epochs=40", "sft.patience=40", "sft.keep=last"])),
         ),
-        arm("iq-learn", Method::Imitate(|recipe| recipe.sft.objective = SftObjective::IqLearn)),
-        play("spin", LogRatioLoss::Spin, PLAY),
-        arm(
-            "spin-initial",
-            Method::SelfPlay {
-                objective: log_ratio(LogRatioLoss::Spin),
-                play: PLAY,
-                negatives: [4, 2],
-            },
-        ),
-        play("irft", LogRatioLoss::Spin, Play { rounds: 6, steps: 33, anchor: Anchor::Sft }),
-        play("gsil", LogRatioLoss::GsilBernoulli, PLAY),
+        arm("iq-learn", Method::Imitate(list(&["sft.objective=iq-learn"]))),
+        arm("spin", spin(PLAY, [0, 2])),
+        arm("spin-initial", spin(PLAY, [4, 2])),
+        arm("irft", spin(Play { rounds: 6, steps: 33, anchor: Anchor::Sft }, [0, 2])),
+        arm("gsil", Method::SelfPlay { objective: gsil, play: PLAY, negatives: [0, 2] }),
         arm("afd-bce", Method::Discriminate),
-        Arm { seeds: u64::MAX, ..irl("irl-rloo", 3, |_| {}) },
-        irl("irl-grpo", 2, |recipe| recipe.policy.solver = Solver::Grpo),
-        irl("irl-ppo", 2, |recipe| recipe.policy.solver = Solver::Ppo),
-        irl("irl-mixed", 2, |recipe| recipe.negatives.policy = 2),
-        ablation("negatives-policy", |recipe| {
-            (recipe.negatives.initial, recipe.negatives.policy) = (0, 4);
-        }),
-        ablation("negatives-sft", |recipe| {
-            (recipe.negatives.initial, recipe.negatives.sft) = (0, 4);
-        }),
-        ablation("negatives-greedy", |recipe| {
-            (recipe.negatives.initial, recipe.negatives.greedy) = (0, 1);
-        }),
-        ablation("negatives-made", |recipe| {
-            (recipe.negatives.other_prompts, recipe.negatives.truncated) = (1, 1);
-        }),
-        ablation("mixed-fading", |recipe| {
-            (recipe.negatives.policy, recipe.reward.fading) = (2, Fading::Won);
-        }),
-        ablation("mixed-warm", |recipe| {
-            recipe.negatives.policy = 2;
-            recipe.reward.start = RewardStart::Warm;
-            recipe.reward.optimizer.lr = 1e-4;
-            recipe.reward.steps = 30;
-        }),
-        ablation("mixed-pool-round", |recipe| {
-            (recipe.negatives.policy, recipe.reward.pool) = (2, Pool::Round);
-        }),
-        ablation("anchor-moving", |recipe| recipe.policy.anchor = Anchor::Moving),
-        ablation("reward-warm", |recipe| recipe.reward.start = RewardStart::Warm),
-        ablation("step-wise", |recipe| recipe.policy.alternation = Alternation::StepWise),
-        ablation("ensemble", |recipe| {
-            (recipe.reward.members, recipe.reward.disagreement) = (3, 0.5);
-        }),
-        ablation("length-expert", |recipe| {
-            recipe.reward.length_control = LengthControl::Expert;
-        }),
-        ablation("loss-bce", |recipe| recipe.reward.objective = PairLoss::Bce),
-        ablation("loss-linear", |recipe| recipe.reward.objective = PairLoss::LinearDifference),
-        ablation("reinforce", |recipe| recipe.policy.solver = Solver::Reinforce),
-        Arm { only: Some(Level::Hard), ..arm("demos-64", Method::Demonstrations(64)) },
-        Arm { only: Some(Level::Hard), ..arm("demos-1024", Method::Demonstrations(1024)) },
+        on_all_seeds(irl("irl-rloo", 3, &[])),
+        irl("irl-grpo", 2, &["policy.solver=grpo"]),
+        irl("irl-ppo", 2, &["policy.solver=ppo"]),
+        irl("irl-mixed", 2, &["negatives.policy=2"]),
+        on_all_seeds(irl("irl-average", 3, &["reward.average=rounds"])),
+        ablation("negatives-policy", &["negatives.initial=0", "negatives.policy=4"]),
+        ablation("negatives-sft", &["negatives.initial=0", "negatives.sft=4"]),
+        ablation("negatives-greedy", &["negatives.initial=0", "negatives.greedy=1"]),
+        ablation("negatives-made", &["negatives.other_prompts=1", "negatives.truncated=1"]),
+        ablation("mixed-fading", &["negatives.policy=2", "reward.fading=won"]),
+        ablation(
+            "mixed-warm",
+            &[
+                "negatives.policy=2",
+                "reward.start=warm",
+                "reward.optimizer.lr=1e-4",
+                "reward.steps=30",
+            ],
+        ),
+        ablation("mixed-pool-round", &["negatives.policy=2", "reward.pool=round"]),
+        ablation("anchor-moving", &["policy.anchor=moving"]),
+        ablation("reward-warm", &["reward.start=warm"]),
+        ablation("step-wise", &["policy.alternation=step-wise"]),
+        ablation("ensemble", &["reward.members=3", "reward.disagreement=0.5"]),
+        ablation("length-expert", &["reward.length_control=expert"]),
+        ablation("loss-bce", &["reward.objective=bce"]),
+        ablation("loss-linear", &["reward.objective=linear-difference"]),
+        ablation("reinforce", &["policy.solver=reinforce"]),
+        on_hard(arm("demos-64", Method::Demonstrations(64))),
+        on_hard(arm("demos-1024", Method::Demonstrations(1024))),
     ]
+}
+
+fn objective(loss: LogRatioLoss) -> LogRatioObjective {
+    LogRatioObjective { loss, scale: 0.1, offset: 0.0, label_smoothing: 0.0 }
 }
 
 /// A round of SPIN as long as a reward fit.
@@ -137,6 +125,11 @@ struct Play {
 }
 
 impl Arm {
+    /// The loop with settings of the caller's choice, on every setting and seed.
+    pub fn of(name: String, rounds: usize, changes: Changes) -> Self {
+        Self { name, method: Method::Irl { rounds, changes }, seeds: u64::MAX, only: None }
+    }
+
     /// Whether it is part of the comparison on a setting and a seed.
     pub fn runs_on(&self, level: Level, seed: u64) -> bool {
         self.only.is_none_or(|only| only == level) && seed < self.seeds
@@ -149,22 +142,26 @@ impl Arm {
 
     /// Runs it.
     pub fn run(&self, prepared: &Prepared) -> Result<Vec<Round>> {
-        match self.method {
+        match &self.method {
             Method::Start => start(prepared),
-            Method::Imitate(change) => imitate(change, prepared),
+            Method::Imitate(changes) => imitate(changes, prepared),
             Method::SelfPlay { objective, play, negatives } => {
-                against_itself(&objective, play, negatives, prepared)
+                against_itself(objective, *play, *negatives, prepared)
             }
             Method::Discriminate => discriminate(prepared),
-            Method::Irl { rounds, change } => irl(rounds, change, prepared),
-            Method::Demonstrations(count) => irl(2, |_| {}, &prepared.with_demonstrations(count)?),
+            Method::Irl { rounds, changes } => irl(*rounds, changes, prepared),
+            Method::Demonstrations(count) => irl(2, &[], &prepared.with_demonstrations(*count)?),
         }
     }
 }
 
-fn imitate(change: fn(&mut Recipe), prepared: &Prepared) -> Result<Vec<Round>> {
-    let mut recipe = prepared.recipe.clone();
-    change(&mut recipe);
+/// A seed's recipe with some of its settings changed.
+fn changed(recipe: &Recipe, changes: &[String]) -> Result<Recipe> {
+    Ok(Recipe::parse(&recipe.to_commented_toml(), "the task's recipe", changes)?)
+}
+
+fn imitate(changes: &[String], prepared: &Prepared) -> Result<Vec<Round>> {
+    let recipe = changed(&prepared.recipe, changes)?;
     let objective = recipe.reward.pair_objective();
     let task = &prepared.task;
     let mut run = Run { task, recipe: &recipe, objective: &objective, observer: &mut () };
@@ -218,7 +215,7 @@ fn against_itself(
 
 /// AfD's choice: a discriminator between samples of the SFT model and of the initial one.
 fn discriminate(prepared: &Prepared) -> Result<Vec<Round>> {
-    irl(1, |recipe| recipe.reward.objective = PairLoss::Bce, &prepared.with_sft_samples()?)
+    irl(1, &list(&["reward.objective=bce"]), &prepared.with_sft_samples()?)
 }
 
 fn plain(round: usize, seconds: f64, policy: &CausalLm, prepared: &Prepared) -> Result<Round> {
@@ -246,9 +243,8 @@ pub fn keep_everything(recipe: &mut Recipe) {
     gate.stop = Stop::Never;
 }
 
-fn irl(rounds: usize, change: fn(&mut Recipe), prepared: &Prepared) -> Result<Vec<Round>> {
-    let mut defaults = prepared.recipe.clone();
-    change(&mut defaults);
+fn irl(rounds: usize, changes: &[String], prepared: &Prepared) -> Result<Vec<Round>> {
+    let defaults = changed(&prepared.recipe, changes)?;
     let mut recipe = defaults.clone();
     keep_everything(&mut recipe);
     let mut state = State::new(prepared.base.clone(), prepared.sft.clone());

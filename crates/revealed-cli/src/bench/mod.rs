@@ -19,6 +19,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use anyhow::{Context as _, Result, bail};
 use revealed::Device;
 use revealed::eval::shop_desk::Setting;
+use revealed::train::Recipe;
 use serde::{Deserialize, Serialize};
 
 use crate::output::note;
@@ -43,6 +44,15 @@ pub struct BenchArgs {
     /// Names of what to run; all if left out, nothing for "none"
     #[arg(long, value_delimiter = ',')]
     pub arms: Vec<String>,
+    /// Run the loop with this setting changed too, as in `--set policy.steps=50 --name more-steps`
+    #[arg(long = "set", value_name = "KEY=VALUE", requires = "name")]
+    pub changes: Vec<String>,
+    /// What results of those settings are called
+    #[arg(long)]
+    pub name: Option<String>,
+    /// Rounds with those settings
+    #[arg(long, default_value_t = 3, requires = "name")]
+    pub rounds: usize,
     /// Page whose tables are written from all results [default: evidence.md in the folder of results]
     #[arg(long)]
     pub page: Option<PathBuf>,
@@ -125,26 +135,37 @@ pub struct Outcome {
 
 /// Runs what is not there yet.
 pub fn bench(args: &BenchArgs, device: &Device) -> Result<()> {
-    let known = || arms::all().into_iter().map(|arm| arm.name);
-    if let Some(wrong) = args.arms.iter().find(|a| *a != "none" && !known().any(|name| name == **a))
-    {
-        let names: Vec<&str> = known().collect();
+    let known = arms::all();
+    let names: Vec<&str> = known.iter().map(|arm| arm.name.as_str()).collect();
+    if let Some(wrong) = args.arms.iter().find(|a| *a != "none" && !names.contains(&a.as_str())) {
         bail!("--arms {wrong}: there is no such arm; there are {}", names.join(", "));
     }
+    let wanted = |arm: &arms::Arm| args.arms.is_empty() || args.arms.contains(&arm.name);
+    let chosen: Vec<arms::Arm> = match &args.name {
+        Some(name) if names.contains(&name.as_str()) => {
+            bail!("--name {name}: there is an arm of that name already; choose another");
+        }
+        // What the settings are given for, and arms only where they are asked for too.
+        Some(name) => {
+            let own = arms::Arm::of(name.clone(), args.rounds, args.changes.clone());
+            Recipe::parse("", "--set", &args.changes)?;
+            known.iter().filter(|arm| args.arms.contains(&arm.name)).cloned().chain([own]).collect()
+        }
+        None => known.iter().filter(|arm| wanted(arm)).cloned().collect(),
+    };
     std::fs::create_dir_all(&args.out).with_context(|| args.out.display().to_string())?;
     let results = args.out.join("results.jsonl");
     let done: HashSet<(Level, u64, String)> = read(&results)?
         .into_iter()
         .map(|outcome| (outcome.setting, outcome.seed, outcome.arm))
         .collect();
-    let wanted = |name: &str| args.arms.is_empty() || args.arms.iter().any(|given| name == given);
     let mut work = Vec::new();
     for seed in &args.seeds.0 {
         for level in &args.settings {
-            let open: Vec<arms::Arm> = arms::all()
-                .into_iter()
-                .filter(|arm| wanted(arm.name) && arm.runs_on(*level, *seed))
-                .filter(|arm| !done.contains(&(*level, *seed, arm.name.to_owned())))
+            let open: Vec<&arms::Arm> = chosen
+                .iter()
+                .filter(|arm| arm.runs_on(*level, *seed))
+                .filter(|arm| !done.contains(&(*level, *seed, arm.name.clone())))
                 .collect();
             if !open.is_empty() {
                 work.push((*level, *seed, open));
@@ -160,8 +181,8 @@ pub fn bench(args: &BenchArgs, device: &Device) -> Result<()> {
                 let prepared = Prepared::new(*level, *seed, &args.out, device)?;
                 for arm in open {
                     let rounds = arm.run(&prepared)?;
-                    let name = arm.name.to_owned();
-                    let outcome = Outcome { setting: *level, seed: *seed, arm: name, rounds };
+                    let outcome =
+                        Outcome { setting: *level, seed: *seed, arm: arm.name.clone(), rounds };
                     tell(&outcome);
                     let line = format!("{}\n", serde_json::to_string(&outcome)?);
                     // A poisoned lock means that another worker panicked; its panic is what gets reported.

@@ -86,7 +86,7 @@ fn methods(outcomes: &[Outcome], level: Level) -> String {
         "| method | seeds | round | gold, T = 1 (95 %) | best T | gold at it | greedy | perfect | reward orders as gold | KL to SFT | tokens | ended | seconds |\n|---|---|---|---|---|---|---|---|---|---|---|---|---|\n",
     );
     for arm in arms::all().iter().filter(|arm| !arm.is_ablation()) {
-        let all = of(outcomes, level, arm.name);
+        let all = of(outcomes, level, &arm.name);
         let most = all.iter().map(|outcome| outcome.rounds.len()).max().unwrap_or(0);
         for index in 0..most {
             let rounds: Vec<&Round> =
@@ -97,7 +97,8 @@ fn methods(outcomes: &[Outcome], level: Level) -> String {
             let ordered: Vec<f64> = rounds.iter().filter_map(|round| round.ordered).collect();
             let ordered =
                 if ordered.is_empty() { "".into() } else { format!("{:.3}", mean_sd(&ordered).0) };
-            let name = if arm.name == "sft" && first.round == 0 { "base" } else { arm.name };
+            let name =
+                if arm.name == "sft" && first.round == 0 { "base" } else { arm.name.as_str() };
             let _ = writeln!(
                 text,
                 "| {name} | {} | {} | {} | {:.2} | {} | {} | {} | {ordered} | {} | {} | {} | {} |",
@@ -164,11 +165,11 @@ fn ablations(outcomes: &[Outcome]) -> String {
     let reference = of(outcomes, level, "irl-rloo");
     for arm in arms::all() {
         if !arm.is_ablation()
-            && !matches!(arm.name, "irl-rloo" | "irl-mixed" | "irl-grpo" | "irl-ppo")
+            && !matches!(arm.name.as_str(), "irl-rloo" | "irl-mixed" | "irl-grpo" | "irl-ppo")
         {
             continue;
         }
-        let all = of(outcomes, level, arm.name);
+        let all = of(outcomes, level, &arm.name);
         if all.is_empty() {
             continue;
         }
@@ -184,7 +185,7 @@ fn ablations(outcomes: &[Outcome]) -> String {
                 .collect();
             let gold: Vec<f64> = pairs.iter().map(|[gold, _]| *gold).collect();
             let differences: Vec<f64> = pairs.iter().map(|[gold, other]| gold - other).collect();
-            let _ = match (pairs.is_empty(), arm.name) {
+            let _ = match (pairs.is_empty(), arm.name.as_str()) {
                 (true, _) => write!(cells, " | |"),
                 (false, "irl-rloo") => write!(cells, " {:.3} | |", mean_sd(&gold).0),
                 _ => write!(cells, " {:.3} | {} |", mean_sd(&gold).0, signed(&differences)),

@@ -26,11 +26,11 @@ type Bar = (String, f64, (f64, f64), f64);
 pub fn methods(outcomes: &[Outcome], level: Level, path: &Path) -> Result<()> {
     let mut bars: Vec<Bar> = Vec::new();
     for arm in arms::all().iter().filter(|arm| !arm.is_ablation()) {
-        let gold: Vec<f64> = page::of(outcomes, level, arm.name)
+        let gold: Vec<f64> = page::of(outcomes, level, &arm.name)
             .iter()
             .filter_map(|outcome| Some(outcome.rounds.last()?.gold.t1))
             .collect();
-        let best: Vec<f64> = page::of(outcomes, level, arm.name)
+        let best: Vec<f64> = page::of(outcomes, level, &arm.name)
             .iter()
             .filter_map(|outcome| Some(outcome.rounds.last()?.gold.best))
             .collect();
@@ -98,7 +98,7 @@ pub fn rounds(outcomes: &[Outcome], level: Level, path: &Path) -> Result<()> {
         .collect();
     let mut curves: Vec<(String, Vec<f64>)> = Vec::new();
     for arm in arms::all().iter().filter(|arm| !arm.is_ablation()) {
-        let all = page::of(outcomes, level, arm.name);
+        let all = page::of(outcomes, level, &arm.name);
         let most = all.iter().map(|outcome| outcome.rounds.len()).max().unwrap_or(0);
         if most < 2 || arm.name == "sft" {
             continue;

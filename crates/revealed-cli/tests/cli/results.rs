@@ -1,9 +1,10 @@
 //! What the commands print, line by line.
 
+use std::fs;
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::world::{World, revealed};
 
@@ -101,6 +102,54 @@ fn greedy_samples_repeat_and_seeds_tell_draws_apart() {
     assert_eq!(run(&["--greedy"]), run(&["--greedy", "--seed", "1"]));
     assert_eq!(run(&["--seed", "1"]), run(&["--seed", "1", "--batch-size", "3"]));
     assert_ne!(run(&["--seed", "1"]), run(&["--seed", "2"]));
+}
+
+#[test]
+fn preferences_are_measured_by_reward_log_ratio_and_length() {
+    let world = World::new("llama");
+    world.recipe("align", &[]).ok();
+    let by_score =
+        world.revealed(&["score", "--reward", "run/reward", "--data", "pairs.jsonl"]).ok().lines();
+    let args = ["eval", "preferences", "pairs.jsonl", "--reward", "run/reward"];
+    let more = ["--policy", "run/policy", "--reference", "model", "--scores", "scores.jsonl"];
+    let lines = world.revealed(&[&args[..], &more].concat()).ok().lines();
+    assert_eq!(lines.len(), 1);
+    assert_eq!((&lines[0]["data"], &lines[0]["pairs"]), (&"pairs".into(), &10.into()));
+    assert_eq!(lines[0]["reward"]["accuracy"], by_score[10]["accuracy"]);
+    assert_eq!(lines[0]["reward"]["interval"], by_score[10]["interval"]);
+    let scores: Vec<Value> = fs::read_to_string(world.path("scores.jsonl"))
+        .unwrap()
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let pairs = fs::read_to_string(world.path("pairs.jsonl")).unwrap();
+    let (mut longer, mut likelier) = (0.0, 0.0);
+    let ahead = |sides: &Value| match (sides[0].as_f64().unwrap(), sides[1].as_f64().unwrap()) {
+        (a, b) if a == b => 0.5,
+        (a, b) => f64::from(u8::from(a > b)),
+    };
+    for ((line, pair), score) in scores.iter().zip(pairs.lines()).zip(&by_score) {
+        let pair: Value = serde_json::from_str(pair).unwrap();
+        let length = |side: &str| pair[side].as_str().unwrap().chars().count() as f64;
+        assert_eq!(line["length"], json!([length("chosen"), length("rejected")]));
+        assert!(
+            (line["reward"][0].as_f64().unwrap() - score["chosen"].as_f64().unwrap()).abs() < 1e-9
+        );
+        longer += ahead(&line["length"]);
+        likelier += ahead(&line["log_ratio"]);
+    }
+    assert_eq!(lines[0]["length"]["accuracy"], longer / 10.0);
+    assert_eq!(lines[0]["log_ratio"]["accuracy"], likelier / 10.0);
+
+    // A model over itself says nothing of any pair; fewer pairs, and a table.
+    let own = ["eval", "preferences", "pairs.jsonl", "--policy", "model", "--reference", "model"];
+    let lines = world.revealed(&[&own[..], &["--max-pairs", "4"]].concat()).ok().lines();
+    assert_eq!(lines[0]["pairs"], 4);
+    assert_eq!(lines[0]["log_ratio"]["accuracy"], 0.5);
+    let table = world.revealed(&[&own[..], &["--table"]].concat()).ok().stdout;
+    assert!(table.starts_with("| data | subset | pairs | length |"), "{table}");
+    assert_eq!(table.lines().count(), 3);
+    world.revealed(&own[..3]).failed_with(&["nothing to evaluate", "--reward"]);
 }
 
 #[test]

@@ -180,6 +180,19 @@ impl Recipe {
             policy.kl_coef,
             "more than 0 with a policy.kl_target, which multiplies it",
         )?;
+        let stepwise = policy.alternation == Alternation::StepWise;
+        holds(
+            !stepwise || self.reward.average == Average::None,
+            "reward.average",
+            "rounds",
+            "\"none\" with policy.alternation = \"step-wise\", which changes the reward at every step",
+        )?;
+        holds(
+            !stepwise || self.reward.scale_from == ScaleFrom::Policy,
+            "reward.scale_from",
+            "sft",
+            "\"policy\" with policy.alternation = \"step-wise\"",
+        )?;
         holds(
             self.reward.fading == Fading::None || self.gate.judge == Judge::Independent,
             "reward.fading",

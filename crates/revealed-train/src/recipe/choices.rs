@@ -22,6 +22,26 @@ pub enum RewardStart {
     Warm,
 }
 
+/// What the policy is improved against.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Average {
+    /// The round's own reward.
+    None,
+    /// The mean of it and the rewards of the rounds kept before, as in fictitious play.
+    Rounds,
+}
+
+/// Whose samples' spread within a prompt is one unit of reward.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ScaleFrom {
+    /// Those of the policy before the round: the unit shrinks as it sharpens.
+    Policy,
+    /// Those of the SFT model: one unit for all rounds, and so one trade-off with the KL.
+    Sft,
+}
+
 /// What the policy is held near.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -162,9 +162,9 @@ fn improved(world: &World) -> (Weights, Weights) {
     let member = |seed| RewardModel::new(world.base.clone(), seed);
     let reward = RewardEnsemble { members: vec![member(3), member(4)], disagreement: 0.5 };
     let improve = |policy: CausalLm| {
-        world.run(&mut (), |run| improve_policy(policy, &world.base, reward, 1, run))
+        world.run(&mut (), |run| improve_policy(policy, &world.base, &reward, 1, run))
     };
-    let (policy, _) = improve(world.policy.clone()).unwrap();
+    let policy = improve(world.policy.clone()).unwrap();
     (weights(&world.policy), weights(&policy))
 }
 

@@ -1,11 +1,11 @@
 //! The choices of a recipe do what their names say.
 
 use revealed_objectives::{GroupScale, PairLoss};
-use revealed_reward::RewardModel;
+use revealed_reward::{Calibration, RewardModel};
 use revealed_train::{
-    Alternation, Anchor, Fading, Judge, KlIn, LengthControl, MissingEos, Negative, Normalization,
-    Origin, Pair, PairPool, Phase, Pool, Recipe, RewardSection, RewardStart, Row, Schedule,
-    SftObjective, Solver, State, Tuning, fit_reward,
+    Alternation, Anchor, Average, Fading, Judge, KlIn, LengthControl, MissingEos, Negative,
+    Normalization, Origin, Pair, PairPool, Phase, Pool, Recipe, RewardSection, RewardStart, Row,
+    ScaleFrom, Schedule, SftObjective, Solver, State, Tuning, fit_reward,
 };
 
 use crate::support::{Weights, World, weights};
@@ -100,6 +100,55 @@ fn a_warm_reward_goes_on_from_the_last_one_and_a_reset_one_does_not() {
         assert_ne!(warm[0][member], warm[1][member], "a warm reward is fitted too");
     }
     assert_ne!(reset[1][0], reset[1][1]);
+}
+
+/// Members of the reward of each of three rounds, of which all are `kept` or none are.
+fn averaged(average: Average, kept: bool) -> Vec<Vec<Weights>> {
+    let world = World::new(Tuning::Lora, |recipe| {
+        recipe.run.rounds = 3;
+        recipe.reward.members = 2;
+        recipe.reward.average = average;
+        recipe.gate.patience = 3;
+        recipe.gate.min_gain = if kept { f64::NEG_INFINITY } else { f64::INFINITY };
+    });
+    let (_, states) = world.align();
+    let members = |state: &State| -> Vec<Weights> {
+        state.reward.as_ref().unwrap().members.iter().map(|one| weights(&one.model)).collect()
+    };
+    states.iter().filter(|state| state.phase == Phase::Improve).map(members).collect()
+}
+
+#[test]
+fn an_averaged_reward_has_the_members_of_every_kept_round_the_newest_first() {
+    let rounds = averaged(Average::Rounds, true);
+    assert_eq!(rounds.iter().map(Vec::len).collect::<Vec<_>>(), [2, 4, 6]);
+    assert_eq!(rounds[1][2..], rounds[0]);
+    assert_eq!(rounds[2][2..], rounds[1]);
+    assert_ne!(rounds[1][..2], rounds[0]);
+    for rounds in [averaged(Average::None, true), averaged(Average::Rounds, false)] {
+        assert!(rounds.iter().all(|members| members.len() == 2));
+    }
+}
+
+#[test]
+fn the_unit_of_reward_is_the_sft_model_s_spread_or_the_policy_s() {
+    let calibrations = |scale_from| -> Vec<Calibration> {
+        let world = World::new(Tuning::Full, |recipe| {
+            recipe.run.rounds = 2;
+            recipe.negatives.policy = 0;
+            recipe.negatives.initial = 2;
+            recipe.reward.scale_from = scale_from;
+        });
+        let (_, states) = world.align();
+        let fitted = states.iter().filter(|state| state.phase == Phase::Improve);
+        fitted.map(|state| state.reward.as_ref().unwrap().members[0].calibration).collect()
+    };
+    let (policy, sft) = (calibrations(ScaleFrom::Policy), calibrations(ScaleFrom::Sft));
+    // The first round's policy is the SFT model.
+    assert_eq!(policy[0], sft[0]);
+    // The second round's rewards are the same; their units are not.
+    assert_eq!(policy[1].shift, sft[1].shift);
+    assert_ne!(policy[1].scale, sft[1].scale);
 }
 
 #[test]

@@ -56,7 +56,7 @@ fn a_poisoned_reward_or_critic_is_an_error() {
         let mut reward = RewardModel::new(world.base.clone(), 0);
         reward.model = poisoned(reward.model);
         let error = world
-            .run(&mut (), |run| improve_policy(world.policy.clone(), &world.base, reward, 1, run));
+            .run(&mut (), |run| improve_policy(world.policy.clone(), &world.base, &reward, 1, run));
         let error = error.unwrap_err();
         assert!(matches!(error, TrainError::Reward(RewardError::Model(_))), "{error}");
     }
@@ -88,9 +88,8 @@ fn no_prompts_or_no_pairs_are_errors() {
     let mut world = World::new(Tuning::Full, |_| {});
     world.task.prompts.clear();
     let reward = RewardModel::new(world.base.clone(), 0);
-    let error = world.run(&mut (), |run| {
-        improve_policy(world.policy.clone(), &world.base, reward.clone(), 1, run)
-    });
+    let error = world
+        .run(&mut (), |run| improve_policy(world.policy.clone(), &world.base, &reward, 1, run));
     assert!(matches!(error, Err(TrainError::TooFew { what: "prompts", .. })));
     let error = world.run(&mut (), |run| revealed_train::fit_reward(reward, &[], (1, 0), run));
     assert!(matches!(error, Err(TrainError::TooFew { what: "pairs", .. })));

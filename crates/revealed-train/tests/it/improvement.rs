@@ -43,18 +43,17 @@ fn every_solver_raises_the_score_of_a_learned_reward_and_what_it_stands_for() {
             let prompts: Vec<Vec<u32>> =
                 world.task.held_out.iter().map(|r| r.prompt().to_vec()).collect();
             let prompts: Vec<Vec<u32>> = prompts.into_iter().cycle().take(32).collect();
-            let rollout = world.run(&mut (), |run| {
-                Rollout::new(policy, &world.base, &reward.clone().into(), &prompts, at, run)
-            });
+            let rollout = world
+                .run(&mut (), |run| Rollout::new(policy, &world.base, &reward, &prompts, at, run));
             let rollout = rollout.unwrap();
             let mean = rollout.scores.iter().sum::<f64>() / rollout.scores.len() as f64;
             (mean, share(&rollout.canonical))
         };
         let before = look(&world.policy);
         let mut ears = Ears::default();
-        let (policy, _) = world
+        let policy = world
             .run(&mut ears, |run| {
-                improve_policy(world.policy.clone(), &world.base, reward.clone(), 1, run)
+                improve_policy(world.policy.clone(), &world.base, &reward, 1, run)
             })
             .unwrap();
         let after = look(&policy);
@@ -98,16 +97,15 @@ fn a_heavy_kl_holds_the_policy_near_its_anchor_in_the_reward_and_in_the_loss() {
             });
             let reward = reward.get_or_insert_with(|| fitted(&world)).clone();
             let improved = world.run(&mut (), |run| {
-                improve_policy(world.policy.clone(), &world.base, reward.clone(), 1, run)
+                improve_policy(world.policy.clone(), &world.base, &reward, 1, run)
             });
-            let (policy, _) = improved.unwrap();
+            let policy = improved.unwrap();
             let at = At { round: 9, phase: Phase::Gate, step: 0 };
             let prompts: Vec<Vec<u32>> =
                 world.task.held_out.iter().map(|r| r.prompt().to_vec()).collect();
             let prompts: Vec<Vec<u32>> = prompts.into_iter().cycle().take(32).collect();
-            let rollout = world.run(&mut (), |run| {
-                Rollout::new(&policy, &world.base, &reward.into(), &prompts, at, run)
-            });
+            let rollout = world
+                .run(&mut (), |run| Rollout::new(&policy, &world.base, &reward, &prompts, at, run));
             let kl = rollout.unwrap().kl();
             kl.iter().sum::<f64>() / kl.len() as f64
         };

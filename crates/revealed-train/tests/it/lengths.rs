@@ -1,9 +1,7 @@
 //! What length alone tells can be kept out of a reward.
 
 use revealed_reward::RewardModel;
-use revealed_train::{
-    Alternation, LengthControl, Negative, Origin, Row, Tuning, fit_reward, improve_policy,
-};
+use revealed_train::{LengthControl, Negative, Origin, Row, Tuning, fit_reward, improve_in_turn};
 
 use crate::support::{EOS, WORDS, World, weights};
 
@@ -56,12 +54,12 @@ fn an_expert_on_lengths_leaves_the_reward_nothing_of_them_to_learn() {
 fn reward_steps_between_policy_steps_leave_lengths_to_the_expert_too() {
     let improved = |length_control| {
         let world = World::new(Tuning::Full, |recipe| {
-            recipe.policy.alternation = Alternation::StepWise;
             recipe.reward.length_control = length_control;
         });
         let reward = RewardModel::new(world.base.clone(), 0);
-        let improved = world
-            .run(&mut (), |run| improve_policy(world.policy.clone(), &world.base, reward, 1, run));
+        let improved = world.run(&mut (), |run| {
+            improve_in_turn(world.policy.clone(), &world.base, reward.into(), 1, run)
+        });
         weights(&improved.unwrap().1.members[0].model)
     };
     assert_ne!(improved(LengthControl::None), improved(LengthControl::Expert));

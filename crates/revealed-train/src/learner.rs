@@ -1,0 +1,534 @@
+//! One rollout's optimizer steps, for every solver.
+
+use burn::module::Module;
+use burn::optim::GradientsParams;
+use burn::tensor::{Device, Tensor};
+use revealed_data::shuffled;
+use revealed_models::{CausalLm, CompletionBatch, ScalarModel};
+use revealed_objectives::kl::adapted_kl_coef;
+use revealed_objectives::policy::{approx_kl, clip_fraction};
+use revealed_objectives::reduce::sequence_sum;
+
+use crate::error::TrainError;
+use crate::held_out::mean;
+use crate::observer::{At, Metric};
+use crate::optimizer::{Accumulated, Updater, read, sum};
+use crate::recipe::{PolicySection, Solver};
+use crate::rollout::{RATIO_TOLERANCE, Rollout};
+use crate::run::Run;
+use crate::totals::Totals;
+use crate::{grpo, ppo, reinforce, rloo};
+
+/// The trained roles with their optimizers: the policy, and for PPO the critic.
+pub(crate) struct Learner {
+    /// The recipe's, with the KL's weight as it stands.
+    config: PolicySection,
+    /// REINFORCE's, once there is one.
+    baseline: Option<f64>,
+    pub(crate) policy: CausalLm,
+    updater: Updater<CausalLm>,
+    critic: Option<(ScalarModel, Updater<ScalarModel>)>,
+}
+
+/// What a solver makes of a rollout.
+enum Targets {
+    /// One advantage a completion: RLOO, GRPO.
+    Completions(Vec<f32>),
+    /// One a token, with the critic's old values and returns: PPO.
+    Tokens { advantages: Vec<Vec<f32>>, returns: Vec<Vec<f32>>, values: Vec<Vec<f32>> },
+}
+
+impl Learner {
+    /// For rollouts of `rows` completions.
+    pub(crate) fn new(policy: CausalLm, rows: usize, run: &Run<'_>) -> Self {
+        let config = &run.recipe.policy;
+        let per_rollout = rows.div_ceil(config.mini_batch_size);
+        let total = config.steps.saturating_mul(config.inner_epochs).saturating_mul(per_rollout);
+        let critic = (config.solver == Solver::Ppo).then(|| {
+            let width = policy.shape().hidden_size;
+            let critic = ScalarModel::with_head(policy.clone(), vec![0.0; width]).trainable();
+            (critic, Updater::new(&config.optimizer, total))
+        });
+        let updater = Updater::new(&config.optimizer, total);
+        Self { config: config.clone(), baseline: None, policy: policy.trainable(), updater, critic }
+    }
+
+    /// All inner epochs over one rollout; gives its numbers.
+    pub(crate) fn step(
+        &mut self,
+        rollout: &Rollout,
+        at: At,
+        run: &mut Run<'_>,
+    ) -> Result<Vec<Metric>, TrainError> {
+        let config = self.config.clone();
+        let targets = self.targets(rollout, run)?;
+        let mut totals = Totals::default();
+        for epoch in 0..config.inner_epochs {
+            let seed = run.seed(at, &format!("inner {epoch}"));
+            let order = shuffled(rollout.rows.len(), seed);
+            for (index, mini_batch) in order.chunks(config.mini_batch_size).enumerate() {
+                let farthest =
+                    self.mini_batch(rollout, &targets, mini_batch, at, run, &mut totals)?;
+                if epoch == 0 && index == 0 && farthest > RATIO_TOLERANCE.ln_1p() {
+                    return Err(TrainError::RatioNotOne { at, ratio: farthest.exp() });
+                }
+            }
+        }
+        let mut metrics = totals.metrics(rollout);
+        metrics.push(("objective/kl_coef", config.kl_coef));
+        if config.kl_target > 0.0 {
+            let (kl, rows) = (mean(&rollout.kl()), rollout.rows.len());
+            let (target, horizon) = (config.kl_target, config.kl_horizon);
+            self.config.kl_coef = adapted_kl_coef(config.kl_coef, kl, target, horizon, rows);
+        }
+        Ok(metrics)
+    }
+
+    fn targets(&mut self, rollout: &Rollout, run: &Run<'_>) -> Result<Targets, TrainError> {
+        let config = &self.config;
+        let device = self.policy.device();
+        let one_each =
+            |advantages: Tensor<1>| -> Vec<f32> { advantages.into_data().iter::<f32>().collect() };
+        Ok(match (&self.critic, config.solver) {
+            (Some((critic, _)), _) => {
+                let values = critic_values(critic, rollout, run)?;
+                let (advantages, returns) = ppo::targets(rollout, &values, config, &device);
+                Targets::Tokens { advantages, returns, values }
+            }
+            (None, Solver::Grpo) => {
+                Targets::Completions(one_each(grpo::advantages(rollout, config, &device)))
+            }
+            (None, Solver::Reinforce) => {
+                let (advantages, baseline) =
+                    reinforce::advantages(rollout, self.baseline, config, &device);
+                self.baseline = Some(baseline);
+                Targets::Completions(one_each(advantages))
+            }
+            (None, _) => Targets::Completions(one_each(rloo::advantages(rollout, config, &device))),
+        })
+    }
+
+    /// One optimizer step; gives the largest |log ratio| of its tokens.
+    fn mini_batch(
+        &mut self,
+        rollout: &Rollout,
+        targets: &Targets,
+        chosen: &[usize],
+        at: At,
+        run: &Run<'_>,
+        totals: &mut Totals,
+    ) -> Result<f64, TrainError> {
+        let config = &self.config;
+        let rows: Vec<_> = chosen.iter().map(|i| &rollout.rows[*i]).collect();
+        let tokens: usize = rows.iter().map(|row| row.completion().len()).sum();
+        let size = (rows.len(), tokens);
+        let (mut gradients, mut critic_gradients) = (Accumulated::new(), Accumulated::new());
+        let (mut losses, mut value_losses, mut kl) = (vec![], vec![], vec![]);
+        let (mut clipped, mut farthest) = (vec![], vec![]);
+        for indices in run.micro_batches(&rows) {
+            let which: Vec<usize> = indices.iter().map(|i| chosen[*i]).collect();
+            let batch = run.batch(&self.policy, which.iter().map(|i| &rollout.rows[*i]))?;
+            let part = Part::new(rollout, targets, &which, &batch);
+            let done = self.policy.backward(&batch, config.temperature, |log_probs| {
+                part.policy_loss(log_probs, &batch, size, config)
+            });
+            let (new, old) = (done.log_probs, part.old.clone());
+            clipped.push(part.clipped(new.clone(), &batch, size, config));
+            kl.push(approx_kl(new.clone(), old.clone()).sum().div_scalar(tokens as f64));
+            farthest.push((new - old).abs().max());
+            losses.push(done.loss);
+            gradients.add(&self.policy, done.gradients);
+            if let (Some((critic, _)), Some((returns, values))) = (&self.critic, &part.critic) {
+                let mask = batch.completion_mask.clone();
+                let predicted = critic.values(&batch);
+                let loss = ppo::value_loss(
+                    predicted,
+                    values.clone(),
+                    returns.clone(),
+                    mask,
+                    tokens,
+                    config,
+                );
+                value_losses.push(loss.clone().inner());
+                critic_gradients.add(critic, GradientsParams::from_grads(loss.backward(), critic));
+            }
+        }
+        let farthest = Tensor::cat(farthest, 0).max();
+        let numbers = vec![sum(losses), sum(kl), sum(clipped), farthest];
+        let policy = self.policy.clone();
+        let (policy, done) = self.updater.update(policy, gradients.take(), numbers, at)?;
+        self.policy = policy;
+        let mut value_loss = 0.0;
+        if let Some((critic, mut updater)) = self.critic.take() {
+            let numbers = vec![sum(value_losses)];
+            let (critic, done) = updater.update(critic, critic_gradients.take(), numbers, at)?;
+            value_loss = done.numbers[0];
+            self.critic = Some((critic, updater));
+        }
+        totals.add(&done.numbers, value_loss, done.grad_norm, done.lr);
+        Ok(done.numbers[3])
+    }
+}
+
+/// One micro-batch's constants on the device.
+struct Part {
+    /// `[B, C]`.
+    old: Tensor<2>,
+    /// `[B, C]`.
+    reference: Tensor<2>,
+    /// `[B, C]`: advantages on every token.
+    spread: Tensor<2>,
+    /// `[B]`, where there is one a completion.
+    per_completion: Option<Tensor<1>>,
+    /// Returns and old values, `[B, C]`.
+    critic: Option<(Tensor<2>, Tensor<2>)>,
+}
+
+impl Part {
+    fn new(rollout: &Rollout, targets: &Targets, rows: &[usize], batch: &CompletionBatch) -> Self {
+        let pick = |all: &[Vec<f32>]| {
+            let chosen: Vec<Vec<f32>> = rows.iter().map(|i| all[*i].clone()).collect();
+            batch.rows_of(&chosen)
+        };
+        let (old, reference) = (pick(&rollout.old_log_probs), pick(&rollout.ref_log_probs));
+        match targets {
+            Targets::Completions(advantages) => {
+                let chosen: Vec<f32> = rows.iter().map(|i| advantages[*i]).collect();
+                let device: Device = old.device();
+                let advantages = Tensor::<1>::from_floats(chosen.as_slice(), &device);
+                let mask = batch.completion_mask.clone();
+                let spread =
+                    revealed_objectives::advantages::on_every_token(advantages.clone(), mask);
+                Self { old, reference, spread, per_completion: Some(advantages), critic: None }
+            }
+            Targets::Tokens { advantages, returns, values } => Self {
+                old,
+                reference,
+                spread: pick(advantages),
+                per_completion: None,
+                critic: Some((pick(returns), pick(values))),
+            },
+        }
+    }
+
+    /// The share of the mini-batch whose clip is active, `[1]`: of completions where these are clipped whole.
+    fn clipped(
+        &self,
+        log_probs: Tensor<2>,
+        batch: &CompletionBatch,
+        (rows, tokens): (usize, usize),
+        config: &PolicySection,
+    ) -> Tensor<1> {
+        let (low, high) = (config.clip_low, config.clip_high);
+        let active = |new, old, advantages| clip_fraction(new, old, advantages, low, high).sum();
+        match (&self.per_completion, config.solver) {
+            (Some(advantages), Solver::Rloo | Solver::Reinforce) => {
+                let whole = |values: Tensor<2>| {
+                    sequence_sum(values, batch.completion_mask.clone()).unsqueeze_dim::<2>(1)
+                };
+                let advantages = advantages.clone().unsqueeze_dim::<2>(1);
+                active(whole(log_probs), whole(self.old.clone()), advantages) / rows as f64
+            }
+            _ => active(log_probs, self.old.clone(), self.spread.clone()) / tokens as f64,
+        }
+    }
+
+    fn policy_loss(
+        &self,
+        log_probs: Tensor<2>,
+        batch: &CompletionBatch,
+        (rows, tokens): (usize, usize),
+        config: &PolicySection,
+    ) -> Tensor<1> {
+        let (old, mask) = (self.old.clone(), batch.completion_mask.clone());
+        let reference = self.reference.clone();
+        match (&self.per_completion, config.solver) {
+            (Some(advantages), Solver::Grpo) => grpo::loss(
+                log_probs,
+                old,
+                reference,
+                mask,
+                advantages.clone(),
+                (rows, tokens),
+                config,
+            ),
+            (Some(advantages), _) => {
+                rloo::loss(log_probs, old, reference, mask, advantages.clone(), rows, config)
+            }
+            (None, _) => {
+                let advantages = self.spread.clone();
+                ppo::policy_loss(log_probs, old, reference, mask, advantages, tokens, config)
+            }
+        }
+    }
+}
+
+fn critic_values(
+    critic: &ScalarModel,
+    rollout: &Rollout,
+    run: &Run<'_>,
+) -> Result<Vec<Vec<f32>>, TrainError> {
+    let critic = critic.valid();
+    let mut all = vec![Vec::new(); rollout.rows.len()];
+    for indices in run.micro_batches(&rollout.rows) {
+        let batch = run.batch(&critic.backbone, indices.iter().map(|i| &rollout.rows[*i]))?;
+        let width = batch.completion_mask.dims()[1];
+        let values = critic.values(&batch).reshape([indices.len() * width]);
+        let values = read(vec![values])?;
+        for (place, index) in indices.iter().enumerate() {
+            let length = batch.completion_lengths[place];
+            all[*index] = values[place * width..][..length].iter().map(|v| *v as f32).collect();
+        }
+    }
+    Ok(all)
+}
+
+#[cfg(test)]
+mod tests {
+    use revealed_reward::RewardModel;
+
+    use super::*;
+    use crate::observer::Phase;
+    use crate::policy::improve_policy;
+    use crate::recipe::{KlIn, Tuning};
+    use crate::run::at;
+    use crate::support::{World, model, weights};
+
+    /// A rollout of the world's policy, and a learner that has not moved.
+    fn rollout(solver: Solver, work: impl Fn(&mut Rollout)) -> Result<Vec<Metric>, TrainError> {
+        let world = World::new(Tuning::Lora, |recipe| recipe.policy.solver = solver);
+        let reward = RewardModel::new(world.base.clone(), 0);
+        let prompts = &world.task.prompts[..4];
+        let at = at(1, Phase::Improve, 3);
+        world.run(&mut (), |run| {
+            let mut rollout =
+                Rollout::new(&world.policy, &world.base, &reward, prompts, at, run).unwrap();
+            work(&mut rollout);
+            Learner::new(world.policy.clone(), 8, run).step(&rollout, at, run)
+        })
+    }
+
+    #[test]
+    fn log_probs_of_another_policy_are_an_error_at_the_first_update() {
+        for solver in [Solver::Rloo, Solver::Grpo, Solver::Ppo, Solver::Reinforce] {
+            for shift in [0.01, -0.01] {
+                let shifted = rollout(solver, |rollout| {
+                    let all = rollout.old_log_probs.iter_mut().flatten();
+                    all.for_each(|log_prob| *log_prob -= shift);
+                });
+                let error = shifted.unwrap_err();
+                let TrainError::RatioNotOne { at, ratio } = error else { panic!("{error}") };
+                assert_eq!((at.round, at.step), (1, 3));
+                assert!((ratio - 1.01).abs() < 1e-3, "{ratio}");
+            }
+            assert!(rollout(solver, |_| {}).is_ok());
+        }
+    }
+
+    #[test]
+    fn the_first_update_of_a_rollout_has_ratio_1() {
+        let world = World::new(Tuning::Full, |recipe| {
+            recipe.policy.inner_epochs = 1;
+            recipe.policy.mini_batch_size = 8;
+            recipe.run.micro_batch_tokens = 16;
+            recipe.policy.temperature = 0.7;
+        });
+        let reward = RewardModel::new(world.base.clone(), 0);
+        let improved = world
+            .run(&mut (), |run| improve_policy(world.policy.clone(), &world.base, &reward, 1, run));
+        assert_ne!(weights(&improved.unwrap()), weights(&world.policy));
+    }
+
+    #[test]
+    fn the_clip_fraction_counts_completions_for_rloo_and_tokens_for_grpo() {
+        let world = World::new(Tuning::Full, |_| {});
+        let rows = crate::rollout::by_hand();
+        let batch = world.run(&mut (), |run| run.batch(&world.base, rows.rows.iter())).unwrap();
+        // Each token is 10 % likelier: three together leave 1.2, one does not.
+        let old = batch.rows_of(&rows.old_log_probs);
+        let new = batch.rows_of(&[vec![-0.9, -0.9, -0.9], vec![-1.9]]);
+        let targets = Targets::Completions(vec![1.0, 1.0]);
+        let part = Part::new(&rows, &targets, &[0, 1], &batch);
+        assert_eq!(part.old.dims(), old.dims());
+        let share = |solver| {
+            let config = PolicySection { solver, ..PolicySection::default() };
+            part.clipped(new.clone(), &batch, (2, 4), &config).into_scalar::<f32>()
+        };
+        assert_eq!((share(Solver::Rloo), share(Solver::Grpo)), (0.5, 0.0));
+    }
+
+    #[test]
+    fn the_kl_in_the_loss_is_k3_of_completions_or_of_tokens() {
+        let world = World::new(Tuning::Full, |_| {});
+        let rollout = crate::rollout::by_hand();
+        let batch = world.run(&mut (), |run| run.batch(&world.base, rollout.rows.iter())).unwrap();
+        let per_token = vec![vec![0.0; 3], vec![0.0]];
+        let loss = |solver, kl_in| {
+            let config = PolicySection { solver, kl_in, kl_coef: 0.5, ..PolicySection::default() };
+            // Without advantages only the KL is left.
+            let targets = match solver {
+                Solver::Ppo => Targets::Tokens {
+                    advantages: per_token.clone(),
+                    returns: per_token.clone(),
+                    values: per_token.clone(),
+                },
+                _ => Targets::Completions(vec![0.0; 2]),
+            };
+            let part = Part::new(&rollout, &targets, &[0, 1], &batch);
+            let new = batch.rows_of(&rollout.old_log_probs);
+            f64::from(part.policy_loss(new, &batch, (2, 4), &config).into_scalar::<f32>())
+        };
+        let k3 = |nats: f64| (-nats).exp() - 1.0 + nats;
+        let sum = k3(0.5) + 2.0 * k3(0.25);
+        for (solver, mean) in [
+            // Over two completions; over their tokens first; over four tokens.
+            (Solver::Rloo, sum / 2.0),
+            (Solver::Reinforce, sum / 2.0),
+            (Solver::Grpo, sum / 3.0 / 2.0),
+            (Solver::Ppo, sum / 4.0),
+        ] {
+            assert!((loss(solver, KlIn::Loss) - 0.5 * mean).abs() < 1e-6, "{solver:?}");
+            assert_eq!(loss(solver, KlIn::Reward), 0.0, "{solver:?}");
+            let custom = if solver == Solver::Grpo { KlIn::Loss } else { KlIn::Reward };
+            assert_eq!(loss(solver, KlIn::Solver), loss(solver, custom), "{solver:?}");
+        }
+    }
+
+    #[test]
+    fn ppo_s_returns_pay_the_kl_only_where_it_is_in_the_reward() {
+        let rollout = crate::rollout::by_hand();
+        let values = [vec![0.0; 3], vec![0.0]];
+        let first = |kl_in| {
+            let config = PolicySection { kl_in, kl_coef: 0.5, ..PolicySection::default() };
+            let config = PolicySection { gae_lambda: 1.0, ..config };
+            ppo::targets(&rollout, &values, &config, &crate::support::device()).1[0][0]
+        };
+        assert_eq!((first(KlIn::Reward), first(KlIn::Loss)), (2.5, 3.0));
+    }
+
+    #[test]
+    fn a_dense_reward_is_paid_where_it_arises_and_the_rest_at_the_end() {
+        let values = [vec![0.0; 3], vec![0.0]];
+        let config = PolicySection { gae_lambda: 1.0, kl_coef: 0.0, ..PolicySection::default() };
+        let returns = |token_scores| {
+            let rollout = Rollout { token_scores, ..crate::rollout::by_hand() };
+            ppo::targets(&rollout, &values, &config, &crate::support::device()).1
+        };
+        assert_eq!(returns(None), [vec![3.0, 3.0, 3.0], vec![1.0]]);
+        // 0.5 + 1 of a score of 3, and all of a score of 1.
+        let dense = vec![vec![0.5, 1.0, 0.0], vec![1.0]];
+        assert_eq!(returns(Some(dense)), [vec![3.0, 2.5, 1.5], vec![1.0]]);
+    }
+
+    /// The weights of the KL that the rollouts of a round report.
+    fn kl_coefs(anchor: &CausalLm, world: &World) -> Vec<f64> {
+        let reward = RewardModel::new(world.base.clone(), 0);
+        let mut ears = crate::support::Ears::default();
+        let improved = world
+            .run(&mut ears, |run| improve_policy(world.policy.clone(), anchor, &reward, 1, run));
+        improved.unwrap();
+        let of = |name| -> Vec<f64> {
+            ears.metrics.iter().flatten().filter(|m| m.0 == name).map(|m| m.1).collect()
+        };
+        let (coefs, kls) = (of("objective/kl_coef"), of("objective/kl"));
+        // Each follows from the one before and its rollout's KL: 8 completions, 80 for a fifth.
+        for (step, kl) in kls.iter().enumerate().take(coefs.len() - 1) {
+            let target = world.recipe.policy.kl_target;
+            let rise = if target > 0.0 { (kl / target - 1.0).clamp(-0.2, 0.2) * 0.1 } else { 0.0 };
+            let wanted = coefs[step] * (1.0 + rise);
+            assert!((coefs[step + 1] - wanted).abs() < 1e-12, "{coefs:?}, {kls:?}");
+        }
+        coefs
+    }
+
+    #[test]
+    fn the_kl_s_weight_rises_above_the_target_falls_below_and_stays_without_one() {
+        let towards = |kl_target| {
+            World::new(Tuning::Full, |recipe| {
+                recipe.policy.steps = 3;
+                recipe.policy.kl_coef = 0.5;
+                (recipe.policy.kl_target, recipe.policy.kl_horizon) = (kl_target, 80.0);
+            })
+        };
+        let far = model(2);
+        let rising = kl_coefs(&far, &towards(0.01));
+        assert_eq!((rising.len(), rising[0]), (3, 0.5));
+        assert!(rising[0] < rising[1] && rising[1] < rising[2], "{rising:?}");
+        let falling = kl_coefs(&far, &towards(1e6));
+        assert_eq!(falling[0], 0.5);
+        assert!(falling[0] > falling[1] && falling[1] > falling[2], "{falling:?}");
+        assert_eq!(kl_coefs(&far, &towards(0.0)), [0.5; 3]);
+    }
+
+    #[test]
+    fn an_adapted_weight_is_the_one_that_is_paid() {
+        for kl_in in [KlIn::Reward, KlIn::Loss] {
+            let ends: Vec<_> = [0.0, 1e6]
+                .map(|kl_target| {
+                    let world = World::new(Tuning::Full, |recipe| {
+                        recipe.policy.steps = 2;
+                        recipe.policy.kl_in = kl_in;
+                        (recipe.policy.kl_target, recipe.policy.kl_horizon) = (kl_target, 8.0);
+                    });
+                    let reward = RewardModel::new(world.base.clone(), 0);
+                    let improved = world.run(&mut (), |run| {
+                        improve_policy(world.policy.clone(), &model(2), &reward, 1, run)
+                    });
+                    weights(&improved.unwrap())
+                })
+                .into();
+            assert_ne!(ends[0], ends[1], "{kl_in:?}");
+        }
+    }
+
+    #[test]
+    fn reinforce_carries_its_baseline_from_rollout_to_rollout() {
+        let world = World::new(Tuning::Full, |recipe| {
+            recipe.policy.solver = Solver::Reinforce;
+            recipe.policy.kl_coef = 0.0;
+            recipe.policy.baseline_decay = 0.75;
+        });
+        let reward = RewardModel::new(world.base.clone(), 0);
+        let at = at(1, Phase::Improve, 1);
+        world.run(&mut (), |run| {
+            let prompts = &world.task.prompts[..4];
+            let mut rollout =
+                Rollout::new(&world.policy, &world.base, &reward, prompts, at, run).unwrap();
+            let mut learner = Learner::new(world.policy.clone(), 8, run);
+            for (scores, left) in [(2.0, 2.0), (4.0, 0.75 * 2.0 + 0.25 * 4.0)] {
+                rollout.scores = vec![scores; 8];
+                learner.targets(&rollout, run).unwrap();
+                assert_eq!(learner.baseline, Some(left));
+            }
+        });
+    }
+
+    #[test]
+    fn a_schedule_ends_with_the_last_step_also_where_prompts_are_few() {
+        // 30 completions are asked for, 20 prompts of 2 give 40; of 100, only 40.
+        for (batch_size, steps) in [(30, 4 * 2 * 2), (100, 3 * 2 * 2)] {
+            let world = World::new(Tuning::Full, |recipe| {
+                recipe.policy.batch_size = batch_size;
+                recipe.policy.mini_batch_size = if batch_size == 30 { 8 } else { 16 };
+            });
+            let rows = batch_size.min(2 * world.task.prompts.len());
+            let learner = world.run(&mut (), |run| Learner::new(world.policy.clone(), rows, run));
+            assert_eq!(learner.updater.total(), steps);
+        }
+        let world = World::new(Tuning::Full, |recipe| {
+            recipe.policy.batch_size = 100;
+            recipe.policy.mini_batch_size = 16;
+        });
+        let reward = RewardModel::new(world.base.clone(), 0);
+        let mut ears = crate::support::Ears::default();
+        let improved = world.run(&mut ears, |run| {
+            improve_policy(world.policy.clone(), &world.base, &reward, 1, run)
+        });
+        improved.unwrap();
+        let rate =
+            |metrics: &Vec<Metric>| metrics.iter().find(|m| m.0 == "learning_rate").map(|m| m.1);
+        let last = ears.metrics.iter().filter_map(rate).next_back().unwrap();
+        // A line to 0 over 12 steps: the last has a twelfth.
+        assert!((last - 1e-2 / 12.0).abs() < 1e-9, "{last}");
+    }
+}
