@@ -7,7 +7,8 @@ use revealed::data::Encoder;
 use revealed::models::{CausalLm, CompletionBatch, HfConfig, PaddingSide};
 use revealed::objectives::{PairLoss, RewardObjective};
 use revealed::train::{
-    Anchor, Judge, MissingEos, Pool, Recipe, RewardStart, Row, Run, Stop, Task, Tuning,
+    Anchor, Average, Judge, MissingEos, Pool, Recipe, RewardStart, Row, Run, ScaleFrom, Task,
+    Tuning,
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -156,17 +157,10 @@ fn recipe(seed: u64) -> Recipe {
     recipe.run.rounds = 14;
     recipe.run.micro_batch_tokens = 1 << 14;
     recipe.run.sample_batch_size = 1 << 10;
-    let gate = &mut recipe.gate;
-    gate.min_accuracy = 0.0;
-    gate.min_gain = f64::NEG_INFINITY;
-    gate.max_kl = f64::INFINITY;
-    gate.max_likelihood_drop = f64::INFINITY;
-    gate.max_terminated_drop = f64::INFINITY;
-    gate.max_repetition_rise = f64::INFINITY;
-    gate.min_distinct_share = 0.0;
-    gate.max_length_factor = f64::INFINITY;
-    gate.stop = Stop::Never;
-    gate.judge = Judge::None;
+    recipe.gate.judge = Judge::None;
+    recipe.gate = recipe.gate.without_bounds();
+    // One reward a round, in the policy's unit, unless a test asks otherwise.
+    (recipe.reward.average, recipe.reward.scale_from) = (Average::None, ScaleFrom::Policy);
     recipe
 }
 

@@ -27,7 +27,6 @@ pub fn settings(out: &Path, seed: u64) -> Recipe {
     recipe.sft.optimizer.lr = 1e-3;
     recipe.reward.optimizer.lr = 5e-4;
     recipe.policy.optimizer.lr = 5e-4;
-    recipe.policy.kl_coef = 0.3;
     recipe.run.out = out.into();
     recipe.run.seed = seed;
     recipe.run.micro_batch_tokens = 8192;

@@ -11,7 +11,7 @@ use crate::held_out::{HeldOutSamples, Measures, accuracy, mean, measure};
 use crate::observer::{At, Event, ShownSample};
 use crate::opinion::{SecondOpinion, second_opinion};
 use crate::pairs::{Origin, count};
-use crate::recipe::{GateSection, Recipe, Stop};
+use crate::recipe::{GateSection, NegativesSection, Recipe, Stop};
 use crate::run::Run;
 use crate::sft::held_out_loss;
 use crate::state::State;
@@ -111,8 +111,9 @@ pub fn judge(
     Ok((report, after_rows))
 }
 
-/// The shortcut audit on held-out prompts, against samples of the initial model and of the policy before the round;
-/// its probes are fitted to the pairs that the reward was fitted to.
+/// The shortcut audit on held-out prompts, against samples of the kinds that the reward was fitted to tell from
+/// demonstrations: of the initial model, of the policy before the round, or both, as without either. Its probes are
+/// fitted to the pairs that the reward was fitted to.
 fn audit_of(
     state: &State,
     [demonstrations, initial, policy]: [&[f64]; 3],
@@ -130,7 +131,10 @@ fn audit_of(
     let mut held: Vec<Group<'_>> =
         task.held_out.iter().zip(demonstrations).map(|(row, d)| group_of(row, *d)).collect();
     let group = run.recipe.gate.samples;
-    for (rows, scores) in [(&held_initial, initial), (&held_policy, policy)] {
+    let [fixed, drawn] = kinds(&run.recipe.negatives);
+    let neither = fixed + drawn == 0;
+    let against = [(fixed, &held_initial, initial), (drawn, &held_policy, policy)];
+    for (_, rows, scores) in against.into_iter().filter(|(n, ..)| *n > 0 || neither) {
         for (index, (row, score)) in rows.iter().zip(scores).enumerate() {
             held[index / group].samples.push(scored(row, *score));
         }
@@ -141,6 +145,11 @@ fn audit_of(
     let scale = state.reward.as_ref().and_then(|reward| reward.members.first());
     let scale = scale.map_or(1.0, |first| first.calibration.scale);
     Ok(audit(&train, &held, scale, &|id| marks.contains(&id))?)
+}
+
+/// How many negatives a demonstration has of the initial model, and of the policies.
+fn kinds(counts: &NegativesSection) -> [usize; 2] {
+    [count(counts, Origin::Initial), counts.sft + counts.policy + counts.greedy]
 }
 
 fn group_of(demonstration: &Row, score: f64) -> Group<'_> {
@@ -164,6 +173,9 @@ impl RoundReport {
         let RoundReport { before, after, .. } = self;
         let GateSection {
             min_accuracy,
+            min_beyond_shortcuts,
+            min_length_matched_accuracy,
+            max_length_correlation,
             min_gain,
             min_judge_gain,
             max_kl,
@@ -174,11 +186,8 @@ impl RoundReport {
             max_length_factor,
             ..
         } = recipe.gate;
-        let counts = &recipe.negatives;
-        let weights = [
-            (count(counts, Origin::Initial), self.accuracy_initial),
-            (counts.sft + counts.policy + counts.greedy, self.accuracy_before),
-        ];
+        let [fixed, drawn] = kinds(&recipe.negatives);
+        let weights = [(fixed, self.accuracy_initial), (drawn, self.accuracy_before)];
         let total: usize = weights.iter().map(|(n, _)| n).sum();
         // Made-up negatives have no samples of their own on held-out prompts: alone, both kinds stand for them.
         let share = |n: usize| if total == 0 { 0.5 } else { n as f64 / total as f64 };
@@ -186,12 +195,35 @@ impl RoundReport {
         let drop = self.sft_log_likelihood - after.log_likelihood;
         let longer = (after.length / before.length).max(before.length / after.length.max(1e-9));
         let gain = after.reward - before.reward;
+        let beyond = self.audit.beyond_shortcuts();
+        let (matched, correlation) =
+            (self.audit.length_matched_accuracy, self.audit.length_correlation);
         let judged = self.judge.map_or(f64::INFINITY, |judge| judge.gain());
         let rules = [
             (
                 pooled >= min_accuracy,
                 format!(
                     "reward accuracy on held-out demonstrations {pooled:.3} < {min_accuracy}: it tells them from negatives no better than chance"
+                ),
+            ),
+            (
+                beyond >= min_beyond_shortcuts,
+                format!(
+                    "reward accuracy less that of the better of two probes, on length and on words, is {beyond:.3} < {min_beyond_shortcuts}: what it has learned is a shortcut"
+                ),
+            ),
+            (
+                matched.is_none_or(|accuracy| accuracy >= min_length_matched_accuracy),
+                format!(
+                    "reward accuracy on pairs of like length {:.3} < {min_length_matched_accuracy}: what it has learned is length",
+                    matched.unwrap_or(f64::NAN)
+                ),
+            ),
+            (
+                correlation.is_none_or(|r| r.abs() <= max_length_correlation),
+                format!(
+                    "reward and length correlate by {:.3} within prompts, more than {max_length_correlation}",
+                    correlation.unwrap_or(f64::NAN)
                 ),
             ),
             (gain > min_gain, format!("mean reward rose by {gain:.3}, not more than {min_gain}")),
@@ -325,11 +357,20 @@ mod tests {
         };
         assert!(why(&|_| {}).is_empty());
         type Change = fn(&mut RoundReport);
-        let rules: [(Change, &str); 9] = [
+        let rules: [(Change, &str); 12] = [
             (
                 |r| (r.accuracy_initial, r.accuracy_before) = (0.5, 0.5),
                 "reward accuracy on held-out demonstrations 0.500 < 0.55",
             ),
+            (
+                |r| r.audit.bag_accuracy = 0.91,
+                "is -0.110 < -0.1: what it has learned is a shortcut",
+            ),
+            (
+                |r| r.audit.length_matched_accuracy = Some(0.49),
+                "on pairs of like length 0.490 < 0.5",
+            ),
+            (|r| r.audit.length_correlation = Some(-0.91), "correlate by -0.910 within prompts"),
             (|r| r.after.reward = -1.0, "mean reward rose by 0.000"),
             (|r| r.after.kl = 30.1, "KL to SFT 30.10 > 30"),
             (|r| r.after.log_likelihood = -3.1, "fell 1.100 > 1 nats a token"),
@@ -344,6 +385,9 @@ mod tests {
             assert_eq!(reasons.len(), 1, "{reasons:?}");
             assert!(reasons[0].contains(reason), "{reasons:?}");
         }
+        // No pairs of like length, or no two lengths, are no objection.
+        assert!(why(&|r| r.audit.length_matched_accuracy = None).is_empty());
+        assert!(why(&|r| r.audit.length_correlation = None).is_empty());
         // What cannot be judged is not kept.
         assert!(!why(&|r| r.after.kl = f64::NAN).is_empty());
         assert!(!why(&|r| r.after.length = f64::NAN).is_empty());

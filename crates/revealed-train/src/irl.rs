@@ -21,8 +21,8 @@ use crate::observer::{At, Event, Phase};
 use crate::opinion::fit_judge;
 use crate::pairs::pairs;
 use crate::policy::{improve_in_turn, improve_policy};
-use crate::recipe::{Alternation, Anchor, Average, Judge, RewardStart, ScaleFrom};
-use crate::reward_fit::{calibrate, fit_reward};
+use crate::recipe::{Alternation, Anchor, Average, Judge, RewardStart};
+use crate::reward_fit::{calibrate_all, fit_reward};
 use crate::run::{Run, at};
 use crate::sft::fit_sft;
 pub use crate::state::State;
@@ -94,15 +94,10 @@ fn fit(mut state: State, at: At, run: &mut Run<'_>) -> Result<State, TrainError>
     if run.recipe.reward.average == Average::Rounds {
         members.extend(last.iter().flat_map(|last| &last.members).cloned());
     }
-    let (scaled_on, drawn) = match run.recipe.reward.scale_from {
-        ScaleFrom::Policy => (&state.policy, negatives.as_slice()),
-        ScaleFrom::Sft => (&state.sft, [].as_slice()),
-    };
-    for member in &mut members {
-        *member = calibrate(member.clone(), scaled_on, drawn, at.round, run)?;
-    }
     let disagreement = run.recipe.reward.disagreement;
-    state.reward = Some(RewardEnsemble { members, disagreement });
+    let reward = RewardEnsemble { members, disagreement };
+    let models = (&state.policy, &state.sft);
+    state.reward = Some(calibrate_all(reward, models, &negatives, at.round, run)?);
     state.kept_reward = last;
     Ok(State { phase: Phase::Improve, ..state })
 }
@@ -116,7 +111,11 @@ fn improve(mut state: State, at: At, run: &mut Run<'_>) -> Result<State, TrainEr
     let policy = state.policy.clone();
     let (candidate, reward) = match run.recipe.policy.alternation {
         Alternation::RoundWise => (improve_policy(policy, anchor, &reward, at.round, run)?, reward),
-        Alternation::StepWise => improve_in_turn(policy, anchor, reward, at.round, run)?,
+        Alternation::StepWise => {
+            let (policy, reward) = improve_in_turn(policy, anchor, reward, at.round, run)?;
+            let reward = calibrate_all(reward, (&policy, &state.sft), &[], at.round, run)?;
+            (policy, reward)
+        }
     };
     Ok(State { phase: Phase::Gate, candidate: Some(candidate), reward: Some(reward), ..state })
 }

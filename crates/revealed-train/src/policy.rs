@@ -11,7 +11,7 @@ use crate::observer::Phase;
 use crate::pairs::{Pair, give_length_expert};
 use crate::recipe::LengthControl;
 use crate::reward::Reward;
-use crate::reward_fit::{RewardUpdater, calibrate};
+use crate::reward_fit::RewardUpdater;
 use crate::rollout::Rollout;
 use crate::run::{Run, at};
 
@@ -33,8 +33,8 @@ pub fn improve_policy(
     Ok(improvement.end(run))
 }
 
-/// The same with a reward that follows: every policy step is followed by a reward step on its rollout, demonstrations
-/// above samples. The reward comes back calibrated to the new policy.
+/// The same with a reward that follows: every policy step is followed by a step of the reward's first `reward.members`
+/// members on its rollout, demonstrations above samples. The reward comes back with the calibration that it had.
 ///
 /// # Errors
 /// As [`improve_policy`].
@@ -46,8 +46,9 @@ pub fn improve_in_turn(
     run: &mut Run<'_>,
 ) -> Result<(CausalLm, RewardEnsemble), TrainError> {
     let (task, steps, fitted) = (run.task, run.recipe.policy.steps, run.recipe.reward.steps);
+    let followers = run.recipe.reward.members;
     let mut refits: Vec<RewardUpdater> =
-        reward.members.iter().map(|_| RewardUpdater::new(run, steps, fitted)).collect();
+        (0..followers).map(|_| RewardUpdater::new(run, steps, fitted)).collect();
     let mut improvement = Improvement::new(policy, round, run)?;
     for step in 1..=steps {
         let (chosen, rollout) = improvement.step(anchor, &reward, step, run)?;
@@ -70,11 +71,7 @@ pub fn improve_in_turn(
             }
         }
     }
-    let policy = improvement.end(run);
-    for member in &mut reward.members {
-        *member = calibrate(member.clone(), &policy, &[], round, run)?;
-    }
-    Ok((policy, reward))
+    Ok((improvement.end(run), reward))
 }
 
 /// A round's policy steps.

@@ -176,10 +176,10 @@ section! {
         members: usize = 1,
         /// Reward given up for each standard deviation between members
         disagreement: f64 = 0.0,
-        /// The policy is improved against the round's own reward ("none"), or the mean over "rounds"
-        average: Average = Average::None,
-        /// One unit of reward is the spread of samples of "policy" or "sft"
-        scale_from: ScaleFrom = ScaleFrom::Policy,
+        /// The policy is improved against the round's own reward ("none"), or the mean over all kept "rounds" and it: in docs/evidence.md that keeps later rounds from losing what earlier ones won
+        average: Average = Average::Rounds,
+        /// One unit of reward is the spread within prompts of samples of "policy" or "sft"
+        scale_from: ScaleFrom = ScaleFrom::Sft,
         /// Smallest within-prompt spread of raw scores to divide by
         scale_floor: f64 = 0.1,
         /// AdamW
@@ -209,7 +209,7 @@ section! {
         /// The KL's reference: "sft" or "moving" (the round's first policy)
         anchor: Anchor = Anchor::Sft,
         /// Weight of the KL, in calibrated reward a nat
-        kl_coef: f64 = 0.3,
+        kl_coef: f64 = 0.1,
         /// The KL stands in the "reward", in the "loss" (k3), or where the "solver" has it by custom
         kl_in: KlIn = KlIn::Solver,
         /// KL, nats a completion, towards which kl_coef is adapted after every rollout; 0 keeps it fixed
@@ -250,6 +250,12 @@ section! {
         samples: usize = 2,
         /// Smallest accuracy of the reward: held-out demonstrations over fresh negatives
         min_accuracy: f64 = 0.55,
+        /// Smallest lead of its accuracy over the better of two probes, one on length and one on words
+        min_beyond_shortcuts: f64 = -0.1,
+        /// Smallest accuracy on held-out pairs of like length
+        min_length_matched_accuracy: f64 = 0.5,
+        /// Largest correlation of reward and length within prompts, up or down
+        max_length_correlation: f64 = 0.9,
         /// Smallest rise of the samples' mean calibrated reward
         min_gain: f64 = 0.0,
         /// Largest KL to the SFT model, nats a completion
@@ -328,6 +334,29 @@ impl PolicySection {
     /// Its weight in the reward and in the loss: one of them is 0.
     pub(crate) fn kl_coefs(&self) -> [f64; 2] {
         if self.kl_in_reward() { [self.kl_coef, 0.0] } else { [0.0, self.kl_coef] }
+    }
+}
+
+impl GateSection {
+    /// The same without bounds and stop rule: every round is kept, whatever it does. What is sampled, judged and
+    /// reported stays.
+    pub fn without_bounds(self) -> Self {
+        Self {
+            min_accuracy: 0.0,
+            min_beyond_shortcuts: f64::NEG_INFINITY,
+            min_length_matched_accuracy: 0.0,
+            max_length_correlation: f64::INFINITY,
+            min_gain: f64::NEG_INFINITY,
+            min_judge_gain: f64::NEG_INFINITY,
+            max_kl: f64::INFINITY,
+            max_likelihood_drop: f64::INFINITY,
+            max_terminated_drop: f64::INFINITY,
+            max_repetition_rise: f64::INFINITY,
+            min_distinct_share: 0.0,
+            max_length_factor: f64::INFINITY,
+            stop: Stop::Never,
+            ..self
+        }
     }
 }
 

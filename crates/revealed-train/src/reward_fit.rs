@@ -10,13 +10,14 @@ use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor};
 use revealed_models::{CausalLm, Decoding, PaddingSide, ScalarModel, TokenBatch};
 use revealed_objectives::pairs::{centring, pair_accuracy, product_of_experts, reward_l2};
-use revealed_reward::{Calibration, RewardModel};
+use revealed_reward::{Calibration, RewardEnsemble, RewardModel};
 
 use crate::epochs::Epochs;
 use crate::error::TrainError;
 use crate::observer::{At, Phase};
 use crate::optimizer::{Accumulated, Updater, sum};
 use crate::pairs::{Negative, Origin, Pair};
+use crate::recipe::ScaleFrom;
 use crate::run::{Draw, Run, at};
 use crate::task::Row;
 
@@ -196,6 +197,26 @@ pub fn calibrate(
         ("calibration/scale", reward.calibration.scale),
     ];
     run.ended(at(round, Phase::Fit, run.recipe.reward.steps), &metrics);
+    Ok(reward)
+}
+
+/// Calibrates every member of a reward, in the unit that the recipe asks for: the spread of samples of the policy or of
+/// the SFT model.
+pub(crate) fn calibrate_all(
+    mut reward: RewardEnsemble,
+    (policy, sft): (&CausalLm, &CausalLm),
+    negatives: &[&Negative],
+    round: usize,
+    run: &mut Run<'_>,
+) -> Result<RewardEnsemble, TrainError> {
+    let (model, drawn) = match run.recipe.reward.scale_from {
+        ScaleFrom::Policy => (policy, negatives),
+        ScaleFrom::Sft => (sft, [].as_slice()),
+    };
+    let members = std::mem::take(&mut reward.members).into_iter();
+    reward.members = members
+        .map(|member| calibrate(member, model, drawn, round, run))
+        .collect::<Result<_, _>>()?;
     Ok(reward)
 }
 

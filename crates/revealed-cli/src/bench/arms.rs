@@ -6,11 +6,12 @@ use anyhow::Result;
 use revealed::models::CausalLm;
 use revealed::objectives::{LogRatioLoss, LogRatioObjective};
 use revealed::train::{
-    Anchor, OptimizerConfig, Phase, Recipe, Run, SelfPlay, State, Stop, align, fit_sft, self_play,
+    Anchor, LogRatioReward, OptimizerConfig, Phase, Recipe, Run, SelfPlay, State, align, fit_sft,
+    improve_policy, self_play,
 };
 
 use super::Level;
-use super::measure::{Round, gold_of, log_ratio, ordered};
+use super::measure::{Round, gold_of, log_ratio, ordered, within_prompts};
 use super::world::Prepared;
 
 /// One thing to run.
@@ -38,6 +39,8 @@ enum Method {
     SelfPlay { objective: LogRatioObjective, play: Play, negatives: [usize; 2] },
     /// The loop on SFT samples in the place of demonstrations.
     Discriminate,
+    /// One round of improvement against the log-ratio of the SFT model to the base.
+    LogRatio { dense: bool, changes: Changes },
     /// The loop with another number of demonstrations, SFT included.
     Demonstrations(usize),
     /// The loop with changed settings, every round kept.
@@ -77,11 +80,20 @@ pub fn all() -> Vec<Arm> {
         arm("irft", spin(Play { rounds: 6, steps: 33, anchor: Anchor::Sft }, [0, 2])),
         arm("gsil", Method::SelfPlay { objective: gsil, play: PLAY, negatives: [0, 2] }),
         arm("afd-bce", Method::Discriminate),
+        arm("log-ratio", Method::LogRatio { dense: false, changes: list(&[]) }),
+        arm(
+            "log-ratio-dense",
+            Method::LogRatio { dense: true, changes: list(&["policy.solver=ppo"]) },
+        ),
         on_all_seeds(irl("irl-rloo", 3, &[])),
         irl("irl-grpo", 2, &["policy.solver=grpo"]),
         irl("irl-ppo", 2, &["policy.solver=ppo"]),
         irl("irl-mixed", 2, &["negatives.policy=2"]),
-        on_all_seeds(irl("irl-average", 3, &["reward.average=rounds"])),
+        irl(
+            "irl-apart",
+            3,
+            &["reward.average=none", "reward.scale_from=policy", "policy.kl_coef=0.3"],
+        ),
         ablation("negatives-policy", &["negatives.initial=0", "negatives.policy=4"]),
         ablation("negatives-sft", &["negatives.initial=0", "negatives.sft=4"]),
         ablation("negatives-greedy", &["negatives.initial=0", "negatives.greedy=1"]),
@@ -150,6 +162,7 @@ impl Arm {
             }
             Method::Discriminate => discriminate(prepared),
             Method::Irl { rounds, changes } => irl(*rounds, changes, prepared),
+            Method::LogRatio { dense, changes } => against_log_ratio(*dense, changes, prepared),
             Method::Demonstrations(count) => irl(2, &[], &prepared.with_demonstrations(*count)?),
         }
     }
@@ -218,6 +231,27 @@ fn discriminate(prepared: &Prepared) -> Result<Vec<Round>> {
     irl(1, &list(&["reward.objective=bce"]), &prepared.with_sft_samples()?)
 }
 
+/// The zero-training reward: what SFT made likelier, in the unit that learned rewards have.
+fn against_log_ratio(dense: bool, changes: &[String], prepared: &Prepared) -> Result<Vec<Round>> {
+    let recipe = changed(&prepared.recipe, changes)?;
+    let objective = recipe.reward.pair_objective();
+    let task = &prepared.task;
+    let mut run = Run { task, recipe: &recipe, objective: &objective, observer: &mut () };
+    let began = Instant::now();
+    let ratio = |rows: &[_]| log_ratio(&prepared.sft, &prepared.base, rows, prepared);
+    let spread = within_prompts(&ratio, prepared)?.max(recipe.reward.scale_floor);
+    let reward = LogRatioReward {
+        policy: prepared.sft.clone(),
+        reference: prepared.base.clone(),
+        scale: 1.0 / spread,
+        dense,
+    };
+    let policy = improve_policy(prepared.sft.clone(), &prepared.sft, &reward, 1, &mut run)?;
+    let mut round = plain(1, began.elapsed().as_secs_f64(), &policy, prepared)?;
+    round.ordered = Some(ordered(&ratio, prepared)?);
+    Ok(vec![round])
+}
+
 fn plain(round: usize, seconds: f64, policy: &CausalLm, prepared: &Prepared) -> Result<Round> {
     let gold = gold_of(policy, prepared)?;
     Ok(Round { round, seconds, gold, ordered: None, report: None, objections: vec![] })
@@ -230,23 +264,10 @@ fn start(prepared: &Prepared) -> Result<Vec<Round>> {
     Ok(vec![plain(0, 0.0, &prepared.base, prepared)?, sft])
 }
 
-/// Bounds that no round breaks: every round is kept, whatever it does.
-pub fn keep_everything(recipe: &mut Recipe) {
-    let gate = &mut recipe.gate;
-    (gate.min_accuracy, gate.min_distinct_share) = (0.0, 0.0);
-    (gate.min_gain, gate.min_judge_gain) = (f64::NEG_INFINITY, f64::NEG_INFINITY);
-    gate.max_kl = f64::INFINITY;
-    gate.max_likelihood_drop = f64::INFINITY;
-    gate.max_terminated_drop = f64::INFINITY;
-    gate.max_repetition_rise = f64::INFINITY;
-    gate.max_length_factor = f64::INFINITY;
-    gate.stop = Stop::Never;
-}
-
 fn irl(rounds: usize, changes: &[String], prepared: &Prepared) -> Result<Vec<Round>> {
     let defaults = changed(&prepared.recipe, changes)?;
     let mut recipe = defaults.clone();
-    keep_everything(&mut recipe);
+    recipe.gate = recipe.gate.without_bounds();
     let mut state = State::new(prepared.base.clone(), prepared.sft.clone());
     state.phase = Phase::Sample;
     let objective = recipe.reward.pair_objective();

@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 use revealed::data::Prompt;
+use revealed::eval::shop_desk::Note;
 use revealed::models::{CausalLm, CompletionBatch, PaddingSide};
 use revealed::train::{RoundReport, Row};
 use serde::{Deserialize, Serialize};
@@ -87,7 +88,11 @@ pub fn gold_of(policy: &CausalLm, prepared: &Prepared) -> Result<Gold> {
 
 /// A completion as the loop's rows are.
 fn row(one: &Scored, prepared: &Prepared) -> Result<Row> {
-    let note = &prepared.world.test[one.prompt];
+    row_of(one, &prepared.world.test, prepared)
+}
+
+fn row_of(one: &Scored, notes: &[Note], prepared: &Prepared) -> Result<Row> {
+    let note = &notes[one.prompt];
     let prompt = prepared.task.encoder.prompt(&Prompt::Text(note.prompt()))?;
     Ok(Row {
         input_ids: [prompt.as_slice(), &one.tokens].concat(),
@@ -149,6 +154,19 @@ pub fn ordered(scores: Scores<'_>, prepared: &Prepared) -> Result<f64> {
         }
     }
     Ok(right / pairs)
+}
+
+/// The spread of scores of two SFT samples of a prompt, over some prompts without replies.
+pub fn within_prompts(scores: Scores<'_>, prepared: &Prepared) -> Result<f64> {
+    let notes = &prepared.world.prompts[..CHOICE];
+    let seed = prepared.recipe.run.seed + 2;
+    let drawn = completions(&prepared.sft, notes, (1.0, 2), &prepared.task, seed)?;
+    let rows: Vec<Row> =
+        drawn.iter().map(|one| row_of(one, notes, prepared)).collect::<Result<_>>()?;
+    let scored = scores(&rows)?;
+    // Half of the squared difference of two is their variance.
+    let squares: f64 = scored.chunks(2).map(|pair| (pair[0] - pair[1]).powi(2) / 2.0).sum();
+    Ok((squares / notes.len() as f64).sqrt())
 }
 
 /// The implicit reward of a policy: its log-ratio to a reference.

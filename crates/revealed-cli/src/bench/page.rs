@@ -60,6 +60,23 @@ pub fn of<'a>(outcomes: &'a [Outcome], level: Level, arm: &str) -> Vec<&'a Outco
     outcomes.iter().filter(|outcome| outcome.setting == level && outcome.arm == arm).collect()
 }
 
+/// Arms in the order of tables: methods, and settings of the caller's own after them; or ablations.
+fn names(outcomes: &[Outcome], ablations: bool) -> Vec<String> {
+    let known = arms::all();
+    let mut names: Vec<String> = known
+        .iter()
+        .filter(|arm| arm.is_ablation() == ablations)
+        .map(|arm| arm.name.clone())
+        .collect();
+    for outcome in outcomes.iter().filter(|_| !ablations) {
+        let new = known.iter().all(|arm| arm.name != outcome.arm) && !names.contains(&outcome.arm);
+        if new {
+            names.push(outcome.arm.clone());
+        }
+    }
+    names
+}
+
 /// Gold at T = 1 of the SFT model of every seed.
 fn sft_gold(outcomes: &[Outcome], level: Level, seed: u64) -> Option<f64> {
     let all = of(outcomes, level, "sft");
@@ -85,8 +102,8 @@ fn methods(outcomes: &[Outcome], level: Level) -> String {
     let mut text = String::from(
         "| method | seeds | round | gold, T = 1 (95 %) | best T | gold at it | greedy | perfect | reward orders as gold | KL to SFT | tokens | ended | seconds |\n|---|---|---|---|---|---|---|---|---|---|---|---|---|\n",
     );
-    for arm in arms::all().iter().filter(|arm| !arm.is_ablation()) {
-        let all = of(outcomes, level, &arm.name);
+    for name in names(outcomes, false) {
+        let all = of(outcomes, level, &name);
         let most = all.iter().map(|outcome| outcome.rounds.len()).max().unwrap_or(0);
         for index in 0..most {
             let rounds: Vec<&Round> =
@@ -97,8 +114,7 @@ fn methods(outcomes: &[Outcome], level: Level) -> String {
             let ordered: Vec<f64> = rounds.iter().filter_map(|round| round.ordered).collect();
             let ordered =
                 if ordered.is_empty() { "".into() } else { format!("{:.3}", mean_sd(&ordered).0) };
-            let name =
-                if arm.name == "sft" && first.round == 0 { "base" } else { arm.name.as_str() };
+            let name = if name == "sft" && first.round == 0 { "base" } else { name.as_str() };
             let _ = writeln!(
                 text,
                 "| {name} | {} | {} | {} | {:.2} | {} | {} | {} | {ordered} | {} | {} | {} | {} |",
@@ -122,11 +138,9 @@ fn methods(outcomes: &[Outcome], level: Level) -> String {
 /// How far from the best round each rule ends.
 fn rule_table(outcomes: &[Outcome], level: Level) -> String {
     let mut text = String::from(
-        "| negatives | rule | seeds | within 0.01 of the best round | gold kept (95 %) | mean loss to the best | largest |\n|---|---|---|---|---|---|---|\n",
+        "| loop | rule | seeds | within 0.01 of the best round | gold kept (95 %) | mean loss to the best | largest |\n|---|---|---|---|---|---|---|\n",
     );
-    for (arm, negatives) in
-        [("irl-rloo", "initial model"), ("irl-mixed", "initial model and policy")]
-    {
+    for arm in ["irl-rloo", "irl-apart", "irl-mixed"] {
         let all = of(outcomes, level, arm);
         for rule in rules::all() {
             let pairs: Vec<[f64; 2]> = all
@@ -144,7 +158,7 @@ fn rule_table(outcomes: &[Outcome], level: Level) -> String {
             let near = losses.iter().filter(|loss| **loss <= 0.01).count();
             let _ = writeln!(
                 text,
-                "| {negatives} | {} | {} | {near} | {} | {:.3} | {:.3} |",
+                "| `{arm}` | {} | {} | {near} | {} | {:.3} | {:.3} |",
                 rule.name,
                 pairs.len(),
                 with_interval(&kept),
@@ -163,13 +177,9 @@ fn ablations(outcomes: &[Outcome]) -> String {
     );
     let level = Level::Hard;
     let reference = of(outcomes, level, "irl-rloo");
-    for arm in arms::all() {
-        if !arm.is_ablation()
-            && !matches!(arm.name.as_str(), "irl-rloo" | "irl-mixed" | "irl-grpo" | "irl-ppo")
-        {
-            continue;
-        }
-        let all = of(outcomes, level, &arm.name);
+    let loops = names(outcomes, false).into_iter().filter(|name| name.starts_with("irl-"));
+    for name in loops.chain(names(outcomes, true)) {
+        let all = of(outcomes, level, &name);
         if all.is_empty() {
             continue;
         }
@@ -185,7 +195,7 @@ fn ablations(outcomes: &[Outcome]) -> String {
                 .collect();
             let gold: Vec<f64> = pairs.iter().map(|[gold, _]| *gold).collect();
             let differences: Vec<f64> = pairs.iter().map(|[gold, other]| gold - other).collect();
-            let _ = match (pairs.is_empty(), arm.name.as_str()) {
+            let _ = match (pairs.is_empty(), name.as_str()) {
                 (true, _) => write!(cells, " | |"),
                 (false, "irl-rloo") => write!(cells, " {:.3} | |", mean_sd(&gold).0),
                 _ => write!(cells, " {:.3} | {} |", mean_sd(&gold).0, signed(&differences)),
@@ -193,8 +203,7 @@ fn ablations(outcomes: &[Outcome]) -> String {
         }
         let ordered: Vec<f64> =
             all.iter().filter_map(|outcome| outcome.rounds.first()?.ordered).collect();
-        let _ =
-            writeln!(text, "| {} | {} |{cells} {:.3} |", arm.name, all.len(), mean_sd(&ordered).0);
+        let _ = writeln!(text, "| {name} | {} |{cells} {:.3} |", all.len(), mean_sd(&ordered).0);
     }
     text
 }

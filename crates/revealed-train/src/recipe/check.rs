@@ -180,19 +180,6 @@ impl Recipe {
             policy.kl_coef,
             "more than 0 with a policy.kl_target, which multiplies it",
         )?;
-        let stepwise = policy.alternation == Alternation::StepWise;
-        holds(
-            !stepwise || self.reward.average == Average::None,
-            "reward.average",
-            "rounds",
-            "\"none\" with policy.alternation = \"step-wise\", which changes the reward at every step",
-        )?;
-        holds(
-            !stepwise || self.reward.scale_from == ScaleFrom::Policy,
-            "reward.scale_from",
-            "sft",
-            "\"policy\" with policy.alternation = \"step-wise\"",
-        )?;
         holds(
             self.reward.fading == Fading::None || self.gate.judge == Judge::Independent,
             "reward.fading",
@@ -206,11 +193,16 @@ impl Recipe {
         let gate = &self.gate;
         let accuracy = gate.min_accuracy;
         holds((0.0..=1.0).contains(&accuracy), "gate.min_accuracy", accuracy, "in [0, 1]")?;
+        let matched = gate.min_length_matched_accuracy;
+        let key = "gate.min_length_matched_accuracy";
+        holds((0.0..=1.0).contains(&matched), key, matched, "in [0, 1]")?;
         let share = gate.min_distinct_share;
         holds((0.0..=1.0).contains(&share), "gate.min_distinct_share", share, "in [0, 1]")?;
         let factor = gate.max_length_factor;
         holds(factor >= 1.0, "gate.max_length_factor", factor, "1 or more")?;
         for (key, value) in [
+            ("gate.min_beyond_shortcuts", gate.min_beyond_shortcuts),
+            ("gate.max_length_correlation", gate.max_length_correlation),
             ("gate.min_gain", gate.min_gain),
             ("gate.min_judge_gain", gate.min_judge_gain),
             ("gate.max_kl", gate.max_kl),

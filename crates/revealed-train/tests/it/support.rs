@@ -9,8 +9,8 @@ use revealed_data::Encoder;
 use revealed_models::{CausalLm, HfConfig};
 use revealed_objectives::RewardObjective;
 use revealed_train::{
-    Event, Judge, Metric, MissingEos, Observer, Recipe, RoundReport, Run, State, Stop, Task,
-    Tuning, align,
+    Average, Event, Judge, Metric, MissingEos, Observer, Recipe, RoundReport, Run, ScaleFrom,
+    State, Task, Tuning, align,
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -119,16 +119,9 @@ fn small(tuning: Tuning) -> Recipe {
     recipe.run.rounds = 1;
     recipe.run.seed = 5;
     recipe.run.shown_samples = 2;
-    let gate = &mut recipe.gate;
-    gate.min_accuracy = 0.0;
-    gate.min_gain = f64::NEG_INFINITY;
-    gate.max_kl = f64::INFINITY;
-    gate.max_likelihood_drop = f64::INFINITY;
-    gate.max_terminated_drop = f64::INFINITY;
-    gate.max_repetition_rise = f64::INFINITY;
-    gate.min_distinct_share = 0.0;
-    gate.max_length_factor = f64::INFINITY;
-    gate.stop = Stop::Never;
+    recipe.gate = recipe.gate.without_bounds();
+    // One reward a round, in the policy's unit, unless a test asks otherwise.
+    (recipe.reward.average, recipe.reward.scale_from) = (Average::None, ScaleFrom::Policy);
     recipe
 }
 
