@@ -226,11 +226,14 @@ impl RoundReport {
                     correlation.unwrap_or(f64::NAN)
                 ),
             ),
-            (gain > min_gain, format!("mean reward rose by {gain:.3}, not more than {min_gain}")),
+            (
+                gain > min_gain,
+                format!("mean reward moved by {gain:+.3}, which has to be more than {min_gain}"),
+            ),
             (
                 judged >= min_judge_gain,
                 format!(
-                    "the judge's score rose by {judged:.2} standard errors, less than {min_judge_gain}"
+                    "the judge's score moved by {judged:+.2} standard errors, which has to be {min_judge_gain} or more"
                 ),
             ),
             (after.kl <= max_kl, format!("KL to SFT {:.2} > {max_kl} nats a completion", after.kl)),
@@ -371,7 +374,10 @@ mod tests {
                 "on pairs of like length 0.490 < 0.5",
             ),
             (|r| r.audit.length_correlation = Some(-0.91), "correlate by -0.910 within prompts"),
-            (|r| r.after.reward = -1.0, "mean reward rose by 0.000"),
+            (
+                |r| r.after.reward = -1.2,
+                "mean reward moved by -0.200, which has to be more than -0.2",
+            ),
             (|r| r.after.kl = 30.1, "KL to SFT 30.10 > 30"),
             (|r| r.after.log_likelihood = -3.1, "fell 1.100 > 1 nats a token"),
             (|r| r.after.terminated = 0.84, "terminated completions fell from 0.900 to 0.840"),
@@ -406,7 +412,7 @@ mod tests {
         };
         let reasons = judged(-0.5, -1.0, 0.0);
         assert_eq!(reasons.len(), 1, "{reasons:?}");
-        let reason = "the judge's score rose by -2.00 standard errors, less than 0";
+        let reason = "the judge's score moved by -2.00 standard errors, which has to be 0 or more";
         assert_eq!(reasons[0], reason);
         assert!(judged(-1.0, -0.5, 0.0).is_empty());
         assert!(judged(-1.0, -1.0, 0.0).is_empty(), "a score that stays has not fallen");

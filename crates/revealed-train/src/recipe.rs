@@ -256,8 +256,8 @@ section! {
         min_length_matched_accuracy: f64 = 0.5,
         /// Largest correlation of reward and length within prompts, up or down
         max_length_correlation: f64 = 0.9,
-        /// Smallest rise of the samples' mean calibrated reward
-        min_gain: f64 = 0.0,
+        /// The samples' mean calibrated reward has to rise by more than this; a round at its ceiling moves by noise alone
+        min_gain: f64 = -0.2,
         /// Largest KL to the SFT model, nats a completion
         max_kl: f64 = 30.0,
         /// Largest fall of held-out demonstrations' log-likelihood from SFT's, nats a token
@@ -276,8 +276,8 @@ section! {
         patience: usize = 1,
         /// "independent" (a second reward that nothing is optimised against) or "none"
         judge: Judge = Judge::Independent,
-        /// Smallest rise of the samples' mean score by the judge, in its standard errors
-        min_judge_gain: f64 = 0.0,
+        /// Smallest rise of the samples' mean score by the judge, in its standard errors: -2 rejects what has fallen beyond noise
+        min_judge_gain: f64 = -2.0,
     }
 }
 

@@ -68,6 +68,13 @@ pub fn all() -> Vec<Rule> {
             name: "the judge's score rose by 2 standard errors",
             say: |report| judged(report, 2.0),
         },
+        Rule {
+            name: "neither judge (2 standard errors) nor reward (0.2) fell beyond noise: the recipe's",
+            say: |report| {
+                let gain = report.after.reward - report.before.reward;
+                if gain > -0.2 { judged(report, -2.0) } else { Say::Reject }
+            },
+        },
     ]
 }
 

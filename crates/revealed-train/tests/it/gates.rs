@@ -17,7 +17,7 @@ fn a_rejected_round_leaves_the_policy_and_its_samples_bit_for_bit() {
         let (end, states) = world.align();
         assert_eq!(end.reports.len(), rounds, "patience {patience}");
         assert!(end.reports.iter().all(|report| !report.accepted));
-        assert!(end.reports[0].reasons[0].contains("not more than 1000000000"));
+        assert!(end.reports[0].reasons[0].contains("has to be more than 1000000000"));
         assert_eq!(weights(&end.policy), weights(&end.sft));
         assert_eq!(end.held, states[1].held);
         assert!(end.candidate.is_none());
