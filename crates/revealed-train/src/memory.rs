@@ -4,7 +4,7 @@ use std::fmt;
 
 use revealed_models::CausalLm;
 
-use crate::recipe::{Recipe, Solver, Tuning};
+use crate::recipe::{Average, Judge, Recipe, Solver, Tuning};
 
 /// Bytes by what they are for. Activations are an estimate; weights, optimizer state and caches are counted.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,13 +27,25 @@ impl MemoryPlan {
             .sum();
         let all: u64 = burn::module::Module::num_params(model) as u64;
         let base = all - adapters;
+        // Of the rounds that are averaged, or of this one and of the last for a rollback.
+        let rounds = match recipe.reward.average {
+            Average::Rounds => recipe.run.rounds,
+            Average::None => recipe.run.rounds.min(2),
+        };
+        let judge = u64::from(recipe.gate.judge == Judge::Independent);
+        let rewards = (rounds.max(1) as u64).saturating_mul(recipe.reward.members as u64) + judge;
+        let rewards_are = |what: &str| match judge {
+            0 => format!("{what}: {rewards} rewards"),
+            _ => format!("{what}: {rewards} rewards, the judge among them"),
+        };
         let critic = u64::from(recipe.policy.solver == Solver::Ppo);
         let mut parts = Vec::new();
-        let mut part = |name: String, floats: u64| parts.push((name, 4 * floats));
+        let mut part = |name: String, floats: u64| parts.push((name, floats.saturating_mul(4)));
         match recipe.model.tuning {
             Tuning::Lora => {
                 part("base weights, shared by all roles".into(), base);
-                part("adapters: policy, SFT, reward, candidate".into(), 4 * adapters);
+                part("adapters: policy, SFT, candidate".into(), 3 * adapters);
+                part(rewards_are("adapters"), rewards.saturating_mul(adapters));
                 part("critic's adapter".into(), critic * adapters);
                 part(
                     "gradients and AdamW of the roles in training".into(),
@@ -41,7 +53,8 @@ impl MemoryPlan {
                 );
             }
             Tuning::Full => {
-                part("weights: initial, SFT, policy, candidate, reward".into(), 5 * base);
+                part("weights: initial, SFT, policy, candidate".into(), 4 * base);
+                part(rewards_are("weights"), rewards.saturating_mul(base));
                 part("critic's weights".into(), critic * base);
                 part(
                     "gradients and AdamW of the roles in training".into(),
@@ -64,7 +77,7 @@ impl MemoryPlan {
 
     /// Sum of the parts.
     pub fn total(&self) -> u64 {
-        self.parts.iter().map(|(_, bytes)| bytes).sum()
+        self.parts.iter().fold(0, |sum, (_, bytes)| sum.saturating_add(*bytes))
     }
 }
 
@@ -79,5 +92,36 @@ impl fmt::Display for MemoryPlan {
             "{:>10.1} MiB  in all, if every part is at its largest at once",
             mib(self.total())
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::support::World;
+
+    /// Copies of the weights that rewards take.
+    fn rewards(average: Average, rounds: usize, judge: Judge) -> (String, u64) {
+        let world = World::new(Tuning::Full, |recipe| {
+            (recipe.reward.average, recipe.run.rounds) = (average, rounds);
+            (recipe.reward.members, recipe.gate.judge) = (2, judge);
+        });
+        let weights = 4 * burn::module::Module::num_params(&world.base) as u64;
+        let plan = MemoryPlan::new(&world.base, &world.recipe);
+        let (name, bytes) = plan.parts.iter().find(|(name, _)| name.contains("reward")).unwrap();
+        assert_eq!(bytes % weights, 0);
+        assert_eq!(plan.total(), plan.parts.iter().map(|(_, bytes)| bytes).sum());
+        (name.clone(), bytes / weights)
+    }
+
+    #[test]
+    fn rewards_are_counted_with_those_of_kept_rounds_and_the_judge() {
+        assert_eq!(rewards(Average::Rounds, 3, Judge::Independent).1, 3 * 2 + 1);
+        assert_eq!(rewards(Average::Rounds, 3, Judge::None).1, 3 * 2);
+        // This round's, and the last one's for a rollback.
+        assert_eq!(rewards(Average::None, 3, Judge::None).1, 2 * 2);
+        let one = rewards(Average::None, 1, Judge::Independent);
+        assert_eq!(one, ("weights: 3 rewards, the judge among them".into(), 3));
+        assert_eq!(rewards(Average::None, 0, Judge::None).0, "weights: 2 rewards");
     }
 }
