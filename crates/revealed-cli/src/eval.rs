@@ -1,12 +1,12 @@
 //! `revealed eval preferences`: accuracy on preference files of a learned reward, beside rules that need none.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use revealed::Device;
-use revealed::data::{Encoded, Preference, read_preferences};
+use revealed::data::{Encoded, Preference, Prompt, read_demonstrations, read_preferences};
 use revealed::eval::preferences::{Accuracy, lengths, some};
 use revealed::models::CausalLm;
 use revealed::reward::RewardEnsemble;
@@ -15,7 +15,7 @@ use serde_json::{Map, Value, json};
 use crate::log_probs::of_rows;
 use crate::output::Output;
 use crate::progress::Progress;
-use crate::rows::{ModelArgs, Rows, load_model, report_errors};
+use crate::rows::{ModelArgs, Rows, load_model};
 use crate::score::{TextArgs, load_reward};
 
 /// Pairs scored between two signs of progress.
@@ -50,6 +50,9 @@ struct PreferencesArgs {
     /// The model it is compared with
     #[arg(long, requires = "policy")]
     reference: Option<String>,
+    /// Demonstrations that the models were trained on: pairs with one of their prompts are left out
+    #[arg(long)]
+    exclude: Vec<PathBuf>,
     /// Pairs of a file at most, drawn by --seed; 0 for all
     #[arg(long, default_value_t = 0)]
     max_pairs: usize,
@@ -93,8 +96,12 @@ pub fn eval(args: &EvalArgs, device: &Device, progress: &mut Progress) -> Result
 }
 
 fn preferences(args: &PreferencesArgs, device: &Device, progress: &mut Progress) -> Result<()> {
-    let files: Vec<Vec<Preference>> =
-        args.files.iter().map(|file| drawn(file, args)).collect::<Result<_>>()?;
+    let mut seen: HashSet<Prompt> = HashSet::new();
+    for file in &args.exclude {
+        seen.extend(read_demonstrations(file)?.into_iter().map(|row| row.prompt));
+    }
+    let files: Vec<File> =
+        args.files.iter().map(|file| File::read(file, &seen, args)).collect::<Result<_>>()?;
     let yardsticks = Yardsticks::load(args, device)?;
     let mut details = match &args.scores {
         Some(path) => {
@@ -103,27 +110,68 @@ fn preferences(args: &PreferencesArgs, device: &Device, progress: &mut Progress)
         }
         None => None,
     };
-    let mut results = Vec::new();
-    for (path, pairs) in args.files.iter().zip(&files) {
-        let name = path.file_stem().map_or_else(String::new, |name| name.to_string_lossy().into());
-        let (used, scores) = yardsticks.of(pairs, &name, progress)?;
-        report_errors(pairs.len() - used.len(), pairs.len(), path, progress)?;
-        if let Some(file) = &mut details {
-            write_scores(&name, &used, &scores, file)?;
-        }
-        results.extend(accuracies(&name, &used, &scores));
-    }
     let mut output = Output::new();
-    match args.table {
-        true => output.text(&table(&results))?,
-        false => results.iter().try_for_each(|result| output.line(&result.json()))?,
+    if args.table {
+        output.text(&heading(&yardsticks))?;
     }
-    output.flush()
+    let mut useless = Vec::new();
+    for file in &files {
+        let measured = yardsticks.of(file, progress)?;
+        if let Some(details) = &mut details {
+            measured.write_scores(details)?;
+        }
+        let failed = measured.failed.len();
+        if let Some((id, reason)) = measured.failed.first() {
+            progress.note(&format!(
+                "{}: {failed} of {} pairs could not be scored, the first of them {id}: {reason}",
+                file.path.display(),
+                file.pairs.len()
+            ));
+        }
+        if failed == file.pairs.len() {
+            useless.push(file.path.display().to_string());
+            continue;
+        }
+        for row in measured.accuracies() {
+            match args.table {
+                true => output.text(&row.cells())?,
+                false => output.line(&row.json())?,
+            }
+        }
+        output.flush()?;
+    }
+    if let Some(details) = &mut details {
+        details.flush()?;
+    }
+    match useless.as_slice() {
+        [] => Ok(()),
+        files => bail!("no pair of {} could be scored", files.join(", ")),
+    }
 }
 
-fn drawn(path: &Path, args: &PreferencesArgs) -> Result<Vec<Preference>> {
-    let pairs = read_preferences(path)?;
-    Ok(if args.max_pairs > 0 { some(pairs, args.max_pairs, args.seed) } else { pairs })
+/// A file's pairs, those of excluded prompts left out.
+struct File {
+    path: PathBuf,
+    name: String,
+    pairs: Vec<Preference>,
+    excluded: usize,
+}
+
+impl File {
+    fn read(path: &Path, seen: &HashSet<Prompt>, args: &PreferencesArgs) -> Result<Self> {
+        let mut pairs = read_preferences(path)?;
+        let all = pairs.len();
+        pairs.retain(|pair| !seen.contains(&pair.prompt));
+        let excluded = all - pairs.len();
+        if pairs.is_empty() {
+            bail!("{}: all {all} pairs have an excluded prompt", path.display());
+        }
+        if args.max_pairs > 0 {
+            pairs = some(pairs, args.max_pairs, args.seed);
+        }
+        let name = path.file_stem().map_or_else(String::new, |name| name.to_string_lossy().into());
+        Ok(Self { path: path.into(), name, pairs, excluded })
+    }
 }
 
 impl Yardsticks {
@@ -152,24 +200,23 @@ impl Yardsticks {
     }
 
     /// Scores of the pairs that fit, by yardstick.
-    fn of<'a>(
-        &self,
-        pairs: &'a [Preference],
-        name: &str,
-        progress: &mut Progress,
-    ) -> Result<(Vec<&'a Preference>, Scores)> {
-        let (mut used, mut scores) = (Vec::new(), Scores::new());
-        progress.begin(name, pairs.len());
+    fn of<'a>(&self, file: &'a File, progress: &mut Progress) -> Result<Measured<'a>> {
+        let (mut used, mut failed, mut scores) = (Vec::new(), Vec::new(), Scores::new());
+        let (pairs, mut cut) = (&file.pairs, 0);
+        progress.begin(&file.name, pairs.len());
         for (call, chunk) in pairs.chunks(PAIRS).enumerate() {
             let mut rows = Vec::new();
             for pair in chunk {
                 let sides = [&pair.chosen, &pair.rejected];
-                if let [Ok(chosen), Ok(rejected)] =
-                    sides.map(|text| self.rows.row(&pair.prompt, text))
-                {
-                    rows.extend([chosen, rejected]);
-                    used.push(pair);
-                    scores.entry("length").or_default().push(lengths(pair));
+                match sides.map(|text| self.rows.row(&pair.prompt, text)) {
+                    [Ok(chosen), Ok(rejected)] => {
+                        cut += usize::from(chosen.truncated || rejected.truncated);
+                        rows.extend([chosen, rejected]);
+                        used.push(pair);
+                        scores.entry("length").or_default().push(lengths(pair));
+                    }
+                    [Err(reason), _] => failed.push((&pair.id, format!("chosen: {reason}"))),
+                    [_, Err(reason)] => failed.push((&pair.id, format!("rejected: {reason}"))),
                 }
             }
             let mut add = |name, values: Vec<f64>| {
@@ -191,7 +238,7 @@ impl Yardsticks {
             progress.step(pairs.len().min((call + 1) * PAIRS), pairs.len(), "");
         }
         progress.end("");
-        Ok((used, scores))
+        Ok(Measured { file, used, failed, cut, scores })
     }
 
     /// `Σ_t log π(y_t) − log π_ref(y_t)` of each row, in nats.
@@ -206,43 +253,58 @@ impl Yardsticks {
     }
 }
 
+/// A file's scores.
+struct Measured<'a> {
+    file: &'a File,
+    used: Vec<&'a Preference>,
+    /// Ids with reasons.
+    failed: Vec<(&'a String, String)>,
+    /// Pairs of which a side was cut to the limits.
+    cut: usize,
+    scores: Scores,
+}
+
+impl Measured<'_> {
+    /// The whole file, then its subsets, where there are several.
+    fn accuracies(&self) -> Vec<Row<'_>> {
+        let row = |subset: Option<&'_ str>| -> Row<'_> {
+            let holds = |pair: &Preference| subset.is_none() || pair.subset.as_deref() == subset;
+            let of = |all: &[[f64; 2]]| {
+                let pairs = self.used.iter().zip(all).filter(|(pair, _)| holds(pair));
+                Accuracy::of(pairs.map(|(pair, scores)| (&pair.prompt, scores)))
+            };
+            let by = self.scores.iter().map(|(name, all)| (*name, of(all))).collect();
+            Row { measured: self, subset: subset.map(str::to_owned), by }
+        };
+        let subsets = self.used.iter().filter_map(|pair| pair.subset.as_deref());
+        let subsets: BTreeSet<&str> = subsets.collect();
+        let several = if subsets.len() > 1 { subsets } else { BTreeSet::new() };
+        std::iter::once(None).chain(several.into_iter().map(Some)).map(row).collect()
+    }
+
+    /// A line a pair, with its scores or the reason why there are none.
+    fn write_scores(&self, file: &mut impl Write) -> Result<()> {
+        let data = &self.file.name;
+        for (index, pair) in self.used.iter().enumerate() {
+            let mut line =
+                Map::from_iter([("data".into(), json!(data)), ("id".into(), json!(pair.id))]);
+            for (name, all) in &self.scores {
+                line.insert((*name).into(), json!(all[index]));
+            }
+            writeln!(file, "{}", Value::Object(line))?;
+        }
+        for (id, reason) in &self.failed {
+            writeln!(file, "{}", json!({"data": data, "id": id, "error": reason}))?;
+        }
+        Ok(())
+    }
+}
+
 /// A file, or a subset of it, by every yardstick.
 struct Row<'a> {
-    data: String,
-    subset: Option<&'a str>,
+    measured: &'a Measured<'a>,
+    subset: Option<String>,
     by: Vec<(&'static str, Accuracy)>,
-}
-
-/// The whole file, then its subsets, where there are several.
-fn accuracies<'a>(data: &str, pairs: &[&'a Preference], scores: &Scores) -> Vec<Row<'a>> {
-    let row = |subset: Option<&'a str>| {
-        let holds = |pair: &Preference| subset.is_none() || pair.subset.as_deref() == subset;
-        let of = |all: &[[f64; 2]]| {
-            Accuracy::of(pairs.iter().zip(all).filter(|(pair, _)| holds(pair)).map(|(_, s)| s))
-        };
-        let by = scores.iter().map(|(name, all)| (*name, of(all))).collect();
-        Row { data: data.to_owned(), subset, by }
-    };
-    let subsets: BTreeSet<&str> = pairs.iter().filter_map(|pair| pair.subset.as_deref()).collect();
-    let several = if subsets.len() > 1 { subsets } else { BTreeSet::new() };
-    std::iter::once(None).chain(several.into_iter().map(Some)).map(row).collect()
-}
-
-fn write_scores(
-    data: &str,
-    pairs: &[&Preference],
-    scores: &Scores,
-    file: &mut impl Write,
-) -> Result<()> {
-    for (index, pair) in pairs.iter().enumerate() {
-        let mut line =
-            Map::from_iter([("data".into(), json!(data)), ("id".into(), json!(pair.id))]);
-        for (name, all) in scores {
-            line.insert((*name).into(), json!(all[index]));
-        }
-        writeln!(file, "{}", Value::Object(line))?;
-    }
-    Ok(())
 }
 
 impl Row<'_> {
@@ -252,10 +314,15 @@ impl Row<'_> {
 
     fn json(&self) -> Value {
         let mut line = Map::from_iter([
-            ("data".into(), json!(self.data)),
+            ("data".into(), json!(self.measured.file.name)),
             ("subset".into(), json!(self.subset)),
             ("pairs".into(), json!(self.pairs())),
         ]);
+        if self.subset.is_none() {
+            line.insert("excluded".into(), json!(self.measured.file.excluded));
+            line.insert("failed".into(), json!(self.measured.failed.len()));
+            line.insert("cut".into(), json!(self.measured.cut));
+        }
         for (name, accuracy) in &self.by {
             let (low, high) = accuracy.interval();
             let value = json!({"accuracy": accuracy.share(), "interval": [low, high]});
@@ -263,17 +330,10 @@ impl Row<'_> {
         }
         Value::Object(line)
     }
-}
 
-/// A Markdown table, `accuracy (95 % interval)` in its cells.
-fn table(rows: &[Row<'_>]) -> String {
-    let names = rows.first().map_or(&[][..], |row| &row.by);
-    let heads: String =
-        names.iter().map(|(name, _)| format!(" {} |", name.replace('_', " "))).collect();
-    let mut text =
-        format!("| data | subset | pairs |{heads}\n|---|---|---|{}\n", "---|".repeat(names.len()));
-    for row in rows {
-        let cells: String = row
+    /// A row of the table.
+    fn cells(&self) -> String {
+        let cells: String = self
             .by
             .iter()
             .map(|(_, accuracy)| {
@@ -281,8 +341,20 @@ fn table(rows: &[Row<'_>]) -> String {
                 format!(" {:.3} ({low:.3}–{high:.3}) |", accuracy.share())
             })
             .collect();
-        let subset = row.subset.unwrap_or("all");
-        text.push_str(&format!("| {} | {subset} | {} |{cells}\n", row.data, row.pairs()));
+        let subset = self.subset.as_deref().unwrap_or("all");
+        format!("| {} | {subset} | {} |{cells}\n", self.measured.file.name, self.pairs())
     }
-    text
+}
+
+/// The head of a Markdown table, `accuracy (95 % interval)` in its cells.
+fn heading(yardsticks: &Yardsticks) -> String {
+    let mut names = vec!["length"];
+    if yardsticks.models.is_some() {
+        names.extend(["log ratio", "log ratio per token"]);
+    }
+    if yardsticks.reward.is_some() {
+        names.push("reward");
+    }
+    let heads: String = names.iter().map(|name| format!(" {name} |")).collect();
+    format!("| data | subset | pairs |{heads}\n|---|---|---|{}\n", "---|".repeat(names.len()))
 }

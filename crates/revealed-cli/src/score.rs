@@ -208,7 +208,7 @@ fn preferences(rows: &[Preference], scorer: &Scorer, output: &mut Output) -> Res
 /// The share of scored pairs in order, with Wilson's 95 % interval.
 fn accuracy(correct: f64, pairs: usize, output: &mut Output) -> Result<()> {
     if pairs > 0 {
-        let accuracy = Accuracy { correct, pairs };
+        let accuracy = Accuracy::of_independent(correct, pairs);
         let ((low, high), share) = (accuracy.interval(), accuracy.share());
         output.line(&json!({"pairs": pairs, "accuracy": share, "interval": [low, high]}))?;
     }

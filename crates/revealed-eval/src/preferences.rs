@@ -1,5 +1,8 @@
 //! Accuracy on preference pairs: how often a score puts the preferred completion above the other.
 
+use std::collections::HashMap;
+use std::hash::Hash;
+
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
@@ -15,15 +18,40 @@ pub struct Accuracy {
     pub correct: f64,
     /// All pairs.
     pub pairs: usize,
+    /// Independent pairs that would be as sure: fewer where pairs share a prompt.
+    pub effective: f64,
 }
 
 impl Accuracy {
-    /// Of scores `[chosen, rejected]`.
-    pub fn of<'a>(scores: impl IntoIterator<Item = &'a [f64; 2]>) -> Self {
-        scores.into_iter().fold(Self::default(), |sum, pair| Self {
-            correct: sum.correct + in_order(*pair),
-            pairs: sum.pairs + 1,
-        })
+    /// Of independent pairs that have been counted already.
+    pub fn of_independent(correct: f64, pairs: usize) -> Self {
+        Self { correct, pairs, effective: pairs as f64 }
+    }
+
+    /// Of scores `[chosen, rejected]`, each with the prompt that its pair belongs to.
+    ///
+    /// Pairs of one prompt are right or wrong together, so the variance of the share `p` is that of a mean over
+    /// `G` prompts, `V = G/(G − 1) · Σ_g (Σ_{i∈g} (c_i − p))² / n²`, and `n_eff = p(1 − p)/V`, at most `n`; with no
+    /// variance between prompts to go by, it is `G`.
+    pub fn of<'a, P: Eq + Hash>(pairs: impl IntoIterator<Item = (P, &'a [f64; 2])>) -> Self {
+        let mut prompts: HashMap<P, (f64, usize)> = HashMap::new();
+        for (prompt, scores) in pairs {
+            let group = prompts.entry(prompt).or_default();
+            *group = (group.0 + in_order(*scores), group.1 + 1);
+        }
+        let (correct, count) = prompts
+            .values()
+            .fold((0.0, 0), |(correct, count), group| (correct + group.0, count + group.1));
+        let (n, groups) = (count as f64, prompts.len() as f64);
+        let share = correct / n;
+        let squares: f64 =
+            prompts.values().map(|(right, size)| (right - share * *size as f64).powi(2)).sum();
+        let variance = groups / (groups - 1.0).max(1.0) * squares / (n * n);
+        let effective = match share * (1.0 - share) / variance {
+            size if size.is_finite() && size > 0.0 => size.min(n),
+            _ => groups,
+        };
+        Self { correct, pairs: count, effective }
     }
 
     /// Between 0 and 1; NaN without pairs.
@@ -31,9 +59,14 @@ impl Accuracy {
         self.correct / self.pairs as f64
     }
 
-    /// Wilson's 95 % interval of the share.
+    /// Wilson's 95 % interval of the share, of as many trials as there are independent pairs.
     pub fn interval(&self) -> (f64, f64) {
-        wilson(self.correct, self.pairs, Z_95)
+        let trials =
+            ((self.effective + 1e-9).floor() as usize).clamp(self.pairs.min(1), self.pairs);
+        match self.pairs {
+            0 => (0.0, 1.0),
+            _ => wilson((self.share() * trials as f64).min(trials as f64), trials, Z_95),
+        }
     }
 }
 
@@ -63,11 +96,33 @@ mod tests {
     #[test]
     fn a_tie_counts_half() {
         assert_eq!([[1.0, 0.0], [0.0, 1.0], [0.5, 0.5]].map(in_order), [1.0, 0.0, 0.5]);
-        let accuracy = Accuracy::of(&[[1.0, 0.0], [0.0, 1.0], [0.5, 0.5], [3.0, -1.0]]);
-        assert_eq!(accuracy, Accuracy { correct: 2.5, pairs: 4 });
+        let scores = [[1.0, 0.0], [0.0, 1.0], [0.5, 0.5], [3.0, -1.0]];
+        let accuracy = Accuracy::of(scores.iter().enumerate());
+        assert_eq!((accuracy.correct, accuracy.pairs), (2.5, 4));
         assert_eq!(accuracy.share(), 0.625);
-        assert_eq!(accuracy.interval(), wilson(2.5, 4, Z_95));
+        let counted = Accuracy::of_independent(2.5, 4);
+        assert_eq!(counted.interval(), wilson(2.5, 4, Z_95));
         assert!(Accuracy::default().share().is_nan());
+    }
+
+    #[test]
+    fn pairs_of_one_prompt_are_no_more_than_one_pair() {
+        // 40 pairs, 24 in order: each its own prompt, or four alike a prompt.
+        let scores = |index: usize| if index < 24 { [1.0, 0.0] } else { [0.0, 1.0] };
+        let all: Vec<[f64; 2]> = (0..40).map(scores).collect();
+        let apart = Accuracy::of(all.iter().enumerate());
+        let together = Accuracy::of(all.iter().enumerate().map(|(i, s)| (i / 4, s)));
+        assert_eq!((apart.share(), together.share()), (0.6, 0.6));
+        // p(1 − p) over its unbiased estimate, (n − 1)/n · n.
+        assert!((apart.effective - 39.0).abs() < 1e-9, "{}", apart.effective);
+        assert!((together.effective - 9.0).abs() < 1e-9, "{}", together.effective);
+        let (found, wanted) = (together.interval(), wilson(5.4, 9, Z_95));
+        assert!((found.0 - wanted.0).abs() < 1e-12 && (found.1 - wanted.1).abs() < 1e-12);
+        // All right: as many as there are prompts.
+        let right = [[1.0, 0.0]; 8];
+        let right = Accuracy::of(right.iter().enumerate().map(|(i, s)| (i / 2, s)));
+        assert_eq!((right.share(), right.effective), (1.0, 4.0));
+        assert_eq!(Accuracy::of(std::iter::empty::<(u8, &[f64; 2])>()).interval(), (0.0, 1.0));
     }
 
     fn pair(id: usize) -> Preference {

@@ -75,6 +75,16 @@ pub enum TrainError {
         /// The ratio farthest from 1.
         ratio: f64,
     },
+    /// A reward's scores do not fit the rows that it was asked for.
+    #[error(
+        "a rollout's row {row}: {reason}; a reward gives one finite number for each row, and for each token if it is dense"
+    )]
+    Scores {
+        /// The row, from 0.
+        row: usize,
+        /// What is wrong.
+        reason: String,
+    },
     /// Data and model, or data and state, do not belong together.
     #[error("{what} {index}: {reason}")]
     Mismatch {

@@ -10,7 +10,7 @@ use crate::error::TrainError;
 use crate::held_out::{HeldOutSamples, Measures, accuracy, mean, measure};
 use crate::observer::{At, Event, ShownSample};
 use crate::opinion::{SecondOpinion, second_opinion};
-use crate::pairs::{Origin, count};
+use crate::pairs::{Origin, count, weight};
 use crate::recipe::{GateSection, NegativesSection, Recipe, Stop};
 use crate::run::Run;
 use crate::sft::held_out_loss;
@@ -28,6 +28,9 @@ pub struct RoundReport {
     pub reasons: Vec<String>,
     /// Share of held-out demonstrations that the reward puts above fresh samples of the initial model.
     pub accuracy_initial: f64,
+    /// The same above samples of the SFT model; not a number in files from before it was reported.
+    #[serde(default = "unknown")]
+    pub accuracy_sft: f64,
     /// The same above samples of the policy before the round.
     pub accuracy_before: f64,
     /// The same above samples after it; below ½ the policy has passed the demonstrations.
@@ -46,6 +49,10 @@ pub struct RoundReport {
     pub before: Measures,
     /// The candidate.
     pub after: Measures,
+}
+
+fn unknown() -> f64 {
+    f64::NAN
 }
 
 /// Judges a candidate against the state's policy, and gives its held-out samples for the next round.
@@ -68,6 +75,7 @@ pub fn judge(
     let scores = |rows: &[Row]| reward.scores(&run.canonical(rows), pad, tokens);
     let demonstrations = scores(&run.task.held_out)?;
     let initial = scores(&held.initial)?;
+    let imitated = scores(&held.sft)?;
     let old = scores(&held.policy)?;
     let new = scores(&after_rows)?;
     let measured = |model, rows, scores: &[f64]| measure((model, sft), rows, scores, at, run);
@@ -85,10 +93,11 @@ pub fn judge(
         accepted: false,
         reasons: vec![],
         accuracy_initial: accuracy(&demonstrations, &initial, group),
+        accuracy_sft: accuracy(&demonstrations, &imitated, group),
         accuracy_before: accuracy(&demonstrations, &old, group),
         accuracy_after: accuracy(&demonstrations, &new, group),
         demonstrations_reward: mean(&demonstrations),
-        audit: audit_of(state, [&demonstrations, &initial, &old], at, run)?,
+        audit: audit_of(state, [&demonstrations, &initial, &imitated, &old], at, run)?,
         judge: state.judge.as_ref().map(opinion).transpose()?,
         sft_log_likelihood: -held_out_loss(sft, at, run)?,
         calibration: reward
@@ -112,11 +121,11 @@ pub fn judge(
 }
 
 /// The shortcut audit on held-out prompts, against samples of the kinds that the reward was fitted to tell from
-/// demonstrations: of the initial model, of the policy before the round, or both, as without either. Its probes are
-/// fitted to the pairs that the reward was fitted to.
+/// demonstrations: of the initial model, the SFT model, the policy before the round, or all without any of these. Its
+/// probes are fitted to the pairs that the reward was fitted to.
 fn audit_of(
     state: &State,
-    [demonstrations, initial, policy]: [&[f64]; 3],
+    [demonstrations, initial, imitated, policy]: [&[f64]; 4],
     at: At,
     run: &Run<'_>,
 ) -> Result<Audit, TrainError> {
@@ -126,20 +135,24 @@ fn audit_of(
     for negative in negatives {
         train[negative.demonstration].samples.push(scored(&negative.row, 0.0));
     }
-    let (held_initial, held_policy) =
-        (run.canonical(&state.held.initial), run.canonical(&state.held.policy));
     let mut held: Vec<Group<'_>> =
         task.held_out.iter().zip(demonstrations).map(|(row, d)| group_of(row, *d)).collect();
     let group = run.recipe.gate.samples;
-    let [fixed, drawn] = kinds(&run.recipe.negatives);
-    let neither = fixed + drawn == 0;
-    let against = [(fixed, &held_initial, initial), (drawn, &held_policy, policy)];
-    for (_, rows, scores) in against.into_iter().filter(|(n, ..)| *n > 0 || neither) {
-        for (index, (row, score)) in rows.iter().zip(scores).enumerate() {
+    let HeldOutSamples { initial: by_initial, sft, policy: by_policy } = &state.held;
+    let shares = shares(&run.recipe.negatives);
+    let all = [(by_initial, initial), (sft, imitated), (by_policy, policy)];
+    let against: Vec<(Vec<Row>, &[f64])> = all
+        .into_iter()
+        .zip(shares)
+        .filter(|(_, share)| *share > 0.0)
+        .map(|((rows, scores), _)| (run.canonical(rows), scores))
+        .collect();
+    for (rows, scores) in &against {
+        for (index, (row, score)) in rows.iter().zip(*scores).enumerate() {
             held[index / group].samples.push(scored(row, *score));
         }
     }
-    let rows = task.held_out.iter().chain(&held_initial).chain(&held_policy);
+    let rows = task.held_out.iter().chain(against.iter().flat_map(|(rows, _)| rows));
     let used: HashSet<u32> = rows.flat_map(|row| row.completion().iter().copied()).collect();
     let marks: HashSet<u32> = used.into_iter().filter(|id| is_mark(*id, run)).collect();
     let scale = state.reward.as_ref().and_then(|reward| reward.members.first());
@@ -147,9 +160,13 @@ fn audit_of(
     Ok(audit(&train, &held, scale, &|id| marks.contains(&id))?)
 }
 
-/// How many negatives a demonstration has of the initial model, and of the policies.
-fn kinds(counts: &NegativesSection) -> [usize; 2] {
-    [count(counts, Origin::Initial), counts.sft + counts.policy + counts.greedy]
+/// What samples of the initial model, the SFT model and the policies weigh among a demonstration's pairs; a third each where
+/// there are made-up negatives alone, which have no samples of their own on held-out prompts.
+fn shares(negatives: &NegativesSection) -> [f64; 3] {
+    let of = |origin| count(negatives, origin) as f64 * weight(&negatives.weights, origin);
+    let all = [of(Origin::Initial), of(Origin::Sft), of(Origin::Policy) + of(Origin::Greedy)];
+    let total: f64 = all.iter().sum();
+    if total == 0.0 { [1.0 / 3.0; 3] } else { all.map(|one| one / total) }
 }
 
 fn group_of(demonstration: &Row, score: f64) -> Group<'_> {
@@ -186,18 +203,16 @@ impl RoundReport {
             max_length_factor,
             ..
         } = recipe.gate;
-        let [fixed, drawn] = kinds(&recipe.negatives);
-        let weights = [(fixed, self.accuracy_initial), (drawn, self.accuracy_before)];
-        let total: usize = weights.iter().map(|(n, _)| n).sum();
-        // Made-up negatives have no samples of their own on held-out prompts: alone, both kinds stand for them.
-        let share = |n: usize| if total == 0 { 0.5 } else { n as f64 / total as f64 };
-        let pooled = weights.iter().map(|(n, accuracy)| share(*n) * accuracy).sum::<f64>();
+        let accuracies = [self.accuracy_initial, self.accuracy_sft, self.accuracy_before];
+        let shares = shares(&recipe.negatives).into_iter().zip(accuracies);
+        let pooled: f64 =
+            shares.filter(|(share, _)| *share > 0.0).map(|(share, a)| share * a).sum();
         let drop = self.sft_log_likelihood - after.log_likelihood;
         let longer = (after.length / before.length).max(before.length / after.length.max(1e-9));
         let gain = after.reward - before.reward;
         let beyond = self.audit.beyond_shortcuts();
-        let (matched, correlation) =
-            (self.audit.length_matched_accuracy, self.audit.length_correlation);
+        let matched = self.audit.length_matched_upper();
+        let correlation = self.audit.length_correlation;
         let judged = self.judge.map_or(f64::INFINITY, |judge| judge.gain());
         let rules = [
             (
@@ -215,7 +230,7 @@ impl RoundReport {
             (
                 matched.is_none_or(|accuracy| accuracy >= min_length_matched_accuracy),
                 format!(
-                    "reward accuracy on pairs of like length {:.3} < {min_length_matched_accuracy}: what it has learned is length",
+                    "reward accuracy on pairs of like length is {min_length_matched_accuracy} or more at no place of its 95 % interval, which ends at {:.3}: what it has learned is length",
                     matched.unwrap_or(f64::NAN)
                 ),
             ),
@@ -338,6 +353,7 @@ mod tests {
             accepted: false,
             reasons: vec![],
             accuracy_initial: 0.9,
+            accuracy_sft: 0.7,
             accuracy_before: 0.7,
             accuracy_after: 0.6,
             demonstrations_reward: 0.0,
@@ -370,13 +386,13 @@ mod tests {
                 "is -0.110 < -0.1: what it has learned is a shortcut",
             ),
             (
-                |r| r.audit.length_matched_accuracy = Some(0.49),
-                "on pairs of like length 0.490 < 0.5",
+                |r| r.audit.length_matched_accuracy = Some(0.3),
+                "is 0.5 or more at no place of its 95 % interval, which ends at 0.4",
             ),
             (|r| r.audit.length_correlation = Some(-0.91), "correlate by -0.910 within prompts"),
             (
-                |r| r.after.reward = -1.2,
-                "mean reward moved by -0.200, which has to be more than -0.2",
+                |r| r.after.reward = -1.21,
+                "mean reward moved by -0.210, which has to be more than -0.2",
             ),
             (|r| r.after.kl = 30.1, "KL to SFT 30.10 > 30"),
             (|r| r.after.log_likelihood = -3.1, "fell 1.100 > 1 nats a token"),
@@ -391,6 +407,8 @@ mod tests {
             assert_eq!(reasons.len(), 1, "{reasons:?}");
             assert!(reasons[0].contains(reason), "{reasons:?}");
         }
+        // Of 50 prompts, 0.4 may be chance.
+        assert!(why(&|r| r.audit.length_matched_accuracy = Some(0.4)).is_empty());
         // No pairs of like length, or no two lengths, are no objection.
         assert!(why(&|r| r.audit.length_matched_accuracy = None).is_empty());
         assert!(why(&|r| r.audit.length_correlation = None).is_empty());
@@ -427,17 +445,36 @@ mod tests {
     }
 
     #[test]
-    fn the_reward_s_accuracy_weighs_negatives_by_their_number() {
-        let report = RoundReport { accuracy_initial: 1.0, accuracy_before: 0.4, ..good() };
-        let kept = |initial, policy| {
+    fn the_reward_s_accuracy_weighs_negatives_by_number_and_weight() {
+        let report = RoundReport {
+            accuracy_initial: 1.0,
+            accuracy_sft: 0.7,
+            accuracy_before: 0.4,
+            ..good()
+        };
+        let kept = |initial, sft, policy| {
             let mut recipe = Recipe::default();
-            (recipe.negatives.initial, recipe.negatives.policy) = (initial, policy);
+            let negatives = &mut recipe.negatives;
+            (negatives.initial, negatives.sft, negatives.policy) = (initial, sft, policy);
             report.objections(&recipe).is_empty()
         };
-        assert!(kept(4, 2), "0.8");
-        assert!(!kept(1, 5), "0.5");
-        assert!(!kept(0, 1), "0.4");
-        assert!(kept(1, 0), "1.0");
+        assert!(kept(4, 0, 2), "0.8");
+        assert!(!kept(1, 0, 5), "0.5");
+        assert!(!kept(0, 0, 1), "0.4");
+        assert!(kept(1, 0, 0), "1.0");
+        assert!(kept(0, 4, 0), "0.7");
+        assert!(!kept(0, 1, 3), "0.475");
+        let weighed = |initial| {
+            let mut recipe = Recipe::default();
+            (recipe.negatives.initial, recipe.negatives.policy) = (4, 2);
+            recipe.negatives.weights.initial = initial;
+            report.objections(&recipe).is_empty()
+        };
+        assert!(weighed(1.0), "0.8");
+        assert!(!weighed(0.0), "0.4");
+        // An unknown one does not matter where there are none such.
+        let unknown = RoundReport { accuracy_sft: f64::NAN, ..report.clone() };
+        assert!(unknown.objections(&Recipe::default()).is_empty());
         let alone = |accuracy_before| {
             let mut recipe = Recipe::default();
             (recipe.negatives.initial, recipe.negatives.policy) = (0, 0);
@@ -445,6 +482,6 @@ mod tests {
             RoundReport { accuracy_before, ..report.clone() }.objections(&recipe).is_empty()
         };
         assert!(alone(0.4), "0.7");
-        assert!(!alone(0.0), "0.5");
+        assert!(!alone(-0.1), "0.533");
     }
 }

@@ -36,6 +36,8 @@ pub struct Measures {
 pub struct HeldOutSamples {
     /// Of the initial model, as drawn.
     pub initial: Vec<Row>,
+    /// Of the SFT model, as drawn.
+    pub sft: Vec<Row>,
     /// Of the kept policy, as drawn.
     pub policy: Vec<Row>,
 }

@@ -6,7 +6,8 @@
 //!
 //! | here | paper and its code |
 //! |---|---|
-//! | negatives: a mixture of initial model and policy, at the policy's temperature | policy, near-greedy |
+//! | negatives: of the initial model, policies or a mixture, at the policy's temperature | policy, near-greedy |
+//! | the policy is improved against the mean reward of kept rounds, in one unit | the round's reward |
 //! | scores divided by the spread within prompts, with a floor | by the overall spread |
 //! | rounds are gated on held-out demonstrations, with rollback and a stop rule | a fixed number |
 //! | the KL's anchor is the SFT model, or moves | moves |
@@ -68,7 +69,8 @@ fn sample(mut state: State, at: At, run: &mut Run<'_>) -> Result<State, TrainErr
     if at.round == 1 {
         let noise = HeldOutSamples::NOISE;
         state.held.initial = HeldOutSamples::draw(&state.initial, noise, run)?;
-        state.held.policy = HeldOutSamples::draw(&state.policy, noise, run)?;
+        state.held.sft = HeldOutSamples::draw(&state.sft, noise, run)?;
+        state.held.policy = state.held.sft.clone();
     }
     run.ended(at, &[("pairs", state.pool.negatives.len() as f64)]);
     Ok(State { phase: Phase::Fit, ..state })
@@ -91,8 +93,9 @@ fn fit(mut state: State, at: At, run: &mut Run<'_>) -> Result<State, TrainError>
         members.push(fit_reward(start, &pairs, (at.round, member), run)?);
     }
     let last = last.filter(|_| state.reports.iter().any(|report| report.accepted));
+    let older = last.iter().flat_map(|last| &last.members).cloned();
     if run.recipe.reward.average == Average::Rounds {
-        members.extend(last.iter().flat_map(|last| &last.members).cloned());
+        members.extend(older);
     }
     let disagreement = run.recipe.reward.disagreement;
     let reward = RewardEnsemble { members, disagreement };

@@ -110,7 +110,7 @@ mod tests {
         let plan = MemoryPlan::new(&world.base, &world.recipe);
         let (name, bytes) = plan.parts.iter().find(|(name, _)| name.contains("reward")).unwrap();
         assert_eq!(bytes % weights, 0);
-        assert_eq!(plan.total(), plan.parts.iter().map(|(_, bytes)| bytes).sum());
+        assert_eq!(plan.total(), plan.parts.iter().map(|(_, bytes)| bytes).sum::<u64>());
         (name.clone(), bytes / weights)
     }
 

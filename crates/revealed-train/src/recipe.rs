@@ -174,11 +174,11 @@ section! {
         batch_size: usize = 32,
         /// Rewards fitted apart, whose mean is the reward
         members: usize = 1,
-        /// Reward given up for each standard deviation between members
+        /// Reward given up for each standard deviation between members, those of averaged rounds among them
         disagreement: f64 = 0.0,
         /// The policy is improved against the round's own reward ("none"), or the mean over all kept "rounds" and it: in docs/evidence.md that keeps later rounds from losing what earlier ones won
         average: Average = Average::Rounds,
-        /// One unit of reward is the spread within prompts of samples of "policy" or "sft"
+        /// One unit of a round's reward is the spread within prompts of samples of "policy" or "sft"
         scale_from: ScaleFrom = ScaleFrom::Sft,
         /// Smallest within-prompt spread of raw scores to divide by
         scale_floor: f64 = 0.1,
@@ -212,11 +212,11 @@ section! {
         kl_coef: f64 = 0.1,
         /// The KL stands in the "reward", in the "loss" (k3), or where the "solver" has it by custom
         kl_in: KlIn = KlIn::Solver,
-        /// KL, nats a completion, towards which kl_coef is adapted after every rollout; 0 keeps it fixed
+        /// KL, nats a completion, towards which kl_coef is adapted after every rollout of a round, from kl_coef on; 0 keeps it fixed
         kl_target: f64 = 0.0,
         /// Completions over which it adapts
         kl_horizon: f64 = 10_000.0,
-        /// REINFORCE: what of the running baseline a rollout leaves
+        /// REINFORCE: what of a round's running baseline a rollout leaves
         baseline_decay: f64 = 0.9,
         /// Lower clip of the ratio
         clip_low: f64 = 0.2,

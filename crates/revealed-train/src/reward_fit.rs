@@ -175,7 +175,6 @@ pub fn calibrate(
     round: usize,
     run: &mut Run<'_>,
 ) -> Result<RewardModel, TrainError> {
-    let (pad, tokens) = (run.task.pad_id(), run.recipe.run.micro_batch_tokens);
     let mut groups: Vec<Vec<Row>> = vec![Vec::new(); run.task.train.len()];
     for negative in negatives {
         if negative.origin == Origin::Policy && negative.round == round {
@@ -185,6 +184,17 @@ pub fn calibrate(
     if groups.iter().all(|group| group.len() < 2) {
         groups = fresh_groups(policy, round, run)?;
     }
+    calibrate_on(&mut reward, &groups, round, run)?;
+    Ok(reward)
+}
+
+fn calibrate_on(
+    reward: &mut RewardModel,
+    groups: &[Vec<Row>],
+    round: usize,
+    run: &mut Run<'_>,
+) -> Result<(), TrainError> {
+    let (pad, tokens) = (run.task.pad_id(), run.recipe.run.micro_batch_tokens);
     let demonstrations = reward.raw_scores(&run.task.train, pad, tokens)?;
     let flat: Vec<&Row> = groups.iter().flatten().collect();
     let mut scores = reward.raw_scores(&flat, pad, tokens)?.into_iter();
@@ -197,11 +207,11 @@ pub fn calibrate(
         ("calibration/scale", reward.calibration.scale),
     ];
     run.ended(at(round, Phase::Fit, run.recipe.reward.steps), &metrics);
-    Ok(reward)
+    Ok(())
 }
 
-/// Calibrates every member of a reward, in the unit that the recipe asks for: the spread of samples of the policy or of
-/// the SFT model.
+/// Calibrates a reward in the unit that the recipe asks for: all members on the policy's samples, or the newest ones on
+/// the SFT model's, which are the same in every round, so that older members keep the calibration they have.
 pub(crate) fn calibrate_all(
     mut reward: RewardEnsemble,
     (policy, sft): (&CausalLm, &CausalLm),
@@ -209,14 +219,19 @@ pub(crate) fn calibrate_all(
     round: usize,
     run: &mut Run<'_>,
 ) -> Result<RewardEnsemble, TrainError> {
-    let (model, drawn) = match run.recipe.reward.scale_from {
-        ScaleFrom::Policy => (policy, negatives),
-        ScaleFrom::Sft => (sft, [].as_slice()),
-    };
-    let members = std::mem::take(&mut reward.members).into_iter();
-    reward.members = members
-        .map(|member| calibrate(member, model, drawn, round, run))
-        .collect::<Result<_, _>>()?;
+    match run.recipe.reward.scale_from {
+        ScaleFrom::Policy => {
+            for member in &mut reward.members {
+                *member = calibrate(member.clone(), policy, negatives, round, run)?;
+            }
+        }
+        ScaleFrom::Sft => {
+            let groups = fresh_groups(sft, 1, run)?;
+            for member in reward.members.iter_mut().take(run.recipe.reward.members) {
+                calibrate_on(member, &groups, round, run)?;
+            }
+        }
+    }
     Ok(reward)
 }
 

@@ -56,10 +56,12 @@ impl Rollout {
         same_policy(&drawn, &old_log_probs, at)?;
         let canonical = run.canonical(&rows);
         let scores = reward.score(&canonical, run)?;
+        let token_scores = reward.score_tokens(&rows, run)?;
+        check_scores(&scores, token_scores.as_deref(), &rows)?;
         let terminated: Vec<bool> = rows.iter().map(|row| row.terminated).collect();
         Ok(Self {
             scores: without_eos(scores, &terminated, config),
-            token_scores: reward.score_tokens(&rows, run)?,
+            token_scores,
             old_log_probs,
             ref_log_probs: run.log_probs(anchor, &rows, config.temperature)?,
             group: config.samples_per_prompt,
@@ -97,6 +99,35 @@ pub(crate) fn kl_in_loss(
 ) -> Option<Tensor<2>> {
     let [_, kl_coef] = config.kl_coefs();
     (kl_coef > 0.0).then(|| k3(log_probs.clone(), ref_log_probs).mul_scalar(kl_coef))
+}
+
+/// Refuses scores of a caller's reward that are not one finite number a row, or one a token.
+fn check_scores(
+    scores: &[f64],
+    tokens: Option<&[Vec<f32>]>,
+    rows: &[Row],
+) -> Result<(), TrainError> {
+    let wrong = |row: usize, reason: String| TrainError::Scores { row, reason };
+    if scores.len() != rows.len() {
+        return Err(wrong(0, format!("{} scores for {} rows", scores.len(), rows.len())));
+    }
+    if let Some(row) = scores.iter().position(|score| !score.is_finite()) {
+        return Err(wrong(row, format!("its score is {}", scores[row])));
+    }
+    let Some(tokens) = tokens else { return Ok(()) };
+    if tokens.len() != rows.len() {
+        return Err(wrong(0, format!("token scores of {} rows for {}", tokens.len(), rows.len())));
+    }
+    for (index, (row, scores)) in rows.iter().zip(tokens).enumerate() {
+        let length = row.completion().len();
+        if scores.len() != length {
+            return Err(wrong(index, format!("{} token scores for {length} tokens", scores.len())));
+        }
+        if let Some(score) = scores.iter().find(|score| !score.is_finite()) {
+            return Err(wrong(index, format!("a token's score is {score}")));
+        }
+    }
+    Ok(())
 }
 
 /// How far the ratio of a token may be from 1 before anything was updated: batches of other shapes, and a
@@ -202,6 +233,22 @@ mod tests {
             assert!((bold - careful - 0.25 * (a - b).abs()).abs() < 1e-6);
         }
         assert!(bold.iter().zip(&careful).any(|(bold, careful)| careful + 0.05 < *bold));
+    }
+
+    #[test]
+    fn scores_that_are_not_one_number_a_row_and_token_are_refused() {
+        let rows = by_hand().rows;
+        let check = |scores: &[f64], tokens: Option<Vec<Vec<f32>>>| {
+            check_scores(scores, tokens.as_deref(), &rows).map_err(|error| error.to_string())
+        };
+        let tokens = |first: f32| Some(vec![vec![first, 0.0, 0.0], vec![0.0]]);
+        assert!(check(&[1.0, 2.0], None).is_ok() && check(&[1.0, 2.0], tokens(1.0)).is_ok());
+        assert!(check(&[1.0], None).unwrap_err().contains("1 scores for 2 rows"));
+        assert!(check(&[1.0, f64::NAN], None).unwrap_err().contains("row 1"));
+        assert!(check(&[1.0, 2.0], tokens(f32::INFINITY)).unwrap_err().contains("inf"));
+        let short = Some(vec![vec![0.0; 2], vec![0.0]]);
+        assert!(check(&[1.0, 2.0], short).unwrap_err().contains("2 token scores for 3 tokens"));
+        assert!(check(&[1.0, 2.0], Some(vec![vec![0.0; 3]])).unwrap_err().contains("1 rows for 2"));
     }
 
     #[test]

@@ -140,7 +140,7 @@ impl State {
         let group = run.recipe.gate.samples;
         let drawn = self.round > 1 || !matches!(self.phase, Phase::Sft | Phase::Sample);
         let expected = if drawn { run.task.held_out.len() * group } else { 0 };
-        for rows in [&self.held.initial, &self.held.policy] {
+        for rows in [&self.held.initial, &self.held.sft, &self.held.policy] {
             let foreign = rows
                 .iter()
                 .enumerate()

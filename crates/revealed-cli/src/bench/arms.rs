@@ -1,18 +1,21 @@
 //! What is compared: one function an arm, all from the same SFT model.
 
+use std::path::Path;
 use std::time::Instant;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use revealed::models::CausalLm;
 use revealed::objectives::{LogRatioLoss, LogRatioObjective};
 use revealed::train::{
     Anchor, LogRatioReward, OptimizerConfig, Phase, Recipe, Run, SelfPlay, State, align, fit_sft,
     improve_policy, self_play,
 };
+use sha2::{Digest, Sha256};
 
 use super::Level;
 use super::measure::{Round, gold_of, log_ratio, ordered, within_prompts};
 use super::world::Prepared;
+use crate::desk::settings;
 
 /// One thing to run.
 #[derive(Clone)]
@@ -20,16 +23,19 @@ pub struct Arm {
     /// As in results and tables.
     pub name: String,
     method: Method,
-    /// Runs on seeds below this.
-    seeds: u64,
     /// Runs on this setting alone.
     only: Option<Level>,
+    /// An ablation's arm without its change.
+    against: &'static str,
 }
+
+/// The arm that others are compared with.
+pub const REFERENCE: &str = "irl-rloo";
 
 /// Settings as `revealed align --set` takes them.
 type Changes = Vec<String>;
 
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 enum Method {
     /// The SFT model as it is, and the base before it.
     Start,
@@ -47,21 +53,24 @@ enum Method {
     Irl { rounds: usize, changes: Changes },
 }
 
-/// Seeds of the comparison: the first five.
-const COMPARED: u64 = 5;
-
 fn list(changes: &[&str]) -> Changes {
     changes.iter().map(|change| (*change).to_owned()).collect()
 }
 
 /// Everything there is to run.
 pub fn all() -> Vec<Arm> {
-    let arm = |name: &str, method| Arm { name: name.into(), method, seeds: COMPARED, only: None };
+    let arm =
+        |name: &str, method| Arm { name: name.into(), method, only: None, against: REFERENCE };
     let irl =
         |name, rounds, changes: &[&str]| arm(name, Method::Irl { rounds, changes: list(changes) });
-    let on_all_seeds = |arm| Arm { seeds: u64::MAX, ..arm };
     let on_hard = |arm| Arm { only: Some(Level::Hard), ..arm };
-    let ablation = |name, changes: &[&str]| on_hard(irl(name, 2, changes));
+    // What tells in the first round runs for one, what is about later rounds for two.
+    let first = |name, changes: &[&str]| on_hard(irl(name, 1, changes));
+    let later = |name, changes: &[&str]| on_hard(irl(name, 2, changes));
+    let of_mixed = |name, changes: &[&str]| {
+        let changes = [&["negatives.policy=2"], changes].concat();
+        Arm { against: "irl-mixed", ..later(name, &changes) }
+    };
     let spin = |play, negatives| Method::SelfPlay {
         objective: objective(LogRatioLoss::Spin),
         play,
@@ -69,7 +78,7 @@ pub fn all() -> Vec<Arm> {
     };
     let gsil = objective(LogRatioLoss::GsilBernoulli);
     vec![
-        on_all_seeds(arm("sft", Method::Start)),
+        arm("sft", Method::Start),
         arm(
             "sft-more",
             Method::Imitate(list(&["sft.epochs=40", "sft.patience=40", "sft.keep=last"])),
@@ -85,7 +94,7 @@ pub fn all() -> Vec<Arm> {
             "log-ratio-dense",
             Method::LogRatio { dense: true, changes: list(&["policy.solver=ppo"]) },
         ),
-        on_all_seeds(irl("irl-rloo", 3, &[])),
+        irl(REFERENCE, 3, &[]),
         irl("irl-grpo", 2, &["policy.solver=grpo"]),
         irl("irl-ppo", 2, &["policy.solver=ppo"]),
         irl("irl-mixed", 2, &["negatives.policy=2"]),
@@ -94,29 +103,24 @@ pub fn all() -> Vec<Arm> {
             3,
             &["reward.average=none", "reward.scale_from=policy", "policy.kl_coef=0.3"],
         ),
-        ablation("negatives-policy", &["negatives.initial=0", "negatives.policy=4"]),
-        ablation("negatives-sft", &["negatives.initial=0", "negatives.sft=4"]),
-        ablation("negatives-greedy", &["negatives.initial=0", "negatives.greedy=1"]),
-        ablation("negatives-made", &["negatives.other_prompts=1", "negatives.truncated=1"]),
-        ablation("mixed-fading", &["negatives.policy=2", "reward.fading=won"]),
-        ablation(
+        later("negatives-policy", &["negatives.initial=0", "negatives.policy=4"]),
+        first("negatives-sft", &["negatives.initial=0", "negatives.sft=4"]),
+        later("negatives-greedy", &["negatives.initial=0", "negatives.greedy=1"]),
+        first("negatives-made", &["negatives.other_prompts=1", "negatives.truncated=1"]),
+        of_mixed("mixed-fading", &["reward.fading=won"]),
+        of_mixed(
             "mixed-warm",
-            &[
-                "negatives.policy=2",
-                "reward.start=warm",
-                "reward.optimizer.lr=1e-4",
-                "reward.steps=30",
-            ],
+            &["reward.start=warm", "reward.optimizer.lr=1e-4", "reward.steps=30"],
         ),
-        ablation("mixed-pool-round", &["negatives.policy=2", "reward.pool=round"]),
-        ablation("anchor-moving", &["policy.anchor=moving"]),
-        ablation("reward-warm", &["reward.start=warm"]),
-        ablation("step-wise", &["policy.alternation=step-wise"]),
-        ablation("ensemble", &["reward.members=3", "reward.disagreement=0.5"]),
-        ablation("length-expert", &["reward.length_control=expert"]),
-        ablation("loss-bce", &["reward.objective=bce"]),
-        ablation("loss-linear", &["reward.objective=linear-difference"]),
-        ablation("reinforce", &["policy.solver=reinforce"]),
+        of_mixed("mixed-pool-round", &["reward.pool=round"]),
+        later("anchor-moving", &["policy.anchor=moving"]),
+        later("reward-warm", &["reward.start=warm"]),
+        later("step-wise", &["policy.alternation=step-wise"]),
+        first("ensemble", &["reward.members=3", "reward.disagreement=0.5"]),
+        first("length-expert", &["reward.length_control=expert"]),
+        first("loss-bce", &["reward.objective=bce"]),
+        first("loss-linear", &["reward.objective=linear-difference"]),
+        first("reinforce", &["policy.solver=reinforce"]),
         on_hard(arm("demos-64", Method::Demonstrations(64))),
         on_hard(arm("demos-1024", Method::Demonstrations(1024))),
     ]
@@ -126,10 +130,14 @@ fn objective(loss: LogRatioLoss) -> LogRatioObjective {
     LogRatioObjective { loss, scale: 0.1, offset: 0.0, label_smoothing: 0.0 }
 }
 
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// A round of SPIN as long as a reward fit.
 const PLAY: Play = Play { rounds: 2, steps: 100, anchor: Anchor::Moving };
 
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy)]
 struct Play {
     rounds: usize,
     steps: usize,
@@ -137,14 +145,41 @@ struct Play {
 }
 
 impl Arm {
-    /// The loop with settings of the caller's choice, on every setting and seed.
-    pub fn of(name: String, rounds: usize, changes: Changes) -> Self {
-        Self { name, method: Method::Irl { rounds, changes }, seeds: u64::MAX, only: None }
+    /// The loop with settings of the caller's choice, on every setting.
+    ///
+    /// # Errors
+    /// For a setting of a part that all arms of a seed share, or of gates, which the bench switches off.
+    pub fn of(name: String, rounds: usize, changes: Changes) -> Result<Self> {
+        for change in &changes {
+            let section = change.split(['.', '=']).next().unwrap_or_default();
+            if !["negatives", "reward", "policy"].contains(&section) {
+                bail!(
+                    "--set {change}: arms of a seed share their data and SFT model and keep every round, so only [negatives], [reward] and [policy] can be changed"
+                );
+            }
+        }
+        let method = Method::Irl { rounds, changes };
+        Ok(Self { name, method, only: None, against: REFERENCE })
     }
 
-    /// Whether it is part of the comparison on a setting and a seed.
-    pub fn runs_on(&self, level: Level, seed: u64) -> bool {
-        self.only.is_none_or(|only| only == level) && seed < self.seeds
+    /// Whether it is part of the comparison on a setting.
+    pub fn runs_on(&self, level: Level) -> bool {
+        self.only.is_none_or(|only| only == level)
+    }
+
+    /// The arm without an ablation's change.
+    pub fn against(&self) -> &'static str {
+        self.against
+    }
+
+    /// What its results depend on beside setting and seed: the method and the recipe, without files and seed. Results
+    /// under another fingerprint are of something else.
+    pub fn fingerprint(&self) -> String {
+        let mut recipe = settings(Path::new("."), 0);
+        recipe.gate = recipe.gate.without_bounds();
+        let text = format!("{:?}\n{}", self.method, recipe.to_commented_toml());
+        let without_comments: String = text.lines().filter(|line| !line.starts_with('#')).collect();
+        hex(&Sha256::digest(without_comments.as_bytes())[..8])
     }
 
     /// Whether it changes one thing of the loop, rather than being a method of its own.
@@ -163,7 +198,7 @@ impl Arm {
             Method::Discriminate => discriminate(prepared),
             Method::Irl { rounds, changes } => irl(*rounds, changes, prepared),
             Method::LogRatio { dense, changes } => against_log_ratio(*dense, changes, prepared),
-            Method::Demonstrations(count) => irl(2, &[], &prepared.with_demonstrations(*count)?),
+            Method::Demonstrations(count) => irl(1, &[], &prepared.with_demonstrations(*count)?),
         }
     }
 }

@@ -10,7 +10,7 @@ mod plots;
 mod rules;
 mod world;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -129,6 +129,8 @@ pub struct Outcome {
     pub seed: u64,
     /// The arm's name.
     pub arm: String,
+    /// Of the settings that it ran with.
+    pub settings: String,
     /// After every round, kept or not.
     pub rounds: Vec<Round>,
 }
@@ -147,30 +149,30 @@ pub fn bench(args: &BenchArgs, device: &Device) -> Result<()> {
         }
         // What the settings are given for, and arms only where they are asked for too.
         Some(name) => {
-            let own = arms::Arm::of(name.clone(), args.rounds, args.changes.clone());
             Recipe::parse("", "--set", &args.changes)?;
+            let own = arms::Arm::of(name.clone(), args.rounds, args.changes.clone())?;
             known.iter().filter(|arm| args.arms.contains(&arm.name)).cloned().chain([own]).collect()
         }
         None => known.iter().filter(|arm| wanted(arm)).cloned().collect(),
     };
     std::fs::create_dir_all(&args.out).with_context(|| args.out.display().to_string())?;
     let results = args.out.join("results.jsonl");
-    let done: HashSet<(Level, u64, String)> = read(&results)?
-        .into_iter()
-        .map(|outcome| (outcome.setting, outcome.seed, outcome.arm))
-        .collect();
+    let done = done(&results, &chosen)?;
     let mut work = Vec::new();
     for seed in &args.seeds.0 {
         for level in &args.settings {
             let open: Vec<&arms::Arm> = chosen
                 .iter()
-                .filter(|arm| arm.runs_on(*level, *seed))
+                .filter(|arm| arm.runs_on(*level))
                 .filter(|arm| !done.contains(&(*level, *seed, arm.name.clone())))
                 .collect();
             if !open.is_empty() {
                 work.push((*level, *seed, open));
             }
         }
+    }
+    if work.is_empty() {
+        note("nothing to run: all results are there");
     }
     let file = std::fs::OpenOptions::new().create(true).append(true).open(&results)?;
     let (file, next) = (Mutex::new(file), AtomicUsize::new(0));
@@ -181,8 +183,9 @@ pub fn bench(args: &BenchArgs, device: &Device) -> Result<()> {
                 let prepared = Prepared::new(*level, *seed, &args.out, device)?;
                 for arm in open {
                     let rounds = arm.run(&prepared)?;
+                    let (name, settings) = (arm.name.clone(), arm.fingerprint());
                     let outcome =
-                        Outcome { setting: *level, seed: *seed, arm: arm.name.clone(), rounds };
+                        Outcome { setting: *level, seed: *seed, arm: name, settings, rounds };
                     tell(&outcome);
                     let line = format!("{}\n", serde_json::to_string(&outcome)?);
                     // A poisoned lock means that another worker panicked; its panic is what gets reported.
@@ -203,6 +206,26 @@ pub fn bench(args: &BenchArgs, device: &Device) -> Result<()> {
     page::write(&read(&results)?, &page)?;
     println!("{}", page.display());
     Ok(())
+}
+
+/// Results that are there, of the settings that would be run now.
+fn done(results: &Path, chosen: &[arms::Arm]) -> Result<HashSet<(Level, u64, String)>> {
+    let now: HashMap<&str, String> =
+        chosen.iter().map(|arm| (arm.name.as_str(), arm.fingerprint())).collect();
+    let mut done = HashSet::new();
+    for (index, outcome) in read(results)?.into_iter().enumerate() {
+        if now.get(outcome.arm.as_str()).is_some_and(|settings| *settings != outcome.settings) {
+            bail!(
+                "{}, line {}: {} was run with other settings ({}); remove its lines, or choose another --name or --out",
+                results.display(),
+                index + 1,
+                outcome.arm,
+                outcome.settings
+            );
+        }
+        done.insert((outcome.setting, outcome.seed, outcome.arm));
+    }
+    Ok(done)
 }
 
 fn tell(outcome: &Outcome) {

@@ -140,7 +140,11 @@ fn rule_table(outcomes: &[Outcome], level: Level) -> String {
     let mut text = String::from(
         "| loop | rule | seeds | within 0.01 of the best round | gold kept (95 %) | mean loss to the best | largest |\n|---|---|---|---|---|---|---|\n",
     );
-    for arm in ["irl-rloo", "irl-apart", "irl-mixed"] {
+    let names = names(outcomes, false);
+    let known = arms::all();
+    let own = |name: &&String| known.iter().all(|arm| arm.name != **name);
+    let loops = |name: &&String| name.starts_with("irl-") || own(name);
+    for arm in names.iter().filter(loops) {
         let all = of(outcomes, level, arm);
         for rule in rules::all() {
             let pairs: Vec<[f64; 2]> = all
@@ -173,16 +177,19 @@ fn rule_table(outcomes: &[Outcome], level: Level) -> String {
 /// Each ablation beside the loop as it is, on the same seeds.
 fn ablations(outcomes: &[Outcome]) -> String {
     let mut text = String::from(
-        "| change | seeds | round 1: gold, T = 1 | difference (95 %) | round 2: gold, T = 1 | difference (95 %) | reward orders as gold |\n|---|---|---|---|---|---|---|\n",
+        "| change | of | seeds | round 1: gold, T = 1 | difference (95 %) | round 2: gold, T = 1 | difference (95 %) | reward orders as gold |\n|---|---|---|---|---|---|---|---|\n",
     );
     let level = Level::Hard;
-    let reference = of(outcomes, level, "irl-rloo");
+    let known = arms::all();
     let loops = names(outcomes, false).into_iter().filter(|name| name.starts_with("irl-"));
     for name in loops.chain(names(outcomes, true)) {
         let all = of(outcomes, level, &name);
         if all.is_empty() {
             continue;
         }
+        let against = known.iter().find(|arm| arm.name == name).map(arms::Arm::against);
+        let against = against.unwrap_or(arms::REFERENCE);
+        let reference = of(outcomes, level, against);
         let mut cells = String::new();
         for index in 0..2 {
             let pairs: Vec<[f64; 2]> = all
@@ -197,13 +204,18 @@ fn ablations(outcomes: &[Outcome]) -> String {
             let differences: Vec<f64> = pairs.iter().map(|[gold, other]| gold - other).collect();
             let _ = match (pairs.is_empty(), name.as_str()) {
                 (true, _) => write!(cells, " | |"),
-                (false, "irl-rloo") => write!(cells, " {:.3} | |", mean_sd(&gold).0),
+                (false, arms::REFERENCE) => write!(cells, " {:.3} | |", mean_sd(&gold).0),
                 _ => write!(cells, " {:.3} | {} |", mean_sd(&gold).0, signed(&differences)),
             };
         }
         let ordered: Vec<f64> =
             all.iter().filter_map(|outcome| outcome.rounds.first()?.ordered).collect();
-        let _ = writeln!(text, "| {name} | {} |{cells} {:.3} |", all.len(), mean_sd(&ordered).0);
+        let _ = writeln!(
+            text,
+            "| {name} | {against} | {} |{cells} {:.3} |",
+            all.len(),
+            mean_sd(&ordered).0
+        );
     }
     text
 }

@@ -6,6 +6,7 @@ use anyhow::{Result, anyhow};
 use plotters::prelude::*;
 use revealed::eval::stats::{mean_ci95, mean_sd};
 
+use super::measure::Round;
 use super::{Level, Outcome, arms, page};
 
 /// Dark enough on white, and apart for most kinds of colour blindness (Okabe and Ito).
@@ -22,17 +23,22 @@ const COLOURS: [RGBColor; 7] = [
 /// A method's name, its mean with interval at T = 1, and its mean at its best temperature.
 type Bar = (String, f64, (f64, f64), f64);
 
-/// Gold of every method after its last round, with intervals over seeds.
+/// The first round; of `sft`, the SFT model and not the base.
+fn first(outcome: &Outcome) -> Option<&Round> {
+    outcome.rounds.iter().find(|round| round.round == 1)
+}
+
+/// Gold of every method after one round, with intervals over seeds.
 pub fn methods(outcomes: &[Outcome], level: Level, path: &Path) -> Result<()> {
     let mut bars: Vec<Bar> = Vec::new();
     for arm in arms::all().iter().filter(|arm| !arm.is_ablation()) {
         let gold: Vec<f64> = page::of(outcomes, level, &arm.name)
             .iter()
-            .filter_map(|outcome| Some(outcome.rounds.last()?.gold.t1))
+            .filter_map(|outcome| Some(first(outcome)?.gold.t1))
             .collect();
         let best: Vec<f64> = page::of(outcomes, level, &arm.name)
             .iter()
-            .filter_map(|outcome| Some(outcome.rounds.last()?.gold.best))
+            .filter_map(|outcome| Some(first(outcome)?.gold.best))
             .collect();
         if !gold.is_empty() {
             let name = arm.name.to_owned();
@@ -40,7 +46,7 @@ pub fn methods(outcomes: &[Outcome], level: Level, path: &Path) -> Result<()> {
         }
     }
     let title = format!(
-        "Gold reward after the last round, {} setting (dot: T = 1 with 95 %; ring: best temperature)",
+        "Gold reward after one round, {} setting (dot: T = 1 with 95 %; ring: best temperature)",
         level.name()
     );
     draw(path, (760, 60 + 30 * bars.len().max(4) as u32), |root| dots(root, &title, &bars))

@@ -69,7 +69,7 @@ pub fn all() -> Vec<Rule> {
             say: |report| judged(report, 2.0),
         },
         Rule {
-            name: "neither judge (2 standard errors) nor reward (0.2) fell beyond noise: the recipe's",
+            name: "neither judge (2 standard errors) nor own reward (0.2) fell beyond noise",
             say: |report| {
                 let gain = report.after.reward - report.before.reward;
                 if gain > -0.2 { judged(report, -2.0) } else { Say::Reject }

@@ -150,6 +150,46 @@ fn preferences_are_measured_by_reward_log_ratio_and_length() {
     assert!(table.starts_with("| data | subset | pairs | length |"), "{table}");
     assert_eq!(table.lines().count(), 3);
     world.revealed(&own[..3]).failed_with(&["nothing to evaluate", "--reward"]);
+
+    // Prompts that were trained on are left out; a pair that does not fit has its reason, and a file of such is an
+    // error that keeps the results of others.
+    let first: Value = serde_json::from_str(pairs.lines().next().unwrap()).unwrap();
+    let trained = json!({"prompt": first["prompt"], "completion": "ok"});
+    world.write("trained.jsonl", &format!("{trained}\n"));
+    let lines = world.revealed(&[&own[..], &["--exclude", "trained.jsonl"]].concat()).ok().lines();
+    let excluded = lines[0]["excluded"].as_u64().unwrap();
+    assert!(excluded >= 1);
+    assert_eq!(lines[0]["pairs"].as_u64().unwrap() + excluded, 10);
+    let long = json!({"prompt": "x", "chosen": "y ".repeat(9000), "rejected": "z"});
+    world.write("long.jsonl", &format!("{long}\n"));
+    let mut both = own.to_vec();
+    both.extend(["long.jsonl", "--scores", "both.jsonl"]);
+    let done = world.revealed(&both);
+    assert_eq!(done.lines()[0]["pairs"], 10);
+    done.failed_with(&["1 of 1 pairs could not be scored", "chosen: ", "no pair of long.jsonl"]);
+    let scores = fs::read_to_string(world.path("both.jsonl")).unwrap();
+    let last: Value = serde_json::from_str(scores.lines().last().unwrap()).unwrap();
+    assert_eq!((scores.lines().count(), &last["data"]), (11, &json!("long")));
+    assert!(last["error"].as_str().unwrap().starts_with("chosen: "), "{last}");
+}
+
+#[test]
+fn a_bench_takes_settings_of_the_loop_alone_and_knows_results_of_others() {
+    let world = World::new("llama");
+    let bench = |more: &[&str]| {
+        let none = ["bench", "quickstart", "--out", "bench", "--seeds", "7"];
+        world.revealed(&[&none[..], more].concat())
+    };
+    bench(&["--arms", "none"]).ok();
+    bench(&["--arms", "sfd"]).failed_with(&["there is no such arm", "sft"]);
+    let named = ["--name", "mine", "--set"];
+    bench(&[&named[..], &["sft.epochs=1"]].concat()).failed_with(&["sft.epochs=1", "[policy]"]);
+    bench(&[&named[..], &["policy.sleeps=1"]].concat()).failed_with(&["sleeps"]);
+    bench(&["--name", "sft", "--set", "policy.steps=1"]).failed_with(&["choose another"]);
+    let old = json!({"setting": "hard", "seed": 7, "arm": "mine", "settings": "old", "rounds": []});
+    world.write("bench/results.jsonl", &format!("{old}\n"));
+    let again = bench(&[&named[..], &["policy.steps=1"]].concat());
+    again.failed_with(&["results.jsonl, line 1", "mine was run with other settings"]);
 }
 
 #[test]

@@ -18,6 +18,12 @@ impl Audit {
         self.accuracy - self.length_accuracy.max(self.bag_accuracy)
     }
 
+    /// The upper end of the 95 % interval, over prompts, of the accuracy on pairs of like length; none without such pairs.
+    pub fn length_matched_upper(&self) -> Option<f64> {
+        let low = |p| wilson_low(p, self.length_matched_prompts);
+        self.length_matched_accuracy.map(|accuracy| 1.0 - low(1.0 - accuracy))
+    }
+
     /// A sentence for each sign of a shortcut; none is what one hopes for. Intervals count prompts, not pairs, since pairs
     /// of one prompt share its demonstration.
     pub fn warnings(&self) -> Vec<String> {

@@ -28,7 +28,8 @@ pub enum RewardStart {
 pub enum Average {
     /// The round's own reward.
     None,
-    /// The mean of it and the rewards of the rounds kept before, as in fictitious play.
+    /// The mean of it and the rewards of the rounds kept before, as in fictitious play. Where they disagree, the mean
+    /// spreads less than one unit, and the KL weighs as much more.
     Rounds,
 }
 
@@ -38,7 +39,7 @@ pub enum Average {
 pub enum ScaleFrom {
     /// Those of the policy before the round: the unit shrinks as it sharpens.
     Policy,
-    /// Those of the SFT model: one unit for all rounds, and so one trade-off with the KL.
+    /// Those of the SFT model, drawn once: one unit for all rounds, and so one trade-off with the KL.
     Sft,
 }
 

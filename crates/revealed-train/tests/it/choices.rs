@@ -105,6 +105,7 @@ fn a_warm_reward_goes_on_from_the_last_one_and_a_reset_one_does_not() {
 /// Members of the reward of each of three rounds, of which all are `kept` or none are.
 fn averaged(average: Average, kept: bool) -> Vec<Vec<Weights>> {
     let world = World::new(Tuning::Lora, |recipe| {
+        recipe.reward.scale_from = ScaleFrom::Sft;
         recipe.run.rounds = 3;
         recipe.reward.members = 2;
         recipe.reward.average = average;
@@ -115,7 +116,18 @@ fn averaged(average: Average, kept: bool) -> Vec<Vec<Weights>> {
     let members = |state: &State| -> Vec<Weights> {
         state.reward.as_ref().unwrap().members.iter().map(|one| weights(&one.model)).collect()
     };
-    states.iter().filter(|state| state.phase == Phase::Improve).map(members).collect()
+    let improving = states.iter().filter(|state| state.phase == Phase::Improve);
+    // In one unit, what has been calibrated stays so.
+    let units: Vec<Vec<Calibration>> = improving
+        .clone()
+        .map(|state| {
+            state.reward.as_ref().unwrap().members.iter().map(|one| one.calibration).collect()
+        })
+        .collect();
+    if average == Average::Rounds && kept {
+        assert_eq!((&units[1][2..], &units[2][2..]), (&units[0][..], &units[1][..]));
+    }
+    improving.map(members).collect()
 }
 
 #[test]
@@ -146,7 +158,7 @@ fn the_unit_of_reward_is_the_sft_model_s_spread_or_the_policy_s() {
     let (policy, sft) = (calibrations(ScaleFrom::Policy), calibrations(ScaleFrom::Sft));
     // The first round's policy is the SFT model.
     assert_eq!(policy[0], sft[0]);
-    // The second round's rewards are the same; their units are not.
+    // The second round's rewards are fitted to the same pairs; their units are not the same.
     assert_eq!(policy[1].shift, sft[1].shift);
     assert_ne!(policy[1].scale, sft[1].scale);
 }
@@ -205,6 +217,28 @@ fn step_wise_alternation_moves_the_reward_during_improvement_and_round_wise_does
             assert_eq!(moved, moves, "{alternation:?}");
             assert_eq!(before.calibration != after.calibration, moves, "{alternation:?}");
         }
+    }
+}
+
+#[test]
+fn of_averaged_rewards_only_the_newest_follow_policy_steps() {
+    let world = World::new(Tuning::Full, |recipe| {
+        recipe.run.rounds = 2;
+        recipe.reward.members = 2;
+        recipe.policy.alternation = Alternation::StepWise;
+        (recipe.reward.average, recipe.reward.scale_from) = (Average::Rounds, ScaleFrom::Sft);
+    });
+    let (_, states) = world.align();
+    let reward = |phase| {
+        let state = states.iter().find(|state| state.round == 2 && state.phase == phase);
+        state.unwrap().reward.clone().unwrap()
+    };
+    let (before, after) = (reward(Phase::Improve), reward(Phase::Gate));
+    assert_eq!((before.members.len(), after.members.len()), (4, 4));
+    for (index, (before, after)) in before.members.iter().zip(&after.members).enumerate() {
+        let moved = weights(&before.model) != weights(&after.model);
+        assert_eq!(moved, index < 2);
+        assert_eq!(before.calibration != after.calibration, index < 2);
     }
 }
 

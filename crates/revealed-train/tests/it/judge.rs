@@ -1,7 +1,7 @@
 //! The judge in the loop, and what a round's report says of its reward.
 
-use revealed_reward::{Calibration, RewardModel};
-use revealed_train::{Judge, Phase, State, TrainError, Tuning, align};
+use revealed_reward::{Audit, Calibration, RewardModel};
+use revealed_train::{Judge, Phase, RoundReport, State, TrainError, Tuning, align};
 
 use crate::support::{Weights, World, is_plain, weights};
 
@@ -93,18 +93,30 @@ fn a_round_whose_reward_rose_while_the_judge_s_score_fell_is_rolled_back() {
 }
 
 #[test]
-fn a_report_s_audit_is_of_initial_samples_and_of_those_before_the_round() {
+fn a_report_s_audit_is_of_the_kinds_of_samples_that_the_reward_knows() {
+    for (initial, policy, kinds) in [(4, 2, 2), (4, 0, 1), (0, 2, 1)] {
+        let (report, audit) = audited(initial, policy);
+        assert_eq!((audit.prompts, audit.pairs), (8, 8 * 3 * kinds));
+        assert_ne!(report.accuracy_initial, report.accuracy_before);
+        let pooled = match (initial, policy) {
+            (_, 0) => report.accuracy_initial,
+            (0, _) => report.accuracy_before,
+            _ => (report.accuracy_initial + report.accuracy_before) / 2.0,
+        };
+        assert!((audit.accuracy - pooled).abs() < 1e-12, "{} and {pooled}", audit.accuracy);
+    }
+}
+
+fn audited(initial: usize, policy: usize) -> (RoundReport, Audit) {
     let world = World::new(Tuning::Full, |recipe| {
+        (recipe.negatives.initial, recipe.negatives.policy) = (initial, policy);
         recipe.reward.steps = 20;
         recipe.gate.samples = 3;
         recipe.sft.epochs = 3;
         recipe.data.held_out = 8;
     });
     let (end, _) = world.align();
-    let report = &end.reports[0];
-    let audit = &report.audit;
-    assert_eq!((audit.prompts, audit.pairs), (8, 8 * 3 * 2));
-    assert_ne!(report.accuracy_initial, report.accuracy_before);
-    let pooled = (report.accuracy_initial + report.accuracy_before) / 2.0;
-    assert!((audit.accuracy - pooled).abs() < 1e-12, "{} and {pooled}", audit.accuracy);
+    let report = end.reports[0].clone();
+    let audit = report.audit.clone();
+    (report, audit)
 }

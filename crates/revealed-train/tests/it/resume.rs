@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use revealed_reward::RewardModel;
 use revealed_train::{
-    Anchor, Judge, Recipe, RewardStart, RunFolder, State, TrainError, Tuning, align,
+    Anchor, Average, Judge, Recipe, RewardStart, RunFolder, ScaleFrom, State, TrainError, Tuning,
+    align,
 };
 
 use crate::support::{World, demonstrations, weights};
@@ -29,6 +30,11 @@ fn world(tuning: Tuning) -> World {
         (recipe.reward.members, recipe.reward.disagreement) = (2, 0.5);
         recipe.gate.judge = Judge::Independent;
         recipe.policy.anchor = Anchor::Moving;
+        // The defaults, or what they replaced.
+        (recipe.reward.average, recipe.reward.scale_from) = match tuning {
+            Tuning::Lora => (Average::Rounds, ScaleFrom::Sft),
+            Tuning::Full => (Average::None, ScaleFrom::Policy),
+        };
     })
 }
 
@@ -73,7 +79,8 @@ fn from_every_phase_the_end_is_the_same_to_the_last_bit() {
             assert_eq!(weights(&again.policy), weights(&end.policy), "{folder:?}");
             assert_eq!(weights(&again.sft), weights(&end.sft));
             let [a, b] = [&again, &end].map(|state| state.reward.as_ref().unwrap());
-            assert_eq!((a.members.len(), b.members.len()), (2, 2));
+            let members = if tuning == Tuning::Lora { 4 } else { 2 };
+            assert_eq!((a.members.len(), b.members.len()), (members, members));
             assert_eq!((a.disagreement, b.disagreement), (0.5, 0.5));
             let judges = [&again, &end].map(|state| state.judge.as_ref().unwrap());
             // The output head, which a classifier's folder does not keep, is not part of a reward.
