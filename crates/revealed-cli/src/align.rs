@@ -4,9 +4,10 @@ use anyhow::Result;
 use revealed::Device;
 use revealed::train::{self, Recipe, Run, RunFolder, State, round_markdown};
 
-use crate::output::Output;
+use crate::output::{Output, chain};
 use crate::progress::Progress;
 use crate::setup::{RecipeArgs, Setup};
+use crate::signals::Signals;
 
 /// Arguments of `revealed align`.
 #[derive(Debug, clap::Args)]
@@ -28,18 +29,28 @@ pub fn align(args: &AlignArgs, device: &Device, progress: &mut Progress) -> Resu
     };
     let checkpoints = files.checkpoints(&recipe);
     let saved = if args.resume { checkpoints.load(&base)? } else { None };
-    let (state, bytes) = saved.unwrap_or_else(|| (State::new(base, policy), 0));
+    let (state, bytes) = match saved {
+        Some(saved) => {
+            for error in &saved.damaged {
+                progress.note(&format!("{}; the checkpoint before it is used", chain(error)));
+            }
+            (saved.state, saved.metrics_bytes)
+        }
+        None => (State::new(base, policy), 0),
+    };
     files.rewind(bytes)?;
     if args.resume {
         progress.note(&whereabouts(&state, &recipe));
     }
     let objective = recipe.reward.pair_objective();
-    let mut observers = (&mut files, progress);
+    let signals = Signals::listen()?;
+    let mut observers = ((&mut files, progress), signals.clone());
     let mut run =
         Run { task: &task, recipe: &recipe, objective: &objective, observer: &mut observers };
     let state = train::align(state, &mut run, |state| {
         checkpoints.save(state, RunFolder::metrics_bytes(&out)?)
-    })?;
+    })
+    .map_err(|error| signals.explain(error))?;
     files.finish(&state, &recipe, &task, &folder)?;
     let mut output = Output::new();
     for report in &state.reports {
@@ -53,6 +64,9 @@ pub fn align(args: &AlignArgs, device: &Device, progress: &mut Progress) -> Resu
 fn whereabouts(state: &State, recipe: &Recipe) -> String {
     match state.is_finished(recipe) {
         true => "this run is finished already; more rounds need a larger run.rounds".into(),
+        false if state.progress.is_some() => {
+            format!("resuming in the middle of round {}, {}", state.round, state.phase)
+        }
         false => format!("resuming at round {}, {}", state.round, state.phase),
     }
 }

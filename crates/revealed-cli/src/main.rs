@@ -1,4 +1,5 @@
-//! The program `revealed`: results on stdout, everything else on stderr; exit codes 0, 1 (failed), 2 (usage).
+//! The program `revealed`: results on stdout, everything else on stderr; exit codes 0, 1 (failed), 2 (usage), 130 and
+//! 143 (stopped by a signal).
 
 mod align;
 mod bench;
@@ -17,6 +18,7 @@ mod sample;
 mod score;
 mod setup;
 mod sft;
+mod signals;
 
 use std::process::ExitCode;
 
@@ -26,6 +28,7 @@ use revealed::Device;
 
 use crate::output::{StdoutClosed, chain, note};
 use crate::progress::{Progress, Verbosity};
+use crate::signals::Stopped;
 
 /// Align a language model from demonstrations: learn their reward, improve the policy against it.
 #[derive(Debug, Parser)]
@@ -84,6 +87,10 @@ fn main() -> ExitCode {
     match run(&cli, &mut Progress::new(verbosity)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if error.is::<StdoutClosed>() => ExitCode::SUCCESS,
+        Err(error) if error.is::<Stopped>() => {
+            note(&error.to_string());
+            ExitCode::from(error.downcast_ref::<Stopped>().map_or(1, |stopped| stopped.exit_code))
+        }
         Err(error) => {
             note(&format!("error: {}", chain(error.as_ref())));
             ExitCode::FAILURE

@@ -141,6 +141,8 @@ impl Drop for Progress {
 impl Observer for Progress {
     fn observe(&mut self, event: &Event<'_>) {
         match event {
+            // Saved in the middle, and on it goes.
+            Event::Started { at, .. } if at.step > 0 && self.title == place(*at) => {}
             Event::Started { at, steps } => self.begin(&place(*at), *steps),
             Event::Step { at, steps, metrics } => self.step(at.step, *steps, &live(metrics)),
             Event::Ended { metrics, .. } => self.end(&live(metrics)),

@@ -12,6 +12,8 @@ use serde_json::json;
 
 use crate::desk::{settings, train_base, write_world};
 use crate::gold::{GOLD_SAMPLES, GoldRow, gold_row};
+use crate::output::chain;
+use crate::signals::Signals;
 
 /// Arguments of `revealed quickstart`.
 #[derive(Debug, Clone, clap::Args)]
@@ -68,16 +70,21 @@ pub fn quickstart(
 
     let checkpoints = folder.checkpoints(&recipe);
     let state = match args.resume.then(|| checkpoints.load(&base)).transpose()?.flatten() {
-        Some((state, bytes)) => {
-            folder.rewind(bytes)?;
-            state
+        Some(saved) => {
+            for error in &saved.damaged {
+                let text = format!("{}; the checkpoint before it is used", chain(error));
+                observer.observe(&Event::Note(text));
+            }
+            folder.rewind(saved.metrics_bytes)?;
+            saved.state
         }
         None => {
             folder.rewind(0)?;
             State::new(base.clone(), base.clone())
         }
     };
-    let mut observers = (&mut folder, observer);
+    let signals = Signals::listen()?;
+    let mut observers = ((&mut folder, observer), signals.clone());
     let objective = recipe.reward.pair_objective();
     let mut run =
         Run { task: &task, recipe: &recipe, objective: &objective, observer: &mut observers };
@@ -89,7 +96,8 @@ pub fn quickstart(
             }
         }
         checkpoints.save(state, RunFolder::metrics_bytes(&out)?)
-    })?;
+    })
+    .map_err(|error| signals.explain(error))?;
     folder.finish(&state, &recipe, &task, &base_folder)?;
     report(&state, &world, &task, device, &recipe)
 }

@@ -45,7 +45,15 @@ pub fn write_file(path: &Path, bytes: &[u8]) -> Result<(), ModelError> {
     let write = || {
         fs::write(&partial, bytes)?;
         fs::File::open(&partial)?.sync_all()?;
-        fs::rename(&partial, path)
+        fs::rename(&partial, path)?;
+        match path.parent() {
+            // A name is on disk once its folder is; elsewhere folders cannot be opened.
+            Some(folder) if cfg!(unix) => {
+                let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+                fs::File::open(folder)?.sync_all()
+            }
+            _ => Ok(()),
+        }
     };
     write().map_err(|source| {
         let _ = fs::remove_file(&partial);
@@ -104,7 +112,15 @@ pub fn write_tensors(path: &Path, tensors: Vec<(String, TensorData)>) -> Result<
     readable_by_all(&partial);
     let finish = || {
         fs::File::open(&partial)?.sync_all()?;
-        fs::rename(&partial, path)
+        fs::rename(&partial, path)?;
+        match path.parent() {
+            // A name is on disk once its folder is; elsewhere folders cannot be opened.
+            Some(folder) if cfg!(unix) => {
+                let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+                fs::File::open(folder)?.sync_all()
+            }
+            _ => Ok(()),
+        }
     };
     finish().map_err(|source| {
         let _ = fs::remove_file(&partial);

@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use burn::module::Module;
-use revealed_models::{CausalLm, ScalarModel};
+use revealed_models::CausalLm;
 use revealed_reward::{Calibration, RewardEnsemble, RewardModel};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -16,7 +15,13 @@ use crate::held_out::HeldOutSamples;
 use crate::irl::State;
 use crate::observer::Phase;
 use crate::pairs::PairPool;
-use crate::recipe::{Recipe, Tuning};
+use crate::recipe::Recipe;
+
+mod progress;
+mod store;
+
+use progress::SavedProgress;
+use store::Store;
 
 const MANIFEST: &str = "manifest.json";
 const STATE: &str = "state.json";
@@ -28,6 +33,9 @@ const JUDGE: &str = "judge";
 struct SavedState {
     round: usize,
     phase: Phase,
+    /// Where in the phase.
+    #[serde(default)]
+    progress: Option<SavedProgress>,
     pool: PairPool,
     held: HeldOutSamples,
     reports: Vec<RoundReport>,
@@ -50,21 +58,27 @@ struct Manifest {
 #[derive(Debug)]
 pub struct Checkpoints {
     folder: PathBuf,
-    base: String,
-    tuning: Tuning,
+    recipe: Recipe,
+}
+
+/// The newest checkpoint that is as it was written.
+#[derive(Debug)]
+pub struct Saved {
+    /// The run's state.
+    pub state: State,
+    /// Bytes of `metrics.jsonl` that belong to it.
+    pub metrics_bytes: u64,
+    /// What was wrong with newer ones, which are set aside.
+    pub damaged: Vec<TrainError>,
 }
 
 impl Checkpoints {
     /// Those of a run folder.
     pub fn new(run_folder: &Path, recipe: &Recipe) -> Self {
-        Self {
-            folder: run_folder.join("checkpoints"),
-            base: recipe.model.path.clone(),
-            tuning: recipe.model.tuning,
-        }
+        Self { folder: run_folder.join("checkpoints"), recipe: recipe.clone() }
     }
 
-    /// Writes the state; older checkpoints are removed once it is complete.
+    /// Writes the state; once it is complete, older checkpoints beyond `run.save_total_limit` are removed.
     ///
     /// # Errors
     /// When something cannot be written; complete checkpoints stay as they are.
@@ -81,31 +95,33 @@ impl Checkpoints {
         let name = self.folder.join(format!("{number:06}"));
         fs::rename(&partial, &name).map_err(TrainError::io(&name))?;
         sync(&self.folder)?;
-        for old in numbers {
+        let kept = self.recipe.run.save_total_limit.max(1) - 1;
+        for old in &numbers[..numbers.len().saturating_sub(kept)] {
+            // Out of sight first: what is only half removed is no checkpoint.
             let old = self.folder.join(format!("{old:06}"));
-            fs::remove_dir_all(&old).map_err(TrainError::io(&old))?;
+            let gone = old.with_extension("removed");
+            fs::rename(&old, &gone).map_err(TrainError::io(&old))?;
+            fs::remove_dir_all(&gone).map_err(TrainError::io(&gone))?;
         }
         Ok(())
     }
 
     fn write(&self, state: &State, metrics_bytes: u64, folder: &Path) -> Result<(), TrainError> {
-        self.write_model(&state.sft, &folder.join("sft"))?;
-        self.write_model(&state.policy, &folder.join("policy"))?;
+        let store = Store { folder, recipe: &self.recipe };
+        store.put_policy("sft", &state.sft)?;
+        store.put_policy("policy", &state.policy)?;
         if let Some(candidate) = &state.candidate {
-            self.write_model(candidate, &folder.join("candidate"))?;
+            store.put_policy("candidate", candidate)?;
         }
         let mut calibrations = BTreeMap::new();
         for (name, reward) in named_rewards(state) {
-            let folder = folder.join(&name);
-            match self.tuning {
-                Tuning::Lora => reward.model.save_adapter(&folder, &self.base)?,
-                Tuning::Full => reward.model.save(&folder, 0)?,
-            }
+            store.put_reward(&name, reward)?;
             calibrations.insert(name, reward.calibration);
         }
         let saved = SavedState {
             round: state.round,
             phase: state.phase,
+            progress: state.progress.as_ref().map(|p| progress::write(p, &store)).transpose()?,
             pool: state.pool.clone(),
             held: state.held.clone(),
             reports: state.reports.clone(),
@@ -119,65 +135,62 @@ impl Checkpoints {
         write_json(&folder.join(STATE), &saved)?;
         let mut files = Vec::new();
         list(folder, folder, &mut files)?;
-        write_json(&folder.join(MANIFEST), &Manifest { files })
+        write_json(&folder.join(MANIFEST), &Manifest { files })?;
+        sync(folder)
     }
 
-    fn write_model(&self, model: &CausalLm, folder: &Path) -> Result<(), TrainError> {
-        match self.tuning {
-            Tuning::Lora => model.save_adapter(folder, &self.base)?,
-            Tuning::Full => model.save(folder)?,
-        }
-        Ok(())
-    }
-
-    /// The newest complete state and how many bytes of `metrics.jsonl` belong to it; `None` without one.
+    /// The newest checkpoint that is what its manifest says; `None` where there is none at all. Damaged ones are renamed
+    /// to `….damaged`, and left.
     ///
     /// # Errors
-    /// When the newest checkpoint is not what its manifest says.
-    pub fn load(&self, initial: &CausalLm) -> Result<Option<(State, u64)>, TrainError> {
-        let Some(number) = self.numbers()?.last().copied() else {
-            return Ok(None);
-        };
-        let folder = self.folder.join(format!("{number:06}"));
-        verify(&folder)?;
-        let path = folder.join(STATE);
-        let saved: SavedState = read_json(&path)?;
-        let device = initial.device();
-        let model = |name: &str| -> Result<CausalLm, TrainError> {
-            let folder = folder.join(name);
-            Ok(match self.tuning {
-                Tuning::Lora => initial.clone().with_adapter(&folder)?,
-                Tuning::Full => CausalLm::load(&folder, &device)?,
-            })
-        };
+    /// The newest one's, where all are damaged.
+    pub fn load(&self, initial: &CausalLm) -> Result<Option<Saved>, TrainError> {
+        let mut damaged: Vec<(PathBuf, TrainError)> = Vec::new();
+        for number in self.numbers()?.into_iter().rev() {
+            let folder = self.folder.join(format!("{number:06}"));
+            match verify(&folder).and_then(|()| self.read(&folder, initial)) {
+                Ok((state, metrics_bytes)) => {
+                    for (folder, _) in &damaged {
+                        let aside = folder.with_extension("damaged");
+                        fs::rename(folder, &aside).map_err(TrainError::io(folder))?;
+                    }
+                    let damaged = damaged.into_iter().map(|(_, error)| error).collect();
+                    return Ok(Some(Saved { state, metrics_bytes, damaged }));
+                }
+                Err(error) => damaged.push((folder, error)),
+            }
+        }
+        damaged.into_iter().next().map_or(Ok(None), |(_, error)| Err(error))
+    }
+
+    fn read(&self, folder: &Path, initial: &CausalLm) -> Result<(State, u64), TrainError> {
+        let saved: SavedState = read_json(&folder.join(STATE))?;
+        let store = Store { folder, recipe: &self.recipe };
         let reward = |name: &str| -> Result<Option<RewardModel>, TrainError> {
-            let Some(calibration) = saved.calibrations.get(name) else { return Ok(None) };
-            let folder = folder.join(name);
-            let model = match self.tuning {
-                Tuning::Lora => ScalarModel::load_adapter(initial.clone(), &folder)?,
-                Tuning::Full => ScalarModel::load(&folder, &device)?,
-            };
-            Ok(Some(RewardModel { model: model.valid(), calibration: *calibration }))
+            let calibration = saved.calibrations.get(name);
+            calibration.map(|calibration| store.reward(name, *calibration, initial)).transpose()
         };
         let ensemble = |name: &str, disagreement| -> Result<_, TrainError> {
             let mut members = Vec::new();
-            while let Some(member) = reward(&member_name(name, members.len()))? {
+            while let Some(member) = reward(&numbered(name, members.len()))? {
                 members.push(member);
             }
             Ok((!members.is_empty()).then_some(RewardEnsemble { members, disagreement }))
         };
-        let kept_reward = ensemble(KEPT_REWARD, saved.disagreement[1])?;
-        let judge = reward(JUDGE)?;
-        let reward = ensemble(REWARD, saved.disagreement[0])?;
-        let mut state = State::new(initial.clone(), model("policy")?);
-        state.sft = model("sft")?.valid();
+        let mut state = State::new(initial.clone(), store.policy("policy", initial)?);
+        state.sft = store.policy("sft", initial)?;
         if saved.candidate {
-            state.candidate = Some(model("candidate")?.valid());
+            state.candidate = Some(store.policy("candidate", initial)?);
+        }
+        state.reward = ensemble(REWARD, saved.disagreement[0])?;
+        state.kept_reward = ensemble(KEPT_REWARD, saved.disagreement[1])?;
+        state.judge = reward(JUDGE)?;
+        if let Some(saved_progress) = saved.progress {
+            let round = saved.round;
+            state.progress = Some(progress::read(saved_progress, round, &store, initial)?);
         }
         let SavedState { round, phase, pool, held, reports, data, metrics_bytes, .. } = saved;
-        let rewards = State { reward, kept_reward, judge, ..state };
-        let state = State { round, phase, pool, held, reports, data, ..rewards };
-        Ok(Some((state, metrics_bytes)))
+        Ok((State { round, phase, pool, held, reports, data, ..state }, metrics_bytes))
     }
 
     /// Numbers of complete checkpoints, rising.
@@ -198,14 +211,14 @@ fn named_rewards(state: &State) -> Vec<(String, &RewardModel)> {
     let mut all = Vec::new();
     for (name, reward) in [(REWARD, &state.reward), (KEPT_REWARD, &state.kept_reward)] {
         let members = reward.iter().flat_map(|reward| &reward.members).enumerate();
-        all.extend(members.map(|(index, member)| (member_name(name, index), member)));
+        all.extend(members.map(|(index, member)| (numbered(name, index), member)));
     }
     all.extend(state.judge.iter().map(|judge| (JUDGE.to_owned(), judge)));
     all
 }
 
 /// `reward`, `reward-2`, `reward-3`, …
-fn member_name(name: &str, index: usize) -> String {
+fn numbered(name: &str, index: usize) -> String {
     if index == 0 { name.to_owned() } else { format!("{name}-{}", index + 1) }
 }
 

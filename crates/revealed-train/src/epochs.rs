@@ -2,32 +2,23 @@
 
 use revealed_data::shuffled;
 
-/// An endless order of `count` items in which none comes twice before all have come.
-pub(crate) struct Epochs {
+/// `size` items, from the `from`-th on, of an endless order of `count` in which none comes twice before all have come;
+/// `seed` gives the seed of an epoch's order. Nothing where there are no items. It depends on nothing that came before, so
+/// a stage can go on at any step.
+pub(crate) fn items(
     count: usize,
-    epoch: usize,
-    /// What is left of the epoch, the next item last.
-    left: Vec<usize>,
-}
-
-impl Epochs {
-    pub(crate) fn new(count: usize) -> Self {
-        Self { count, epoch: 0, left: vec![] }
+    from: usize,
+    size: usize,
+    seed: impl Fn(usize) -> u64,
+) -> Vec<usize> {
+    let mut taken = Vec::with_capacity(size);
+    while taken.len() < size && count > 0 {
+        let next = from + taken.len();
+        let order = shuffled(count, seed(next / count));
+        let left = order.into_iter().rev().skip(next % count);
+        taken.extend(left.take(size - taken.len()));
     }
-
-    /// The next `size` items; `seed` gives the seed of an epoch's order. Nothing where there are no items.
-    pub(crate) fn take(&mut self, size: usize, seed: impl Fn(usize) -> u64) -> Vec<usize> {
-        let mut taken = Vec::with_capacity(size);
-        while taken.len() < size && self.count > 0 {
-            if self.left.is_empty() {
-                self.left = shuffled(self.count, seed(self.epoch));
-                self.epoch += 1;
-            }
-            let from = self.left.len().saturating_sub(size - taken.len());
-            taken.extend(self.left.drain(from..).rev());
-        }
-        taken
-    }
+    taken
 }
 
 #[cfg(test)]
@@ -37,9 +28,9 @@ mod tests {
     #[test]
     fn no_item_comes_twice_before_all_have_come() {
         for size in [1, 3, 7, 10] {
-            let mut epochs = Epochs::new(7);
-            let mut all: Vec<usize> =
-                (0..21).flat_map(|_| epochs.take(size, |epoch| epoch as u64)).collect();
+            let steps = 21_usize.div_ceil(size);
+            let take = |step| items(7, step * size, size, |epoch| epoch as u64);
+            let mut all: Vec<usize> = (0..steps).flat_map(take).collect();
             all.truncate(21);
             for epoch in all.chunks(7) {
                 let mut sorted = epoch.to_vec();
@@ -47,11 +38,12 @@ mod tests {
                 assert_eq!(sorted, (0..7).collect::<Vec<_>>(), "{size}: {all:?}");
             }
             assert_ne!(all[..7], all[7..14], "another epoch has another order");
+            assert_eq!(all, items(7, 0, 21, |epoch| epoch as u64), "steps make no difference");
         }
     }
 
     #[test]
     fn nothing_comes_of_nothing() {
-        assert!(Epochs::new(0).take(3, |_| 0).is_empty());
+        assert!(items(0, 5, 3, |_| 0).is_empty());
     }
 }

@@ -53,6 +53,12 @@ pub enum TrainError {
         /// What to do.
         advice: &'static str,
     },
+    /// The observer asked to stop; the state has been saved where the caller saves it.
+    #[error("stopped as asked after {at}")]
+    Interrupted {
+        /// Where.
+        at: At,
+    },
     /// NaN or infinity.
     #[error(
         "{at}: {what} is {value}; nothing was updated by it. lower the learning rate or check the data"

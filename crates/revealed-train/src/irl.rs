@@ -13,26 +13,27 @@
 //! | the KL's anchor is the SFT model, or moves | moves |
 //! | both sides of a pair take one path from text to tokens | two paths |
 
-use revealed_reward::{RewardEnsemble, RewardModel};
+use revealed_reward::RewardEnsemble;
 
 use crate::error::TrainError;
+use crate::fitting::Fitting;
 use crate::gate::judge;
 use crate::held_out::HeldOutSamples;
 use crate::observer::{At, Event, Phase};
-use crate::opinion::fit_judge;
-use crate::pairs::pairs;
-use crate::policy::{improve_in_turn, improve_policy};
-use crate::recipe::{Alternation, Anchor, Average, Judge, RewardStart};
-use crate::reward_fit::{calibrate_all, fit_reward};
+use crate::policy::Improvement;
+use crate::recipe::{Alternation, Anchor, Average};
+use crate::reward_fit::calibrate_all;
 use crate::run::{Run, at};
-use crate::sft::fit_sft;
+use crate::sft::Imitation;
 pub use crate::state::State;
+use crate::steps::{Progress, Steps};
 
-/// Runs the loop to its end; `save` is called with the state after every phase.
+/// Runs the loop to its end; `save` is called with the state after every phase, every `run.save_steps` steps within one, and
+/// where the observer asks to stop.
 ///
 /// # Errors
 /// Before any work when recipe, data, model and state do not fit each other; then at the first failing phase:
-/// what `save` has kept is the way back.
+/// what `save` has kept is the way back. [`TrainError::Interrupted`] where the observer asks to stop.
 pub fn align(
     mut state: State,
     run: &mut Run<'_>,
@@ -51,13 +52,23 @@ pub fn align(
             Phase::Gate => gate(state, at, run)?,
         };
         save(&state)?;
+        if run.observer.stops() && !state.is_finished(run.recipe) {
+            return Err(TrainError::Interrupted { at });
+        }
     }
     Ok(state)
 }
 
 fn imitate(mut state: State, run: &mut Run<'_>) -> Result<State, TrainError> {
     if run.recipe.sft.epochs > 0 {
-        state.sft = fit_sft(state.policy, run)?;
+        let sft = match state.progress.take() {
+            Some(Progress::Sft(sft)) => sft,
+            _ => Imitation::new(state.policy.clone(), run),
+        };
+        match sft.advance(run)? {
+            Steps::Paused(sft) => return Ok(state.paused(Progress::Sft(sft))),
+            Steps::Done(model) => state.sft = model,
+        }
     }
     state.policy = state.sft.clone();
     Ok(State { phase: Phase::Sample, ..state })
@@ -77,28 +88,20 @@ fn sample(mut state: State, at: At, run: &mut Run<'_>) -> Result<State, TrainErr
 }
 
 fn fit(mut state: State, at: At, run: &mut Run<'_>) -> Result<State, TrainError> {
-    if run.recipe.gate.judge == Judge::Independent && state.judge.is_none() {
-        state.judge = Some(fit_judge(&state, run)?);
-    }
-    let negatives = state.pool.of_round(at.round, &run.recipe.reward);
-    let pairs = pairs(&negatives, state.judge.as_ref(), run.task, run)?;
-    let last = state.reward.take();
-    let mut members = Vec::new();
-    for member in 0..run.recipe.reward.members {
-        let warm = last.as_ref().and_then(|last| last.members.get(member));
-        let start = match (run.recipe.reward.start, warm) {
-            (RewardStart::Warm, Some(last)) => last.clone(),
-            _ => RewardModel::new(state.sft.clone(), run.seed(at, &format!("head {member}"))),
-        };
-        members.push(fit_reward(start, &pairs, (at.round, member), run)?);
-    }
-    let last = last.filter(|_| state.reports.iter().any(|report| report.accepted));
-    let older = last.iter().flat_map(|last| &last.members).cloned();
+    let fitting = match state.progress.take() {
+        Some(Progress::Fit(fitting)) => fitting,
+        _ => Fitting::default(),
+    };
+    let mut members = match fitting.advance(&mut state, at, run)? {
+        Steps::Paused(fitting) => return Ok(state.paused(Progress::Fit(fitting))),
+        Steps::Done(members) => members,
+    };
+    let last = state.reward.take().filter(|_| state.reports.iter().any(|report| report.accepted));
     if run.recipe.reward.average == Average::Rounds {
-        members.extend(older);
+        members.extend(last.iter().flat_map(|last| &last.members).cloned());
     }
-    let disagreement = run.recipe.reward.disagreement;
-    let reward = RewardEnsemble { members, disagreement };
+    let reward = RewardEnsemble { members, disagreement: run.recipe.reward.disagreement };
+    let negatives = state.pool.of_round(at.round, &run.recipe.reward);
     let models = (&state.policy, &state.sft);
     state.reward = Some(calibrate_all(reward, models, &negatives, at.round, run)?);
     state.kept_reward = last;
@@ -111,13 +114,24 @@ fn improve(mut state: State, at: At, run: &mut Run<'_>) -> Result<State, TrainEr
         Anchor::Sft => &state.sft,
         Anchor::Moving => &state.policy,
     };
-    let policy = state.policy.clone();
-    let (candidate, reward) = match run.recipe.policy.alternation {
-        Alternation::RoundWise => (improve_policy(policy, anchor, &reward, at.round, run)?, reward),
-        Alternation::StepWise => {
-            let (policy, reward) = improve_in_turn(policy, anchor, reward, at.round, run)?;
-            let reward = calibrate_all(reward, (&policy, &state.sft), &[], at.round, run)?;
-            (policy, reward)
+    let improvement = match state.progress.take() {
+        Some(Progress::Improve(improvement)) => improvement,
+        _ => {
+            let in_turn = run.recipe.policy.alternation == Alternation::StepWise;
+            let following = in_turn.then(|| reward.clone());
+            Improvement::new(state.policy.clone(), following, at.round, run)?
+        }
+    };
+    let (candidate, reward) = match improvement.advance(anchor, &reward, run)? {
+        Steps::Paused(improvement) => {
+            let state = State { reward: Some(reward), ..state };
+            return Ok(state.paused(Progress::Improve(improvement)));
+        }
+        Steps::Done((policy, None)) => (policy, reward),
+        Steps::Done((policy, Some(followed))) => {
+            let models = (&policy, &state.sft);
+            let followed = calibrate_all(followed, models, &[], at.round, run)?;
+            (policy, followed)
         }
     };
     Ok(State { phase: Phase::Gate, candidate: Some(candidate), reward: Some(reward), ..state })

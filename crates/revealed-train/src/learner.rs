@@ -20,14 +20,15 @@ use crate::totals::Totals;
 use crate::{grpo, ppo, reinforce, rloo};
 
 /// The trained roles with their optimizers: the policy, and for PPO the critic.
+#[derive(Debug, Clone)]
 pub(crate) struct Learner {
     /// The recipe's, with the KL's weight as it stands.
-    config: PolicySection,
+    pub config: PolicySection,
     /// REINFORCE's, once there is one.
-    baseline: Option<f64>,
-    pub(crate) policy: CausalLm,
-    updater: Updater<CausalLm>,
-    critic: Option<(ScalarModel, Updater<ScalarModel>)>,
+    pub baseline: Option<f64>,
+    pub policy: CausalLm,
+    pub updater: Updater<CausalLm>,
+    pub critic: Option<(ScalarModel, Updater<ScalarModel>)>,
 }
 
 /// What a solver makes of a rollout.

@@ -4,6 +4,7 @@
 mod checkpoint;
 mod epochs;
 mod error;
+mod fitting;
 mod gate;
 mod grpo;
 mod held_out;
@@ -29,10 +30,11 @@ mod seed;
 mod self_play;
 mod sft;
 mod state;
+mod steps;
 mod task;
 mod totals;
 
-pub use checkpoint::Checkpoints;
+pub use checkpoint::{Checkpoints, Saved};
 pub use error::TrainError;
 pub use gate::{RoundReport, judge};
 pub use held_out::{HeldOutSamples, Measures};
@@ -58,6 +60,7 @@ pub use run_folder::RunFolder;
 pub use seed::derive;
 pub use self_play::{SelfPlay, fit_log_ratio, self_play};
 pub use sft::fit_sft;
+pub use steps::Progress;
 pub use task::{Row, Task};
 
 #[cfg(test)]

@@ -113,6 +113,12 @@ pub enum Event<'a> {
 pub trait Observer {
     /// Called in order, on the loop's thread.
     fn observe(&mut self, event: &Event<'_>);
+
+    /// Whether the run should stop: it finishes its step, lets its state be saved and ends with
+    /// [`TrainError::Interrupted`](crate::TrainError::Interrupted).
+    fn stops(&self) -> bool {
+        false
+    }
 }
 
 /// Hears nothing.
@@ -120,16 +126,24 @@ impl Observer for () {
     fn observe(&mut self, _event: &Event<'_>) {}
 }
 
-/// Both hear everything, the first one first.
+/// Both hear everything, the first one first; either may stop the run.
 impl<A: Observer, B: Observer> Observer for (A, B) {
     fn observe(&mut self, event: &Event<'_>) {
         self.0.observe(event);
         self.1.observe(event);
+    }
+
+    fn stops(&self) -> bool {
+        self.0.stops() || self.1.stops()
     }
 }
 
 impl<O: Observer + ?Sized> Observer for &mut O {
     fn observe(&mut self, event: &Event<'_>) {
         (**self).observe(event);
+    }
+
+    fn stops(&self) -> bool {
+        (**self).stops()
     }
 }

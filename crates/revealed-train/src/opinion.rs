@@ -7,9 +7,10 @@ use crate::error::TrainError;
 use crate::held_out::{accuracy, mean};
 use crate::observer::Phase;
 use crate::pairs::{Negative, pairs};
-use crate::reward_fit::{calibrate, fit_reward};
+use crate::reward_fit::{RewardFit, calibrate};
 use crate::run::{Run, at};
 use crate::state::State;
+use crate::steps::Steps;
 
 /// What a second reward, that nothing was optimised against, says of a round.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -35,20 +36,29 @@ impl SecondOpinion {
 }
 
 /// Fits the second reward: on the first round's pairs with fixed negatives, or all of them where there are none
-/// such.
+/// such. `fit` is where an earlier call has paused.
 ///
 /// # Errors
 /// When the loss is not finite.
-pub(crate) fn fit_judge(state: &State, run: &mut Run<'_>) -> Result<RewardModel, TrainError> {
+pub(crate) fn fit_judge(
+    state: &State,
+    fit: Option<RewardFit>,
+    run: &mut Run<'_>,
+) -> Result<Steps<RewardFit, RewardModel>, TrainError> {
     let all: Vec<&Negative> = state.pool.negatives.iter().collect();
     let fixed: Vec<&Negative> =
         all.iter().copied().filter(|negative| negative.origin.is_fixed()).collect();
     let negatives = if fixed.is_empty() { all } else { fixed };
-    // Round 0 has seeds of its own.
-    let start = RewardModel::new(state.sft.clone(), run.seed(at(0, Phase::Fit, 0), "head"));
+    let fit = fit.unwrap_or_else(|| {
+        // Round 0 has seeds of its own.
+        let head = run.seed(at(0, Phase::Fit, 0), "head");
+        RewardFit::new(RewardModel::new(state.sft.clone(), head), run)
+    });
     let pairs = pairs(&negatives, None, run.task, run)?;
-    let judge = fit_reward(start, &pairs, (0, 0), run)?;
-    calibrate(judge, &state.policy, &negatives, 0, run)
+    Ok(match fit.advance(&pairs, (0, 0), run)? {
+        Steps::Paused(fit) => Steps::Paused(fit),
+        Steps::Done(judge) => Steps::Done(calibrate(judge, &state.policy, &negatives, 0, run)?),
+    })
 }
 
 /// What a second reward makes of the samples, a prompt's `group` next to each other.
@@ -112,7 +122,8 @@ mod tests {
     fn judge(world: &World, state: &State, change: impl Fn(&mut Vec<Negative>)) -> Weights {
         let mut state = state.clone();
         change(&mut state.pool.negatives);
-        let judge = world.run(&mut (), |run| fit_judge(&state, run)).unwrap();
+        let judge = world.run(&mut (), |run| fit_judge(&state, None, run)).unwrap();
+        let Steps::Done(judge) = judge else { panic!("paused") };
         assert_ne!(judge.calibration, revealed_reward::Calibration::default());
         weights(&judge.model)
     }

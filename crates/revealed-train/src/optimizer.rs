@@ -1,10 +1,12 @@
 //! One optimizer step: accumulate, clip by global norm, schedule, AdamW.
 
+use std::fmt;
 use std::marker::PhantomData;
 
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::{AdamWConfig, GradientsAccumulator, GradientsParams, ModuleOptimizer};
-use burn::tensor::{DType, Tensor};
+use burn::store::RecordError;
+use burn::tensor::{Bytes, DType, Tensor};
 use revealed_models::ModelError;
 use serde::{Deserialize, Serialize};
 
@@ -119,6 +121,7 @@ pub(crate) struct Update {
 }
 
 /// An optimizer with its place in the schedule.
+#[derive(Clone)]
 pub(crate) struct Updater<M: Module> {
     optimizer: ModuleOptimizer,
     config: OptimizerConfig,
@@ -127,12 +130,40 @@ pub(crate) struct Updater<M: Module> {
     module: PhantomData<M>,
 }
 
+impl<M: Module> fmt::Debug for Updater<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Updater at step {} of {}", self.step, self.total)
+    }
+}
+
 impl<M: Module> Updater<M> {
     pub(crate) fn new(config: &OptimizerConfig, total: usize) -> Self {
         let adam = AdamWConfig::new()
             .with_epsilon(config.adam_epsilon as f32)
             .with_weight_decay(config.weight_decay as f32);
         Self { optimizer: adam.init(), config: config.clone(), step: 0, total, module: PhantomData }
+    }
+
+    /// Its place in the schedule, the schedule's length, and its moments.
+    ///
+    /// # Errors
+    /// When the moments cannot be written down.
+    pub(crate) fn to_parts(&self) -> Result<([usize; 2], Vec<u8>), RecordError> {
+        Ok(([self.step, self.total], self.optimizer.into_bytes()?.to_vec()))
+    }
+
+    /// What [`to_parts`](Self::to_parts) gave, under the same settings.
+    ///
+    /// # Errors
+    /// When the bytes are not an optimizer's.
+    pub(crate) fn from_parts(
+        config: &OptimizerConfig,
+        [step, total]: [usize; 2],
+        bytes: Vec<u8>,
+    ) -> Result<Self, RecordError> {
+        let fresh = Self::new(config, total);
+        let optimizer = fresh.optimizer.from_bytes(Bytes::from_bytes_vec(bytes))?;
+        Ok(Self { optimizer, step, ..fresh })
     }
 
     #[cfg(test)]

@@ -4,7 +4,7 @@ use burn::module::Module;
 use revealed_models::CausalLm;
 use revealed_reward::RewardEnsemble;
 
-use crate::epochs::Epochs;
+use crate::epochs::items;
 use crate::error::TrainError;
 use crate::learner::Learner;
 use crate::observer::Phase;
@@ -14,11 +14,12 @@ use crate::reward::Reward;
 use crate::reward_fit::RewardUpdater;
 use crate::rollout::Rollout;
 use crate::run::{Run, at};
+use crate::steps::{Steps, to_the_end};
 
 /// Improves a policy against a reward for `policy.steps` rollouts, near an anchor; gives it back without gradients.
 ///
 /// # Errors
-/// When a loss is not finite, or the first ratio of a rollout is not 1.
+/// When a loss is not finite, the first ratio of a rollout is not 1, or the observer asks to stop.
 pub fn improve_policy(
     policy: CausalLm,
     anchor: &CausalLm,
@@ -26,11 +27,12 @@ pub fn improve_policy(
     round: usize,
     run: &mut Run<'_>,
 ) -> Result<CausalLm, TrainError> {
-    let mut improvement = Improvement::new(policy, round, run)?;
-    for step in 1..=run.recipe.policy.steps {
-        improvement.step(anchor, reward, step, run)?;
-    }
-    Ok(improvement.end(run))
+    let improvement = Improvement::new(policy, None, round, run)?;
+    let (policy, _) =
+        to_the_end(improvement, at(round, Phase::Improve, 0), run, |improvement, run| {
+            improvement.advance(anchor, reward, run)
+        })?;
+    Ok(policy)
 }
 
 /// The same with a reward that follows: every policy step is followed by a step of the reward's first `reward.members`
@@ -41,50 +43,47 @@ pub fn improve_policy(
 pub fn improve_in_turn(
     policy: CausalLm,
     anchor: &CausalLm,
-    mut reward: RewardEnsemble,
+    reward: RewardEnsemble,
     round: usize,
     run: &mut Run<'_>,
 ) -> Result<(CausalLm, RewardEnsemble), TrainError> {
-    let (task, steps, fitted) = (run.task, run.recipe.policy.steps, run.recipe.reward.steps);
-    let followers = run.recipe.reward.members;
-    let mut refits: Vec<RewardUpdater> =
-        (0..followers).map(|_| RewardUpdater::new(run, steps, fitted)).collect();
-    let mut improvement = Improvement::new(policy, round, run)?;
-    for step in 1..=steps {
-        let (chosen, rollout) = improvement.step(anchor, &reward, step, run)?;
-        let mut pairs: Vec<Pair<'_>> = rollout
-            .canonical
-            .iter()
-            .enumerate()
-            .filter_map(|(row, sample)| {
-                Some(Pair::new(task.train.get(chosen[row / rollout.group])?, sample))
-            })
-            .collect();
-        if run.recipe.reward.length_control == LengthControl::Expert {
-            give_length_expert(&mut pairs);
-        }
-        if !pairs.is_empty() {
-            let at = at(round, Phase::Fit, fitted + step);
-            for (member, refit) in reward.members.iter_mut().zip(&mut refits) {
-                let model = member.model.clone().trainable();
-                member.model = refit.step(model, &pairs, at, run)?.valid();
-            }
-        }
-    }
-    Ok((improvement.end(run), reward))
+    let improvement = Improvement::new(policy, Some(reward.clone()), round, run)?;
+    let (policy, followed) =
+        to_the_end(improvement, at(round, Phase::Improve, 0), run, |improvement, run| {
+            improvement.advance(anchor, &reward, run)
+        })?;
+    Ok((policy, followed.unwrap_or(reward)))
 }
 
-/// A round's policy steps.
-struct Improvement {
-    learner: Learner,
-    epochs: Epochs,
+/// A round's policy steps, in the middle of them.
+#[derive(Debug, Clone)]
+pub struct Improvement {
+    pub(crate) learner: Learner,
+    /// Where the reward is updated in turn.
+    pub(crate) following: Option<Following>,
     /// Prompts a rollout.
-    per_step: usize,
-    round: usize,
+    pub(crate) per_step: usize,
+    pub(crate) round: usize,
+    /// Rollouts done.
+    pub(crate) step: usize,
+}
+
+/// A reward that is updated after every policy step.
+#[derive(Debug, Clone)]
+pub(crate) struct Following {
+    pub reward: RewardEnsemble,
+    /// Of its first members.
+    pub updaters: Vec<RewardUpdater>,
 }
 
 impl Improvement {
-    fn new(policy: CausalLm, round: usize, run: &mut Run<'_>) -> Result<Self, TrainError> {
+    /// `following` is the reward where it is to be updated in turn.
+    pub(crate) fn new(
+        policy: CausalLm,
+        following: Option<RewardEnsemble>,
+        round: usize,
+        run: &Run<'_>,
+    ) -> Result<Self, TrainError> {
         let (task, config) = (run.task, &run.recipe.policy);
         let per_step = (config.batch_size / config.samples_per_prompt).min(task.prompts.len());
         if per_step == 0 {
@@ -96,26 +95,60 @@ impl Improvement {
             });
         }
         let learner = Learner::new(policy, per_step * config.samples_per_prompt, run);
-        let epochs = Epochs::new(task.prompts.len());
-        run.started(at(round, Phase::Improve, 0), config.steps);
-        Ok(Self { learner, epochs, per_step, round })
+        let (steps, before) = (config.steps, run.recipe.reward.steps);
+        let following = following.map(|reward| {
+            let one = || RewardUpdater::new(run, steps, before);
+            Following { reward, updaters: (0..run.recipe.reward.members).map(|_| one()).collect() }
+        });
+        Ok(Self { learner, following, per_step, round, step: 0 })
     }
 
-    /// One rollout and the optimizer steps on it; gives the prompts' indices and the rollout.
-    fn step(
-        &mut self,
+    /// Goes on to the next place to save, or the end: the policy, and the reward where it was updated in turn. `reward` is
+    /// the one to improve against where it is not.
+    pub(crate) fn advance(
+        mut self,
         anchor: &CausalLm,
         reward: &dyn Reward,
-        step: usize,
+        run: &mut Run<'_>,
+    ) -> Result<Steps<Self, (CausalLm, Option<RewardEnsemble>)>, TrainError> {
+        let steps = run.recipe.policy.steps;
+        run.started(at(self.round, Phase::Improve, self.step), steps);
+        while self.step < steps {
+            let _span =
+                tracing::debug_span!("step", phase = "improve", step = self.step + 1).entered();
+            let (chosen, rollout) = self.rollout(anchor, reward, run)?;
+            let at = at(self.round, Phase::Improve, self.step + 1);
+            let metrics = self.learner.step(&rollout, at, run)?;
+            run.step(at, steps, &metrics);
+            if let Some(following) = &mut self.following {
+                following.step(&rollout, &chosen, (self.round, self.step + 1), run)?;
+            }
+            self.step += 1;
+            if self.step < steps && run.pauses(self.step) {
+                return Ok(Steps::Paused(self));
+            }
+        }
+        run.ended(at(self.round, Phase::Improve, steps), &[]);
+        let reward = self.following.map(|following| following.reward);
+        Ok(Steps::Done((self.learner.policy.valid(), reward)))
+    }
+
+    /// The next rollout, with the indices of its prompts.
+    fn rollout(
+        &self,
+        anchor: &CausalLm,
+        reward: &dyn Reward,
         run: &mut Run<'_>,
     ) -> Result<(Vec<usize>, Rollout), TrainError> {
-        let (task, round) = (run.task, self.round);
-        let at = at(round, Phase::Improve, step);
-        let _span = tracing::debug_span!("step", phase = "improve", step).entered();
-        let chosen = self.epochs.take(self.per_step, |epoch| {
-            run.seed(crate::run::at(round, Phase::Improve, epoch), "prompts")
-        });
+        let (task, step) = (run.task, self.step + 1);
+        let seed = |epoch| run.seed(at(self.round, Phase::Improve, epoch), "prompts");
+        let chosen = items(task.prompts.len(), self.step * self.per_step, self.per_step, seed);
         let prompts: Vec<Vec<u32>> = chosen.iter().map(|i| task.prompts[*i].clone()).collect();
+        let reward = match &self.following {
+            Some(following) => &following.reward,
+            None => reward,
+        };
+        let at = at(self.round, Phase::Improve, step);
         let rollout = Rollout::new(&self.learner.policy, anchor, reward, &prompts, at, run)?;
         if step == 1 && !rollout.rows.iter().any(|row| row.terminated) {
             run.note(format!(
@@ -123,13 +156,39 @@ impl Improvement {
                 task.max_completion_tokens
             ));
         }
-        let metrics = self.learner.step(&rollout, at, run)?;
-        run.step(at, run.recipe.policy.steps, &metrics);
         Ok((chosen, rollout))
     }
+}
 
-    fn end(self, run: &mut Run<'_>) -> CausalLm {
-        run.ended(at(self.round, Phase::Improve, run.recipe.policy.steps), &[]);
-        self.learner.policy.valid()
+impl Following {
+    /// A step of every member that follows, on a rollout's prompts that have demonstrations.
+    fn step(
+        &mut self,
+        rollout: &Rollout,
+        chosen: &[usize],
+        (round, step): (usize, usize),
+        run: &mut Run<'_>,
+    ) -> Result<(), TrainError> {
+        let (task, fitted) = (run.task, run.recipe.reward.steps);
+        let mut pairs: Vec<Pair<'_>> = rollout
+            .canonical
+            .iter()
+            .enumerate()
+            .filter_map(|(row, sample)| {
+                Some(Pair::new(task.train.get(chosen[row / rollout.group])?, sample))
+            })
+            .collect();
+        if run.recipe.reward.length_control == LengthControl::Expert {
+            give_length_expert(&mut pairs);
+        }
+        if pairs.is_empty() {
+            return Ok(());
+        }
+        let at = at(round, Phase::Fit, fitted + step);
+        for (member, updater) in self.reward.members.iter_mut().zip(&mut self.updaters) {
+            let model = member.model.clone().trainable();
+            member.model = updater.step(model, &pairs, at, run)?.valid();
+        }
+        Ok(())
     }
 }

@@ -290,6 +290,10 @@ section! {
         seed: u64 = 0,
         /// Rounds at most
         rounds: usize = 3,
+        /// Optimizer steps or rollouts between checkpoints within a phase; 0 for none but at the ends of phases
+        save_steps: usize = 50,
+        /// Complete checkpoints that are kept, the newest: one to go on from, others for when it is damaged
+        save_total_limit: usize = 2,
         /// Padded tokens in one forward and backward pass: memory, not results
         micro_batch_tokens: usize = 2048,
         /// Rows decoded together

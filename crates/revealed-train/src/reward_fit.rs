@@ -12,55 +12,88 @@ use revealed_models::{CausalLm, Decoding, PaddingSide, ScalarModel, TokenBatch};
 use revealed_objectives::pairs::{centring, pair_accuracy, product_of_experts, reward_l2};
 use revealed_reward::{Calibration, RewardEnsemble, RewardModel};
 
-use crate::epochs::Epochs;
+use crate::epochs::items;
 use crate::error::TrainError;
 use crate::observer::{At, Phase};
 use crate::optimizer::{Accumulated, Updater, sum};
 use crate::pairs::{Negative, Origin, Pair};
 use crate::recipe::ScaleFrom;
 use crate::run::{Draw, Run, at};
+use crate::steps::{Steps, to_the_end};
 use crate::task::Row;
 
 /// Fits a reward to pairs, for a round, as a member of its ensemble: each member has an order of its own.
 ///
 /// # Errors
-/// When there are no pairs, or the loss is not finite.
+/// When there are no pairs, the loss is not finite, or the observer asks to stop.
 pub fn fit_reward(
-    mut reward: RewardModel,
+    reward: RewardModel,
     pairs: &[Pair<'_>],
     (round, member): (usize, usize),
     run: &mut Run<'_>,
 ) -> Result<RewardModel, TrainError> {
-    let config = &run.recipe.reward;
-    let purpose = format!("order {member}");
-    if pairs.is_empty() {
-        return Err(TrainError::TooFew {
-            what: "pairs",
-            found: 0,
-            needed: 1,
-            advice: "ask for negatives in [negatives]",
-        });
+    to_the_end(RewardFit::new(reward, run), at(round, Phase::Fit, 0), run, |fit, run| {
+        fit.advance(pairs, (round, member), run)
+    })
+}
+
+/// One reward in the middle of its steps.
+#[derive(Debug, Clone)]
+pub(crate) struct RewardFit {
+    pub reward: RewardModel,
+    pub updater: RewardUpdater,
+    /// Steps done.
+    pub step: usize,
+}
+
+impl RewardFit {
+    pub fn new(mut reward: RewardModel, run: &Run<'_>) -> Self {
+        reward.model = reward.model.trainable();
+        Self { reward, updater: RewardUpdater::new(run, run.recipe.reward.steps, 0), step: 0 }
     }
-    reward.model = reward.model.trainable();
-    let mut fit = RewardUpdater::new(run, config.steps, 0);
-    let mut epochs = Epochs::new(pairs.len());
-    run.started(at(round, Phase::Fit, 0), config.steps);
-    for step in 1..=config.steps {
-        let _span = tracing::debug_span!("step", phase = "fit", step).entered();
+
+    /// Goes on to the next place to save, or the end.
+    pub fn advance(
+        mut self,
+        pairs: &[Pair<'_>],
+        (round, member): (usize, usize),
+        run: &mut Run<'_>,
+    ) -> Result<Steps<Self, RewardModel>, TrainError> {
+        let config = &run.recipe.reward;
+        let purpose = format!("order {member}");
+        if pairs.is_empty() {
+            return Err(TrainError::TooFew {
+                what: "pairs",
+                found: 0,
+                needed: 1,
+                advice: "ask for negatives in [negatives]",
+            });
+        }
         let size = config.batch_size.min(pairs.len());
-        let chosen = epochs.take(size, |epoch| run.seed(at(round, Phase::Fit, epoch), &purpose));
-        let batch: Vec<Pair<'_>> = chosen.iter().map(|i| pairs[*i]).collect();
-        reward.model = fit.step(reward.model, &batch, at(round, Phase::Fit, step), run)?;
+        run.started(at(round, Phase::Fit, self.step), config.steps);
+        while self.step < config.steps {
+            let _span = tracing::debug_span!("step", phase = "fit", step = self.step + 1).entered();
+            let seed = |epoch| run.seed(at(round, Phase::Fit, epoch), &purpose);
+            let chosen = items(pairs.len(), self.step * size, size, seed);
+            let batch: Vec<Pair<'_>> = chosen.iter().map(|i| pairs[*i]).collect();
+            let at = at(round, Phase::Fit, self.step + 1);
+            self.reward.model = self.updater.step(self.reward.model, &batch, at, run)?;
+            self.step += 1;
+            if self.step < config.steps && run.pauses(self.step) {
+                return Ok(Steps::Paused(self));
+            }
+        }
+        self.reward.model = self.reward.model.valid();
+        Ok(Steps::Done(self.reward))
     }
-    reward.model = reward.model.valid();
-    Ok(reward)
 }
 
 /// The reward's optimizer, for steps on pairs wherever they come from.
+#[derive(Debug, Clone)]
 pub(crate) struct RewardUpdater {
-    updater: Updater<ScalarModel>,
+    pub updater: Updater<ScalarModel>,
     /// Steps of the round's fit, as observers hear of it.
-    reported: usize,
+    pub reported: usize,
 }
 
 impl RewardUpdater {

@@ -14,6 +14,9 @@ use crate::recipe::{Recipe, Tuning};
 use crate::report::report_markdown;
 use crate::task::Task;
 
+/// What a run may be resumed with another value of: nothing that was done would be done otherwise.
+const FREE: [&str; 4] = ["run.out", "run.rounds", "run.save_steps", "run.save_total_limit"];
+
 /// The folder of a run. As an [`Observer`] it writes metrics and samples.
 #[derive(Debug)]
 pub struct RunFolder {
@@ -57,7 +60,7 @@ impl RunFolder {
         }
         let keys = Recipe::read(&file, &[])?.differences(recipe);
         let changed: Vec<String> =
-            keys.into_iter().filter(|key| key != "run.out" && key != "run.rounds").collect();
+            keys.into_iter().filter(|key| !FREE.contains(&key.as_str())).collect();
         if !changed.is_empty() {
             return Err(TrainError::RecipeChanged { path: path.into(), keys: changed.join(", ") });
         }
@@ -99,7 +102,11 @@ impl RunFolder {
     /// When a line could not be written.
     pub fn metrics_bytes(path: &Path) -> Result<u64, TrainError> {
         let file = path.join("metrics.jsonl");
-        match fs::metadata(&file) {
+        let synced = File::open(&file).and_then(|file| {
+            file.sync_all()?;
+            file.metadata()
+        });
+        match synced {
             Ok(metadata) => Ok(metadata.len()),
             Err(source) => Err(TrainError::Io { path: file, source }),
         }

@@ -17,7 +17,7 @@ use revealed_objectives::RewardObjective;
 use revealed_objectives::pairs::pair_accuracy;
 use revealed_objectives::reduce::sequence_sum;
 
-use crate::epochs::Epochs;
+use crate::epochs::items;
 use crate::error::TrainError;
 use crate::observer::{At, Phase};
 use crate::optimizer::{Accumulated, OptimizerConfig, Updater, sum};
@@ -121,14 +121,13 @@ impl<'a> LogRatioFit<'a> {
         let demonstrations = totals(pairs.iter().map(|p| p.demonstration.clone()).collect())?;
         let samples = totals(pairs.iter().map(|p| p.sample.clone()).collect())?;
         let mut policy = policy.trainable();
-        let mut epochs = Epochs::new(pairs.len());
         let steps = self.config.steps;
         run.started(at(round, Phase::Fit, 0), steps);
         for step in 1..=steps {
             let at = at(round, Phase::Fit, step);
             let size = self.config.batch_size.min(pairs.len());
             let seed = |epoch| run.seed(crate::run::at(round, Phase::Fit, epoch), "self-play");
-            let chosen = epochs.take(size, seed);
+            let chosen = items(pairs.len(), (step - 1) * size, size, seed);
             let batch: Vec<Known<'_>> = chosen
                 .iter()
                 .map(|i| Known { pair: pairs[*i], reference: [demonstrations[*i], samples[*i]] })

@@ -9,57 +9,124 @@ use revealed_data::shuffled;
 use revealed_models::CausalLm;
 use revealed_objectives::log_ratio::iq_learn;
 use revealed_objectives::{likelihood::token_cross_entropy, reduce::token_mean};
+use serde::{Deserialize, Serialize};
 
 use crate::error::TrainError;
 use crate::observer::{At, Phase};
 use crate::optimizer::{Accumulated, Updater, sum};
 use crate::recipe::{Keep, SftObjective};
 use crate::run::{Run, at};
+use crate::steps::{Steps, to_the_end};
 use crate::task::Row;
 
 /// Fits the model to `run.task.train`; after every epoch the held-out loss is measured, and the weights
 /// with the lowest one are returned, or the last ones where the recipe says so, without gradients.
 ///
 /// # Errors
-/// When the loss is not finite.
+/// When the loss is not finite, or the observer asks to stop.
 pub fn fit_sft(model: CausalLm, run: &mut Run<'_>) -> Result<CausalLm, TrainError> {
-    let (task, config) = (run.task, &run.recipe.sft);
-    let per_epoch = task.train.len().div_ceil(config.batch_size);
-    let bound = if config.max_steps == 0 { usize::MAX } else { config.max_steps };
-    let total = config.epochs.saturating_mul(per_epoch).min(bound);
-    let mut updater = Updater::new(&config.optimizer, total);
-    let mut model = model.trainable();
-    let mut best: Option<(f64, CausalLm)> = None;
-    let (mut step, mut worse, mut last) = (0, 0, f64::NAN);
-    run.started(at(0, Phase::Sft, 0), total);
-    for epoch in 0..config.epochs {
-        let order = shuffled(task.train.len(), run.seed(at(0, Phase::Sft, epoch), "order"));
-        for indices in order.chunks(config.batch_size) {
-            if step == total {
-                break;
+    to_the_end(Imitation::new(model, run), at(0, Phase::Sft, 0), run, Imitation::advance)
+}
+
+/// SFT in the middle of its steps.
+#[derive(Debug, Clone)]
+pub struct Imitation {
+    pub(crate) model: CausalLm,
+    pub(crate) updater: Updater<CausalLm>,
+    /// The lowest held-out loss with its weights.
+    pub(crate) best: Option<(f64, CausalLm)>,
+    pub(crate) counters: Counters,
+}
+
+/// What an [`Imitation`] counts.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Counters {
+    /// Steps done.
+    pub step: usize,
+    /// Epochs in a row without a better held-out loss.
+    pub worse: usize,
+    /// The last held-out loss; none before the first epoch's end.
+    pub last: Option<f64>,
+}
+
+impl Imitation {
+    pub(crate) fn new(model: CausalLm, run: &Run<'_>) -> Self {
+        let updater = Updater::new(&run.recipe.sft.optimizer, plan(run)[1]);
+        let counters = Counters::default();
+        Self { model: model.trainable(), updater, best: None, counters }
+    }
+
+    /// Goes on to the next place to save, or the end.
+    pub(crate) fn advance(
+        mut self,
+        run: &mut Run<'_>,
+    ) -> Result<Steps<Self, CausalLm>, TrainError> {
+        let [per_epoch, total] = plan(run);
+        run.started(at(0, Phase::Sft, self.counters.step), total);
+        loop {
+            if self.counters.step < total {
+                self = self.step(per_epoch, total, run)?;
             }
-            step += 1;
-            let _span = tracing::debug_span!("step", phase = "sft", step).entered();
-            let rows: Vec<&Row> = indices.iter().map(|i| &task.train[*i]).collect();
-            model = sft_step(model, &mut updater, &rows, step, total, run)?;
-        }
-        let loss = held_out_loss(&model, at(0, Phase::Sft, step), run)?;
-        last = loss;
-        run.note(format!("sft epoch {}: held-out loss {loss:.4} nats a token", epoch + 1));
-        match &best {
-            Some((lowest, _)) if loss >= *lowest => worse += 1,
-            _ => (best, worse) = (Some((loss, model.valid())), 0),
-        }
-        if worse > config.patience || step == total {
-            break;
+            let step = self.counters.step;
+            if step == total || step.is_multiple_of(per_epoch) {
+                self.measure(step.div_ceil(per_epoch.max(1)), run)?;
+                if self.counters.worse > run.recipe.sft.patience || step == total {
+                    return Ok(Steps::Done(self.end(run)));
+                }
+            }
+            if run.pauses(step) {
+                return Ok(Steps::Paused(self));
+            }
         }
     }
-    let (loss, model) = match config.keep {
-        Keep::Best => best.unwrap_or_else(|| (f64::NAN, model.valid())),
-        Keep::Last => (last, model.valid()),
-    };
-    run.ended(at(0, Phase::Sft, step), &[("eval_loss", loss)]);
-    Ok(model)
+
+    fn step(
+        mut self,
+        per_epoch: usize,
+        total: usize,
+        run: &mut Run<'_>,
+    ) -> Result<Self, TrainError> {
+        let (task, done) = (run.task, self.counters.step);
+        let (epoch, size) = (done / per_epoch, run.recipe.sft.batch_size);
+        let order = shuffled(task.train.len(), run.seed(at(0, Phase::Sft, epoch), "order"));
+        let indices = order.iter().skip(done % per_epoch * size).take(size);
+        let rows: Vec<&Row> = indices.map(|i| &task.train[*i]).collect();
+        let step = done + 1;
+        let _span = tracing::debug_span!("step", phase = "sft", step).entered();
+        self.model = sft_step(self.model, &mut self.updater, &rows, step, total, run)?;
+        self.counters.step = step;
+        Ok(self)
+    }
+
+    /// The end of an epoch.
+    fn measure(&mut self, epoch: usize, run: &mut Run<'_>) -> Result<(), TrainError> {
+        let loss = held_out_loss(&self.model, at(0, Phase::Sft, self.counters.step), run)?;
+        self.counters.last = Some(loss);
+        run.note(format!("sft epoch {epoch}: held-out loss {loss:.4} nats a token"));
+        match &self.best {
+            Some((lowest, _)) if loss >= *lowest => self.counters.worse += 1,
+            _ => (self.best, self.counters.worse) = (Some((loss, self.model.valid())), 0),
+        }
+        Ok(())
+    }
+
+    fn end(self, run: &mut Run<'_>) -> CausalLm {
+        let last = (self.counters.last.unwrap_or(f64::NAN), self.model.valid());
+        let (loss, model) = match run.recipe.sft.keep {
+            Keep::Best => self.best.unwrap_or(last),
+            Keep::Last => last,
+        };
+        run.ended(at(0, Phase::Sft, self.counters.step), &[("eval_loss", loss)]);
+        model
+    }
+}
+
+/// Steps of an epoch, and of all.
+fn plan(run: &Run<'_>) -> [usize; 2] {
+    let config = &run.recipe.sft;
+    let per_epoch = run.task.train.len().div_ceil(config.batch_size);
+    let bound = if config.max_steps == 0 { usize::MAX } else { config.max_steps };
+    [per_epoch, config.epochs.saturating_mul(per_epoch).min(bound)]
 }
 
 fn sft_step(

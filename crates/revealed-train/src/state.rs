@@ -11,6 +11,7 @@ use crate::observer::Phase;
 use crate::pairs::PairPool;
 use crate::recipe::Recipe;
 use crate::run::Run;
+use crate::steps::Progress;
 use crate::task::Row;
 
 /// All that a run carries from one phase to the next. Its models are without gradients.
@@ -20,6 +21,8 @@ pub struct State {
     pub round: usize,
     /// What is to be done next.
     pub phase: Phase,
+    /// Where in that phase the run is, if it is in the middle of it.
+    pub progress: Option<Progress>,
     /// The model the run began with.
     pub initial: CausalLm,
     /// The model after SFT.
@@ -52,6 +55,7 @@ impl State {
         Self {
             round: 1,
             phase: Phase::Sft,
+            progress: None,
             initial: initial.valid(),
             sft: policy.clone(),
             policy,
@@ -64,6 +68,11 @@ impl State {
             reports: vec![],
             data: None,
         }
+    }
+
+    /// In the middle of its phase.
+    pub(crate) fn paused(self, progress: Progress) -> Self {
+        Self { progress: Some(progress), ..self }
     }
 
     /// Whether rounds are used up, a round says stop, or too many were rejected in a row.
@@ -90,6 +99,9 @@ impl State {
         let missing = match self.phase {
             _ if needs_reward && self.reward.is_none() => "a fitted reward",
             Phase::Gate if self.candidate.is_none() => "a candidate",
+            _ if self.progress.as_ref().is_some_and(|progress| progress.phase() != self.phase) => {
+                "the steps of its phase"
+            }
             _ => return Ok(()),
         };
         let reason = format!("it lacks {missing}; start a new run folder");

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use revealed_reward::RewardModel;
 use revealed_train::{
-    Anchor, Average, Judge, Recipe, RewardStart, RunFolder, ScaleFrom, State, TrainError, Tuning,
-    align,
+    Alternation, Anchor, Average, Event, Judge, Keep, LengthControl, Observer, Recipe, RewardStart,
+    RunFolder, ScaleFrom, SftObjective, Solver, State, TrainError, Tuning, align,
 };
 
 use crate::support::{World, demonstrations, weights};
@@ -58,9 +58,23 @@ fn uninterrupted(world: &World) -> (State, Vec<PathBuf>) {
 
 fn resumed(world: &World, folder: &Path) -> Result<State, TrainError> {
     let mut files = RunFolder::resume(folder, &world.recipe)?;
-    let (state, bytes) = files.checkpoints(&world.recipe).load(&world.base)?.unwrap();
-    files.rewind(bytes)?;
-    world.run(&mut files, |run| align(state, run, |_| Ok(())))
+    let saved = files.checkpoints(&world.recipe).load(&world.base)?.unwrap();
+    files.rewind(saved.metrics_bytes)?;
+    world.run(&mut files, |run| align(saved.state, run, |_| Ok(())))
+}
+
+/// What a rerun has to leave as it was.
+fn assert_same_end(again: &State, end: &State) {
+    assert_eq!(weights(&again.policy), weights(&end.policy));
+    assert_eq!(weights(&again.sft), weights(&end.sft));
+    // The output head, which a classifier's folder does not keep, is not part of a reward.
+    let part = |r: &RewardModel| (weights(&r.model.backbone.decoder), weights(&r.model.score));
+    let rewards = |state: &State| -> Vec<_> {
+        let members = state.reward.iter().flat_map(|reward| &reward.members);
+        members.chain(&state.judge).map(|reward| (reward.calibration, part(reward))).collect()
+    };
+    assert_eq!(rewards(again), rewards(end));
+    assert_eq!((&again.reports, &again.pool, &again.held), (&end.reports, &end.pool, &end.held));
 }
 
 #[test]
@@ -76,32 +90,117 @@ fn from_every_phase_the_end_is_the_same_to_the_last_bit() {
             torn.push_str("{\"round\":1,");
             fs::write(folder.join("metrics.jsonl"), torn).unwrap();
             let again = resumed(&world, folder).unwrap();
-            assert_eq!(weights(&again.policy), weights(&end.policy), "{folder:?}");
-            assert_eq!(weights(&again.sft), weights(&end.sft));
-            let [a, b] = [&again, &end].map(|state| state.reward.as_ref().unwrap());
+            assert_same_end(&again, &end);
+            let reward = again.reward.as_ref().unwrap();
             let members = if tuning == Tuning::Lora { 4 } else { 2 };
-            assert_eq!((a.members.len(), b.members.len()), (members, members));
-            assert_eq!((a.disagreement, b.disagreement), (0.5, 0.5));
-            let judges = [&again, &end].map(|state| state.judge.as_ref().unwrap());
-            // The output head, which a classifier's folder does not keep, is not part of a reward.
-            let part =
-                |r: &RewardModel| (weights(&r.model.backbone.decoder), weights(&r.model.score));
-            for (a, b) in a.members.iter().zip(&b.members).chain([(judges[0], judges[1])]) {
-                assert_eq!(a.calibration, b.calibration);
-                assert_eq!(part(a), part(b));
-            }
-            assert_eq!(
-                (&again.reports, &again.pool, &again.held),
-                (&end.reports, &end.pool, &end.held)
-            );
+            assert_eq!((reward.members.len(), reward.disagreement), (members, 0.5));
             assert_eq!(metrics(folder), metrics(&world.recipe.run.out), "{folder:?}");
         }
     }
 }
 
 #[test]
+fn from_every_step_the_end_is_the_same_to_the_last_bit() {
+    type Change = fn(&mut Recipe);
+    let changes: [(Tuning, Change); 4] = [
+        (Tuning::Lora, |recipe| {
+            (recipe.sft.epochs, recipe.sft.patience) = (3, 0);
+            (recipe.reward.members, recipe.gate.judge) = (2, Judge::Independent);
+        }),
+        (Tuning::Full, |recipe| {
+            (recipe.policy.solver, recipe.reward.start) = (Solver::Ppo, RewardStart::Warm);
+            recipe.sft.objective = SftObjective::IqLearn;
+        }),
+        (Tuning::Lora, |recipe| {
+            recipe.policy.solver = Solver::Reinforce;
+            (recipe.policy.kl_target, recipe.policy.kl_horizon) = (0.1, 50.0);
+            recipe.sft.keep = Keep::Last;
+        }),
+        (Tuning::Full, |recipe| {
+            recipe.policy.alternation = Alternation::StepWise;
+            (recipe.reward.members, recipe.reward.average) = (2, Average::Rounds);
+            recipe.reward.length_control = LengthControl::Expert;
+        }),
+    ];
+    for (tuning, change) in changes {
+        let whole = |recipe: &mut Recipe| {
+            (recipe.run.rounds, recipe.policy.steps) = (2, 3);
+            change(recipe);
+            recipe.run.save_steps = 0;
+        };
+        let (end, phases) = uninterrupted(&World::new(tuning, whole));
+        let world = World::new(tuning, |recipe| {
+            whole(recipe);
+            recipe.run.save_steps = 1;
+        });
+        let (same, kept) = uninterrupted(&world);
+        assert!(kept.len() >= phases.len() + 10, "{}", kept.len());
+        assert_same_end(&same, &end);
+        let metrics = |folder: &Path| fs::read_to_string(folder.join("metrics.jsonl")).unwrap();
+        for folder in kept.iter().step_by(2) {
+            let again = resumed(&world, folder).unwrap();
+            assert_same_end(&again, &end);
+            assert_eq!(metrics(folder), metrics(&world.recipe.run.out), "{folder:?}");
+        }
+    }
+}
+
+/// Asks to stop once it has heard of so many steps.
+struct Impatient(usize);
+
+impl Observer for Impatient {
+    fn observe(&mut self, event: &Event<'_>) {
+        if matches!(event, Event::Step { .. }) {
+            self.0 = self.0.saturating_sub(1);
+        }
+    }
+
+    fn stops(&self) -> bool {
+        self.0 == 0
+    }
+}
+
+#[test]
+fn a_run_that_is_asked_to_stop_saves_after_its_step_and_can_go_on() {
+    let world = World::new(Tuning::Lora, |recipe| recipe.sft.epochs = 2);
+    let end = world.align().0;
+    for patience in 1..=10 {
+        let mut saved = None;
+        let stopped = world.run(&mut Impatient(patience), |run| {
+            align(world.state(), run, |state| {
+                saved = Some(state.clone());
+                Ok(())
+            })
+        });
+        let error = stopped.unwrap_err();
+        assert!(matches!(error, TrainError::Interrupted { .. }), "{error}");
+        let again = world.run(&mut (), |run| align(saved.unwrap(), run, |_| Ok(())));
+        assert_same_end(&again.unwrap(), &end);
+    }
+}
+
+#[test]
+fn a_damaged_checkpoint_is_named_and_the_one_before_it_is_used() {
+    let world = World::new(Tuning::Full, |recipe| recipe.run.save_steps = 1);
+    let (end, kept) = uninterrupted(&world);
+    let folder = &kept[5];
+    let files = RunFolder::resume(folder, &world.recipe).unwrap();
+    let checkpoints = files.checkpoints(&world.recipe);
+    let newest = folder.join("checkpoints/000006");
+    let state = newest.join("state.json");
+    fs::write(&state, fs::read(&state).unwrap().split_last().unwrap().1).unwrap();
+    let saved = checkpoints.load(&world.base).unwrap().unwrap();
+    assert_eq!(saved.damaged.len(), 1);
+    let error = saved.damaged[0].to_string();
+    assert!(error.contains("000006") && error.contains("state.json"), "{error}");
+    assert!(!newest.exists() && folder.join("checkpoints/000006.damaged").is_dir());
+    drop(files);
+    assert_same_end(&resumed(&world, folder).unwrap(), &end);
+}
+
+#[test]
 fn a_changed_byte_anywhere_in_a_checkpoint_is_an_error_that_names_the_file() {
-    let world = World::new(Tuning::Lora, |_| {});
+    let world = World::new(Tuning::Lora, |recipe| recipe.run.save_total_limit = 1);
     let (_, kept) = uninterrupted(&world);
     let files = RunFolder::resume(&kept[3], &world.recipe).unwrap();
     let checkpoints = files.checkpoints(&world.recipe);
@@ -137,13 +236,13 @@ fn only_the_newest_complete_checkpoint_counts() {
     let (end, _) = uninterrupted(&world);
     let out = &world.recipe.run.out;
     let folders: Vec<_> = fs::read_dir(out.join("checkpoints")).unwrap().collect();
-    assert_eq!(folders.len(), 1, "older ones are removed");
+    assert_eq!(folders.len(), 2, "older ones are removed");
     // A save that was cut short.
     fs::create_dir(out.join("checkpoints/.000099.partial")).unwrap();
     let files = RunFolder::resume(out, &world.recipe).unwrap();
-    let (state, _) = files.checkpoints(&world.recipe).load(&world.base).unwrap().unwrap();
-    assert_eq!(state.reports, end.reports);
-    assert!(state.is_finished(&world.recipe));
+    let saved = files.checkpoints(&world.recipe).load(&world.base).unwrap().unwrap();
+    assert_eq!(saved.state.reports, end.reports);
+    assert!(saved.state.is_finished(&world.recipe));
 }
 
 #[test]
