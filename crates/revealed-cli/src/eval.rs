@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use revealed::Device;
-use revealed::data::{Encoded, Preference, Prompt, read_demonstrations, read_preferences};
+use revealed::data::{Encoded, Preference, read_demonstrations, read_preferences};
 use revealed::eval::preferences::{Accuracy, lengths, some};
 use revealed::models::CausalLm;
 use revealed::reward::RewardEnsemble;
@@ -50,7 +50,7 @@ struct PreferencesArgs {
     /// The model it is compared with
     #[arg(long, requires = "policy")]
     reference: Option<String>,
-    /// Demonstrations that the models were trained on: pairs with one of their prompts are left out
+    /// Demonstrations that the models were trained on: pairs with one of their prompts, in whatever form, are left out
     #[arg(long)]
     exclude: Vec<PathBuf>,
     /// Pairs of a file at most, drawn by --seed; 0 for all
@@ -96,9 +96,9 @@ pub fn eval(args: &EvalArgs, device: &Device, progress: &mut Progress) -> Result
 }
 
 fn preferences(args: &PreferencesArgs, device: &Device, progress: &mut Progress) -> Result<()> {
-    let mut seen: HashSet<Prompt> = HashSet::new();
+    let mut seen: HashSet<String> = HashSet::new();
     for file in &args.exclude {
-        seen.extend(read_demonstrations(file)?.into_iter().map(|row| row.prompt));
+        seen.extend(read_demonstrations(file)?.iter().map(|row| row.prompt.words()));
     }
     let files: Vec<File> =
         args.files.iter().map(|file| File::read(file, &seen, args)).collect::<Result<_>>()?;
@@ -116,6 +116,15 @@ fn preferences(args: &PreferencesArgs, device: &Device, progress: &mut Progress)
     }
     let mut useless = Vec::new();
     for file in &files {
+        if file.pairs.is_empty() {
+            progress.note(&format!(
+                "{}: all {} pairs have an excluded prompt; exclude only what was trained on",
+                file.path.display(),
+                file.excluded
+            ));
+            useless.push(file.path.display().to_string());
+            continue;
+        }
         let measured = yardsticks.of(file, progress)?;
         if let Some(details) = &mut details {
             measured.write_scores(details)?;
@@ -158,14 +167,11 @@ struct File {
 }
 
 impl File {
-    fn read(path: &Path, seen: &HashSet<Prompt>, args: &PreferencesArgs) -> Result<Self> {
+    fn read(path: &Path, seen: &HashSet<String>, args: &PreferencesArgs) -> Result<Self> {
         let mut pairs = read_preferences(path)?;
         let all = pairs.len();
-        pairs.retain(|pair| !seen.contains(&pair.prompt));
+        pairs.retain(|pair| !seen.contains(&pair.prompt.words()));
         let excluded = all - pairs.len();
-        if pairs.is_empty() {
-            bail!("{}: all {all} pairs have an excluded prompt", path.display());
-        }
         if args.max_pairs > 0 {
             pairs = some(pairs, args.max_pairs, args.seed);
         }
@@ -271,7 +277,7 @@ impl Measured<'_> {
             let holds = |pair: &Preference| subset.is_none() || pair.subset.as_deref() == subset;
             let of = |all: &[[f64; 2]]| {
                 let pairs = self.used.iter().zip(all).filter(|(pair, _)| holds(pair));
-                Accuracy::of(pairs.map(|(pair, scores)| (&pair.prompt, scores)))
+                Accuracy::of(pairs.map(|(pair, scores)| (pair.prompt.words(), scores)))
             };
             let by = self.scores.iter().map(|(name, all)| (*name, of(all))).collect();
             Row { measured: self, subset: subset.map(str::to_owned), by }

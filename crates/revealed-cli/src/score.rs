@@ -92,13 +92,14 @@ pub fn score(args: &ScoreArgs, device: &Device, progress: &mut Progress) -> Resu
             }
         }
         Records::Preferences(all) => {
-            let mut correct = 0.0;
+            let mut pairs = Vec::new();
             for (call, rows) in all.chunks(ROWS).enumerate() {
-                let (right, wrong) = preferences(rows, &scorer, &mut output)?;
-                (correct, failed) = (correct + right, failed + wrong);
+                let (scored, wrong) = preferences(rows, &scorer, &mut output)?;
+                pairs.extend(scored);
+                failed += wrong;
                 progress.step(total.min((call + 1) * ROWS), total, "");
             }
-            accuracy(correct, total - failed, &mut output)?;
+            accuracy(&pairs, &mut output)?;
         }
         Records::Prompts(_) => {}
     }
@@ -172,8 +173,12 @@ fn demonstrations(rows: &[Demonstration], scorer: &Scorer, output: &mut Output) 
     Ok(failed)
 }
 
-/// Pairs in order, ties a half; and how many pairs could not be scored.
-fn preferences(rows: &[Preference], scorer: &Scorer, output: &mut Output) -> Result<(f64, usize)> {
+/// Scores `[chosen, rejected]` with their prompts, and how many pairs could not be scored.
+fn preferences(
+    rows: &[Preference],
+    scorer: &Scorer,
+    output: &mut Output,
+) -> Result<(Vec<(String, [f64; 2])>, usize)> {
     let side = |row: &Preference, text: &str, name: &str| {
         scorer.rows.row(&row.prompt, text).map_err(|error| format!("{name}: {error}"))
     };
@@ -187,7 +192,7 @@ fn preferences(rows: &[Preference], scorer: &Scorer, output: &mut Output) -> Res
     let usable: Vec<&Encoded> = encoded.iter().flatten().flatten().collect();
     let scores = scorer.scores(&usable)?;
     let mut pairs = scores.chunks_exact(2);
-    let (mut correct, mut failed) = (0.0, 0);
+    let (mut scored, mut failed) = (Vec::new(), 0);
     for (row, encoded) in rows.iter().zip(&encoded) {
         if let Err(error) = encoded {
             failed += 1;
@@ -197,20 +202,20 @@ fn preferences(rows: &[Preference], scorer: &Scorer, output: &mut Output) -> Res
         let pair = pairs.next().context("two scores a pair")?;
         let (chosen, rejected) = (pair[0], pair[1]);
         let right = in_order([chosen, rejected]);
-        correct += right;
+        scored.push((row.prompt.words(), [chosen, rejected]));
         let line = json!({"id": row.id, "chosen": chosen, "rejected": rejected, "correct": right});
         output.line(&line)?;
     }
     output.flush()?;
-    Ok((correct, failed))
+    Ok((scored, failed))
 }
 
-/// The share of scored pairs in order, with Wilson's 95 % interval.
-fn accuracy(correct: f64, pairs: usize, output: &mut Output) -> Result<()> {
-    if pairs > 0 {
-        let accuracy = Accuracy::of_independent(correct, pairs);
+/// The share of scored pairs in order, with its 95 % interval.
+fn accuracy(scored: &[(String, [f64; 2])], output: &mut Output) -> Result<()> {
+    if !scored.is_empty() {
+        let accuracy = Accuracy::of(scored.iter().map(|(prompt, scores)| (prompt, scores)));
         let ((low, high), share) = (accuracy.interval(), accuracy.share());
-        output.line(&json!({"pairs": pairs, "accuracy": share, "interval": [low, high]}))?;
+        output.line(&json!({"pairs": scored.len(), "accuracy": share, "interval": [low, high]}))?;
     }
     output.flush()
 }

@@ -28,6 +28,17 @@ pub enum Prompt {
     Messages(Vec<Message>),
 }
 
+impl Prompt {
+    /// What it says, turn by turn, without roles and with single spaces: equal for the same prompt in another form.
+    pub fn words(&self) -> String {
+        let turns: Vec<&str> = match self {
+            Self::Text(text) => vec![text],
+            Self::Messages(turns) => turns.iter().map(|turn| turn.content.as_str()).collect(),
+        };
+        turns.iter().flat_map(|turn| turn.split_whitespace()).collect::<Vec<_>>().join(" ")
+    }
+}
+
 /// A prompt and an expert's completion of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Demonstration {

@@ -9,7 +9,7 @@ use rand_chacha::ChaCha8Rng;
 use revealed_data::Preference;
 use serde::Serialize;
 
-use crate::stats::{Z_95, wilson};
+use crate::stats::{Z_95, t_975, wilson};
 
 /// How many of some pairs are in order.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
@@ -20,12 +20,14 @@ pub struct Accuracy {
     pub pairs: usize,
     /// Independent pairs that would be as sure: fewer where pairs share a prompt.
     pub effective: f64,
+    /// Different prompts.
+    pub prompts: usize,
 }
 
 impl Accuracy {
     /// Of independent pairs that have been counted already.
     pub fn of_independent(correct: f64, pairs: usize) -> Self {
-        Self { correct, pairs, effective: pairs as f64 }
+        Self { correct, pairs, effective: pairs as f64, prompts: pairs }
     }
 
     /// Of scores `[chosen, rejected]`, each with the prompt that its pair belongs to.
@@ -51,7 +53,7 @@ impl Accuracy {
             size if size.is_finite() && size > 0.0 => size.min(n),
             _ => groups,
         };
-        Self { correct, pairs: count, effective }
+        Self { correct, pairs: count, effective, prompts: prompts.len() }
     }
 
     /// Between 0 and 1; NaN without pairs.
@@ -59,13 +61,19 @@ impl Accuracy {
         self.correct / self.pairs as f64
     }
 
-    /// Wilson's 95 % interval of the share, of as many trials as there are independent pairs.
+    /// Wilson's 95 % interval of the share, of as many trials as there are independent pairs. Where pairs share prompts
+    /// the variance is itself an estimate from these, and Student's quantile stands for the normal one: of two or three prompts
+    /// next to nothing follows.
     pub fn interval(&self) -> (f64, f64) {
         let trials =
             ((self.effective + 1e-9).floor() as usize).clamp(self.pairs.min(1), self.pairs);
+        let quantile = match self.prompts {
+            prompts if prompts == self.pairs => Z_95,
+            prompts => t_975(prompts.saturating_sub(1).max(1)),
+        };
         match self.pairs {
             0 => (0.0, 1.0),
-            _ => wilson((self.share() * trials as f64).min(trials as f64), trials, Z_95),
+            _ => wilson((self.share() * trials as f64).min(trials as f64), trials, quantile),
         }
     }
 }
@@ -116,8 +124,12 @@ mod tests {
         // p(1 − p) over its unbiased estimate, (n − 1)/n · n.
         assert!((apart.effective - 39.0).abs() < 1e-9, "{}", apart.effective);
         assert!((together.effective - 9.0).abs() < 1e-9, "{}", together.effective);
-        let (found, wanted) = (together.interval(), wilson(5.4, 9, Z_95));
+        let (found, wanted) = (together.interval(), wilson(5.4, 9, t_975(9)));
         assert!((found.0 - wanted.0).abs() < 1e-12 && (found.1 - wanted.1).abs() < 1e-12);
+        // Two prompts that happen to agree are no evidence that pairs are independent.
+        let two = Accuracy::of(all.iter().enumerate().map(|(i, s)| (i % 2, s)));
+        let (low, high) = two.interval();
+        assert!(low < 0.2 && high > 0.9, "{low} {high}");
         // All right: as many as there are prompts.
         let right = [[1.0, 0.0]; 8];
         let right = Accuracy::of(right.iter().enumerate().map(|(i, s)| (i / 2, s)));

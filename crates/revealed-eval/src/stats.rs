@@ -59,7 +59,7 @@ pub fn mean_ci95(values: &[f64]) -> (f64, f64) {
 
 /// The 0.975 quantile of Student's t: the usual printed table to 30 degrees of freedom, beyond it
 /// the expansion in `1/degrees` (Abramowitz and Stegun 26.7.5), good to 1e-4 there.
-fn t_975(degrees: usize) -> f64 {
+pub fn t_975(degrees: usize) -> f64 {
     const TABLE: [f64; 30] = [
         12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160,
         2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086, 2.080, 2.074, 2.069, 2.064, 2.060, 2.056,

@@ -9,7 +9,7 @@
 //! | method | reference | loss of a pair |
 //! |---|---|---|
 //! | SPIN | last round's policy | `−log σ(λΔ)`, or `max(0, 1 − λΔ)` |
-//! | IRFT | last round's policy, samples refreshed within an epoch | as SPIN, or `−λΔ` |
+//! | IRFT | the SFT model; samples are refreshed within an epoch | as SPIN, or `−λΔ` |
 //! | GSIL | the policy that drew the samples | unpaired, of scores `αd + b` and `αs + b` |
 //! | DPO | the initial policy; `d` is the preferred completion | `−log σ(βΔ)`, smoothed |
 //! | IPO | as DPO | `(Δ − 1/(2β))²` |

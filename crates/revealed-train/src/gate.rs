@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use revealed_models::CausalLm;
 use revealed_reward::{Audit, Group, RewardModel, Scored, audit};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::error::TrainError;
 use crate::held_out::{HeldOutSamples, Measures, accuracy, mean, measure};
@@ -29,7 +29,7 @@ pub struct RoundReport {
     /// Share of held-out demonstrations that the reward puts above fresh samples of the initial model.
     pub accuracy_initial: f64,
     /// The same above samples of the SFT model; not a number in files from before it was reported.
-    #[serde(default = "unknown")]
+    #[serde(default = "unknown", deserialize_with = "number_or_null")]
     pub accuracy_sft: f64,
     /// The same above samples of the policy before the round.
     pub accuracy_before: f64,
@@ -53,6 +53,11 @@ pub struct RoundReport {
 
 fn unknown() -> f64 {
     f64::NAN
+}
+
+/// JSON has no NaN, and writes null.
+fn number_or_null<'de, D: Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
+    Ok(Option::deserialize(from)?.unwrap_or(f64::NAN))
 }
 
 /// Judges a candidate against the state's policy, and gives its held-out samples for the next round.
@@ -363,6 +368,17 @@ mod tests {
             calibration: [0.0, 1.0],
             before: measures(),
             after: Measures { reward: -0.5, ..measures() },
+        }
+    }
+
+    #[test]
+    fn a_report_without_the_sft_model_s_accuracy_is_read_again_and_again() {
+        let mut report = serde_json::to_value(good()).unwrap();
+        report.as_object_mut().unwrap().remove("accuracy_sft");
+        for _ in 0..2 {
+            let read: RoundReport = serde_json::from_value(report).unwrap();
+            assert!(read.accuracy_sft.is_nan());
+            report = serde_json::to_value(read).unwrap();
         }
     }
 

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::TrainError;
 use crate::held_out::{accuracy, mean};
 use crate::observer::Phase;
-use crate::pairs::{Negative, pairs};
+use crate::pairs::{Negative, Origin, pairs, weight};
 use crate::reward_fit::{RewardFit, calibrate};
 use crate::run::{Run, at};
 use crate::state::State;
@@ -35,8 +35,8 @@ impl SecondOpinion {
     }
 }
 
-/// Fits the second reward: on the first round's pairs with fixed negatives, or all of them where there are none
-/// such. `fit` is where an earlier call has paused.
+/// Fits the second reward: on the first round's pairs with fixed negatives that weigh something, or all of them where
+/// there are none such. `fit` is where an earlier call has paused.
 ///
 /// # Errors
 /// When the loss is not finite.
@@ -46,8 +46,10 @@ pub(crate) fn fit_judge(
     run: &mut Run<'_>,
 ) -> Result<Steps<RewardFit, RewardModel>, TrainError> {
     let all: Vec<&Negative> = state.pool.negatives.iter().collect();
+    let weights = &run.recipe.negatives.weights;
+    let counts = |origin: Origin| origin.is_fixed() && weight(weights, origin) > 0.0;
     let fixed: Vec<&Negative> =
-        all.iter().copied().filter(|negative| negative.origin.is_fixed()).collect();
+        all.iter().copied().filter(|negative| counts(negative.origin)).collect();
     let negatives = if fixed.is_empty() { all } else { fixed };
     let fit = fit.unwrap_or_else(|| {
         // Round 0 has seeds of its own.
@@ -151,6 +153,14 @@ mod tests {
             let fewer = |all: &mut Vec<Negative>| all.retain(|n| n.origin != gone);
             assert_ne!(fitted, judge(&world, drawn, fewer), "{gone:?} is part of it");
         }
+        // Negatives that weigh nothing teach nothing.
+        let weightless = World::new(Tuning::Full, |recipe| {
+            recipe.negatives.other_prompts = 1;
+            let weights = &mut recipe.negatives.weights;
+            (weights.initial, weights.other_prompts) = (0.0, 0.0);
+        });
+        let of_policy = judge(&weightless, drawn, policy_only);
+        assert_eq!(judge(&weightless, drawn, |_| {}), of_policy);
         // It is what the run has, and another model than its reward.
         let end = states.last().unwrap();
         assert_eq!(fitted, weights(&end.judge.as_ref().unwrap().model));

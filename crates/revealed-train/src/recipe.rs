@@ -204,7 +204,7 @@ section! {
         inner_epochs: usize = 2,
         /// Sampling temperature; log-probs are taken at it too
         temperature: f64 = 1.0,
-        /// "round-wise" or "step-wise" (a reward step after every policy step)
+        /// "round-wise" or "step-wise" (after every policy step a reward step on its samples of prompts that have demonstrations, each pair of weight 1)
         alternation: Alternation = Alternation::RoundWise,
         /// The KL's reference: "sft" or "moving" (the round's first policy)
         anchor: Anchor = Anchor::Sft,
@@ -252,7 +252,7 @@ section! {
         min_accuracy: f64 = 0.55,
         /// Smallest lead of its accuracy over the better of two probes, one on length and one on words
         min_beyond_shortcuts: f64 = -0.1,
-        /// Smallest accuracy on held-out pairs of like length
+        /// Smallest accuracy on held-out pairs of like length that its 95 % interval has to reach
         min_length_matched_accuracy: f64 = 0.5,
         /// Largest correlation of reward and length within prompts, up or down
         max_length_correlation: f64 = 0.9,

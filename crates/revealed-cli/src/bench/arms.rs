@@ -7,8 +7,8 @@ use anyhow::{Result, bail};
 use revealed::models::CausalLm;
 use revealed::objectives::{LogRatioLoss, LogRatioObjective};
 use revealed::train::{
-    Anchor, LogRatioReward, OptimizerConfig, Phase, Recipe, Run, SelfPlay, State, align, fit_sft,
-    improve_policy, self_play,
+    Anchor, LogRatioReward, OptimizerConfig, Phase, Recipe, Run, RunSection, SelfPlay, State,
+    align, fit_sft, improve_policy, self_play,
 };
 use sha2::{Digest, Sha256};
 
@@ -43,8 +43,8 @@ enum Method {
     Imitate(Changes),
     /// The policy as its own reward; negatives of the initial model and of the policy.
     SelfPlay { objective: LogRatioObjective, play: Play, negatives: [usize; 2] },
-    /// The loop on SFT samples in the place of demonstrations.
-    Discriminate,
+    /// One round of the loop on SFT samples in the place of demonstrations.
+    Discriminate(Changes),
     /// One round of improvement against the log-ratio of the SFT model to the base.
     LogRatio { dense: bool, changes: Changes },
     /// The loop with another number of demonstrations, SFT included.
@@ -86,9 +86,9 @@ pub fn all() -> Vec<Arm> {
         arm("iq-learn", Method::Imitate(list(&["sft.objective=iq-learn"]))),
         arm("spin", spin(PLAY, [0, 2])),
         arm("spin-initial", spin(PLAY, [4, 2])),
-        arm("irft", spin(Play { rounds: 6, steps: 33, anchor: Anchor::Sft }, [0, 2])),
+        arm("irft", spin(Play { rounds: 6, steps: 33, anchor: Anchor::Sft, ..PLAY }, [0, 2])),
         arm("gsil", Method::SelfPlay { objective: gsil, play: PLAY, negatives: [0, 2] }),
-        arm("afd-bce", Method::Discriminate),
+        arm("afd-bce", Method::Discriminate(list(&["reward.objective=bce"]))),
         arm("log-ratio", Method::LogRatio { dense: false, changes: list(&[]) }),
         arm(
             "log-ratio-dense",
@@ -130,18 +130,27 @@ fn objective(loss: LogRatioLoss) -> LogRatioObjective {
     LogRatioObjective { loss, scale: 0.1, offset: 0.0, label_smoothing: 0.0 }
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+/// A hash of a method and of the task's recipe, but for files, seed, gates and `[run]`, on which no result depends.
+pub fn fingerprint(method: &str) -> String {
+    let mut recipe = settings(Path::new("."), 0);
+    recipe.gate = recipe.gate.without_bounds();
+    recipe.run = RunSection::default();
+    let text = recipe.to_commented_toml();
+    let (text, _run) = text.split_once("[run]").unwrap_or((&text, ""));
+    let without_comments: String = text.lines().filter(|line| !line.starts_with('#')).collect();
+    let hash = Sha256::digest(format!("{method}\n{without_comments}").as_bytes());
+    hash[..8].iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// A round of SPIN as long as a reward fit.
-const PLAY: Play = Play { rounds: 2, steps: 100, anchor: Anchor::Moving };
+const PLAY: Play = Play { rounds: 2, steps: 100, anchor: Anchor::Moving, lr: 1e-4 };
 
 #[derive(Debug, Clone, Copy)]
 struct Play {
     rounds: usize,
     steps: usize,
     anchor: Anchor,
+    lr: f64,
 }
 
 impl Arm {
@@ -172,14 +181,10 @@ impl Arm {
         self.against
     }
 
-    /// What its results depend on beside setting and seed: the method and the recipe, without files and seed. Results
-    /// under another fingerprint are of something else.
+    /// What its results depend on beside setting and seed: the method and the task's recipe. Results under another
+    /// fingerprint are of something else.
     pub fn fingerprint(&self) -> String {
-        let mut recipe = settings(Path::new("."), 0);
-        recipe.gate = recipe.gate.without_bounds();
-        let text = format!("{:?}\n{}", self.method, recipe.to_commented_toml());
-        let without_comments: String = text.lines().filter(|line| !line.starts_with('#')).collect();
-        hex(&Sha256::digest(without_comments.as_bytes())[..8])
+        fingerprint(&format!("{:?}", self.method))
     }
 
     /// Whether it changes one thing of the loop, rather than being a method of its own.
@@ -195,7 +200,8 @@ impl Arm {
             Method::SelfPlay { objective, play, negatives } => {
                 against_itself(objective, *play, *negatives, prepared)
             }
-            Method::Discriminate => discriminate(prepared),
+            // AfD's choice: a discriminator between samples of the SFT model and of the initial one.
+            Method::Discriminate(changes) => irl(1, changes, &prepared.with_sft_samples()?),
             Method::Irl { rounds, changes } => irl(*rounds, changes, prepared),
             Method::LogRatio { dense, changes } => against_log_ratio(*dense, changes, prepared),
             Method::Demonstrations(count) => irl(1, &[], &prepared.with_demonstrations(*count)?),
@@ -234,7 +240,7 @@ fn against_itself(
         steps: play.steps,
         batch_size: recipe.reward.batch_size,
         anchor: play.anchor,
-        optimizer: OptimizerConfig { lr: 1e-4, ..recipe.policy.optimizer.clone() },
+        optimizer: OptimizerConfig { lr: play.lr, ..recipe.policy.optimizer.clone() },
     };
     let mut policies = Vec::new();
     let mut began = Instant::now();
@@ -259,11 +265,6 @@ fn against_itself(
         }
     }
     Ok(results)
-}
-
-/// AfD's choice: a discriminator between samples of the SFT model and of the initial one.
-fn discriminate(prepared: &Prepared) -> Result<Vec<Round>> {
-    irl(1, &list(&["reward.objective=bce"]), &prepared.with_sft_samples()?)
 }
 
 /// The zero-training reward: what SFT made likelier, in the unit that learned rewards have.

@@ -117,6 +117,8 @@ fn parse_seeds(text: &str) -> Result<Seeds, String> {
             None => seeds.push(number(part)?),
         }
     }
+    seeds.sort_unstable();
+    seeds.dedup();
     Ok(Seeds(seeds))
 }
 
@@ -157,10 +159,12 @@ pub fn bench(args: &BenchArgs, device: &Device) -> Result<()> {
     };
     std::fs::create_dir_all(&args.out).with_context(|| args.out.display().to_string())?;
     let results = args.out.join("results.jsonl");
-    let done = done(&results, &chosen)?;
+    let done = done(&results, &known, &chosen)?;
+    let mut levels = args.settings.clone();
+    levels.dedup();
     let mut work = Vec::new();
     for seed in &args.seeds.0 {
-        for level in &args.settings {
+        for level in &levels {
             let open: Vec<&arms::Arm> = chosen
                 .iter()
                 .filter(|arm| arm.runs_on(*level))
@@ -174,7 +178,10 @@ pub fn bench(args: &BenchArgs, device: &Device) -> Result<()> {
     if work.is_empty() {
         note("nothing to run: all results are there");
     }
-    let file = std::fs::OpenOptions::new().create(true).append(true).open(&results)?;
+    let mut file = std::fs::OpenOptions::new().create(true).append(true).open(&results)?;
+    if std::fs::read(&results)?.last().is_some_and(|last| *last != b'\n') {
+        file.write_all(b"\n")?;
+    }
     let (file, next) = (Mutex::new(file), AtomicUsize::new(0));
     let jobs = args.jobs.or(std::thread::available_parallelism().map(usize::from).ok());
     std::thread::scope(|scope| -> Result<()> {
@@ -208,10 +215,15 @@ pub fn bench(args: &BenchArgs, device: &Device) -> Result<()> {
     Ok(())
 }
 
-/// Results that are there, of the settings that would be run now.
-fn done(results: &Path, chosen: &[arms::Arm]) -> Result<HashSet<(Level, u64, String)>> {
+/// Results that are there, all of the settings that would be run now.
+fn done(
+    results: &Path,
+    known: &[arms::Arm],
+    chosen: &[arms::Arm],
+) -> Result<HashSet<(Level, u64, String)>> {
+    let arms = known.iter().chain(chosen);
     let now: HashMap<&str, String> =
-        chosen.iter().map(|arm| (arm.name.as_str(), arm.fingerprint())).collect();
+        arms.map(|arm| (arm.name.as_str(), arm.fingerprint())).collect();
     let mut done = HashSet::new();
     for (index, outcome) in read(results)?.into_iter().enumerate() {
         if now.get(outcome.arm.as_str()).is_some_and(|settings| *settings != outcome.settings) {
@@ -223,7 +235,17 @@ fn done(results: &Path, chosen: &[arms::Arm]) -> Result<HashSet<(Level, u64, Str
                 outcome.settings
             );
         }
-        done.insert((outcome.setting, outcome.seed, outcome.arm));
+        let key = (outcome.setting, outcome.seed, outcome.arm);
+        if !done.insert(key.clone()) {
+            bail!(
+                "{}, line {}: {:?}, seed {}, {} is there already; remove one of the lines",
+                results.display(),
+                index + 1,
+                key.0,
+                key.1,
+                key.2
+            );
+        }
     }
     Ok(done)
 }

@@ -22,8 +22,8 @@ pub enum Say {
 pub struct Rule {
     /// As in tables.
     pub name: &'static str,
-    /// Its verdict on a round.
-    pub say: fn(&RoundReport) -> Say,
+    /// Its verdict on a round, from the report and what the recipe's gates have against it.
+    pub say: fn(&RoundReport, &[String]) -> Say,
 }
 
 fn keep_if(holds: bool) -> Say {
@@ -37,40 +37,43 @@ fn judged(report: &RoundReport, least: f64) -> Say {
 /// The rules that are compared.
 pub fn all() -> Vec<Rule> {
     vec![
-        Rule { name: "no round (SFT)", say: |_| Say::Reject },
-        Rule { name: "one round", say: |_| Say::Last },
-        Rule { name: "every round", say: |_| Say::Keep },
+        Rule { name: "no round (SFT)", say: |_, _| Say::Reject },
+        Rule { name: "one round", say: |_, _| Say::Last },
+        Rule { name: "every round", say: |_, _| Say::Keep },
+        Rule { name: "the recipe's gates", say: |_, objections| keep_if(objections.is_empty()) },
         Rule {
             name: "the round's own reward rose",
-            say: |report| keep_if(report.after.reward > report.before.reward),
+            say: |report, _| keep_if(report.after.reward > report.before.reward),
         },
         Rule {
             name: "stop once samples pass the demonstrations",
-            say: |report| {
+            say: |report, _| {
                 let passed = report.after.reward >= report.demonstrations_reward;
                 if passed { Say::Last } else { Say::Keep }
             },
         },
         Rule {
             name: "reward above chance against policy samples",
-            say: |report| keep_if(report.accuracy_before > 0.5),
+            say: |report, _| keep_if(report.accuracy_before > 0.5),
         },
         Rule {
             name: "likelihood of demonstrations within 0.05 nats of SFT's",
-            say: |report| keep_if(report.sft_log_likelihood - report.after.log_likelihood <= 0.05),
+            say: |report, _| {
+                keep_if(report.sft_log_likelihood - report.after.log_likelihood <= 0.05)
+            },
         },
-        Rule { name: "the judge's score rose", say: |report| judged(report, 0.0) },
+        Rule { name: "the judge's score rose", say: |report, _| judged(report, 0.0) },
         Rule {
             name: "the judge's score rose by 1 standard error",
-            say: |report| judged(report, 1.0),
+            say: |report, _| judged(report, 1.0),
         },
         Rule {
             name: "the judge's score rose by 2 standard errors",
-            say: |report| judged(report, 2.0),
+            say: |report, _| judged(report, 2.0),
         },
         Rule {
             name: "neither judge (2 standard errors) nor own reward (0.2) fell beyond noise",
-            say: |report| {
+            say: |report, _| {
                 let gain = report.after.reward - report.before.reward;
                 if gain > -0.2 { judged(report, -2.0) } else { Say::Reject }
             },
@@ -84,7 +87,7 @@ pub fn kept_and_best(rule: &Rule, sft: f64, rounds: &[Round]) -> [f64; 2] {
     let mut kept = sft;
     for round in rounds {
         let Some(report) = &round.report else { break };
-        let say = (rule.say)(report);
+        let say = (rule.say)(report, &round.objections);
         if say != Say::Reject {
             kept = round.gold.t1;
         }

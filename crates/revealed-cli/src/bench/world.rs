@@ -11,6 +11,7 @@ use revealed::models::{CausalLm, SamplingConfig, sample};
 use revealed::train::{Recipe, Run, Task, fit_sft};
 
 use super::Level;
+use super::arms::fingerprint;
 use crate::desk::{settings, train_base, write_world};
 use crate::gold::Scored;
 
@@ -39,6 +40,7 @@ impl Prepared {
         let folder = out.join("worlds").join(name);
         let recipe = settings(&folder, seed);
         let world = shop_desk::task_of_size(seed, level.setting(), &TaskSize::default());
+        forget_others(&folder)?;
         let base_folder = folder.join("base");
         if !base_folder.join("model.safetensors").is_file() {
             write_world(&world, &folder)?;
@@ -85,6 +87,19 @@ impl Prepared {
         let (base, sft, ordered) = (self.base.clone(), self.sft.clone(), OnceLock::new());
         Ok(Self { level: self.level, recipe, world, task, base, sft, ordered })
     }
+}
+
+/// Models on disk that were made under other settings are made again.
+fn forget_others(folder: &Path) -> Result<()> {
+    let (file, now) = (folder.join("settings"), fingerprint(""));
+    if std::fs::read_to_string(&file).is_ok_and(|made| made == now) {
+        return Ok(());
+    }
+    if folder.exists() {
+        std::fs::remove_dir_all(folder)?;
+    }
+    std::fs::create_dir_all(folder)?;
+    Ok(std::fs::write(&file, now)?)
 }
 
 fn load(recipe: &Recipe) -> Result<Task> {

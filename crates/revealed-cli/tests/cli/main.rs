@@ -2,6 +2,10 @@
 #![allow(clippy::unwrap_used)]
 
 mod bad_inputs;
+#[cfg(target_os = "linux")]
+mod faults;
 mod results;
 mod runs;
+#[cfg(unix)]
+mod signals;
 mod world;

@@ -154,7 +154,11 @@ fn preferences_are_measured_by_reward_log_ratio_and_length() {
     // Prompts that were trained on are left out; a pair that does not fit has its reason, and a file of such is an
     // error that keeps the results of others.
     let first: Value = serde_json::from_str(pairs.lines().next().unwrap()).unwrap();
-    let trained = json!({"prompt": first["prompt"], "completion": "ok"});
+    // In another form, with other spaces.
+    let spaced = format!(" {} ", first["prompt"].as_str().unwrap().replace(' ', "  "));
+    let messages =
+        json!([{"role": "user", "content": spaced}, {"role": "assistant", "content": "ok"}]);
+    let trained = json!({"messages": messages});
     world.write("trained.jsonl", &format!("{trained}\n"));
     let lines = world.revealed(&[&own[..], &["--exclude", "trained.jsonl"]].concat()).ok().lines();
     let excluded = lines[0]["excluded"].as_u64().unwrap();
@@ -190,6 +194,13 @@ fn a_bench_takes_settings_of_the_loop_alone_and_knows_results_of_others() {
     world.write("bench/results.jsonl", &format!("{old}\n"));
     let again = bench(&[&named[..], &["policy.steps=1"]].concat());
     again.failed_with(&["results.jsonl, line 1", "mine was run with other settings"]);
+    // Known arms are checked whatever is asked for, and no line counts twice.
+    let foreign =
+        json!({"setting": "hard", "seed": 7, "arm": "sft", "settings": "old", "rounds": []});
+    world.write("bench/results.jsonl", &format!("{foreign}\n"));
+    bench(&["--arms", "none"]).failed_with(&["line 1", "sft was run with other settings"]);
+    world.write("bench/results.jsonl", &format!("{old}\n{old}\n"));
+    bench(&["--arms", "none"]).failed_with(&["line 2", "mine is there already"]);
 }
 
 #[test]

@@ -39,6 +39,7 @@ impl Recipe {
             ("gate.patience", self.gate.patience, 1),
             ("run.micro_batch_tokens", self.run.micro_batch_tokens, 1),
             ("run.sample_batch_size", self.run.sample_batch_size, 1),
+            ("run.save_total_limit", self.run.save_total_limit, 1),
         ] {
             let expected = if least == 1 { "1 or more" } else { "2 or more" };
             holds(value >= least, key, value, expected)?;
@@ -104,6 +105,8 @@ impl Recipe {
         let positive: Rule = |x| x > 0.0;
         let not_negative: Rule = |x| x >= 0.0;
         let unit: Rule = |x| (0.0..=1.0).contains(&x);
+        // A mean over them must not overflow.
+        let weight: Rule = |x| (0.0..=1e6).contains(&x);
         let weights = &self.negatives.weights;
         let numbers = [
             ("policy.temperature", policy.temperature, positive, "more than 0"),
@@ -136,12 +139,12 @@ impl Recipe {
                 |x| (0.0..=0.5).contains(&x),
                 "in [0, 0.5]",
             ),
-            ("negatives.weights.initial", weights.initial, not_negative, "0 or more"),
-            ("negatives.weights.sft", weights.sft, not_negative, "0 or more"),
-            ("negatives.weights.policy", weights.policy, not_negative, "0 or more"),
-            ("negatives.weights.greedy", weights.greedy, not_negative, "0 or more"),
-            ("negatives.weights.other_prompts", weights.other_prompts, not_negative, "0 or more"),
-            ("negatives.weights.truncated", weights.truncated, not_negative, "0 or more"),
+            ("negatives.weights.initial", weights.initial, weight, "in [0, 1e6]"),
+            ("negatives.weights.sft", weights.sft, weight, "in [0, 1e6]"),
+            ("negatives.weights.policy", weights.policy, weight, "in [0, 1e6]"),
+            ("negatives.weights.greedy", weights.greedy, weight, "in [0, 1e6]"),
+            ("negatives.weights.other_prompts", weights.other_prompts, weight, "in [0, 1e6]"),
+            ("negatives.weights.truncated", weights.truncated, weight, "in [0, 1e6]"),
             ("reward.scale_floor", reward.scale_floor, positive, "more than 0"),
         ];
         let loss = reward.objective;
@@ -181,6 +184,13 @@ impl Recipe {
             "more than 0 with a policy.kl_target, which multiplies it",
         )?;
         holds(
+            self.reward.length_control == LengthControl::None
+                || self.reward.objective != PairLoss::LinearDifference,
+            "reward.length_control",
+            "expert",
+            "\"none\" with linear-difference, whose gradient does not depend on what an expert adds",
+        )?;
+        holds(
             self.reward.fading == Fading::None || self.gate.judge == Judge::Independent,
             "reward.fading",
             "won",
@@ -188,7 +198,7 @@ impl Recipe {
         )
     }
 
-    /// An infinite bound switches its rule off.
+    /// A bound that is infinite on its own side switches its rule off; one on the other side would reject every round.
     fn check_gate(&self) -> Result<(), TrainError> {
         let gate = &self.gate;
         let accuracy = gate.min_accuracy;
@@ -202,16 +212,21 @@ impl Recipe {
         holds(factor >= 1.0, "gate.max_length_factor", factor, "1 or more")?;
         for (key, value) in [
             ("gate.min_beyond_shortcuts", gate.min_beyond_shortcuts),
-            ("gate.max_length_correlation", gate.max_length_correlation),
             ("gate.min_gain", gate.min_gain),
             ("gate.min_judge_gain", gate.min_judge_gain),
+        ] {
+            holds(value < f64::INFINITY, key, value, "a number, or -inf for no bound")?;
+        }
+        for (key, value) in [
             ("gate.max_kl", gate.max_kl),
             ("gate.max_likelihood_drop", gate.max_likelihood_drop),
             ("gate.max_terminated_drop", gate.max_terminated_drop),
             ("gate.max_repetition_rise", gate.max_repetition_rise),
         ] {
-            holds(!value.is_nan(), key, value, "a number, or inf")?;
+            holds(value > f64::NEG_INFINITY, key, value, "a number, or inf for no bound")?;
         }
+        let (key, most) = ("gate.max_length_correlation", gate.max_length_correlation);
+        holds(most >= 0.0, key, most, "0 or more, or inf for no bound")?;
         Ok(())
     }
 }

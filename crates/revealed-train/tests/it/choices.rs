@@ -110,7 +110,7 @@ fn averaged(average: Average, kept: bool) -> Vec<Vec<Weights>> {
         recipe.reward.members = 2;
         recipe.reward.average = average;
         recipe.gate.patience = 3;
-        recipe.gate.min_gain = if kept { f64::NEG_INFINITY } else { f64::INFINITY };
+        recipe.gate.min_gain = if kept { f64::NEG_INFINITY } else { f64::MAX };
     });
     let (_, states) = world.align();
     let members = |state: &State| -> Vec<Weights> {

@@ -5,6 +5,7 @@ mod support;
 
 mod accumulation;
 mod choices;
+mod damage;
 mod data;
 mod determinism;
 mod failures;

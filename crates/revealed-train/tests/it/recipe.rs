@@ -248,6 +248,23 @@ fn a_key_that_would_do_nothing_is_refused_by_name() {
     assert!(with(&all).unwrap_err().contains("negatives.weights"));
     with(&all[..3]).unwrap();
     with(&[all, vec!["negatives.sft=1"]].concat()).unwrap();
+    // What an expert adds has no part in a linear loss's gradient.
+    let expert = "reward.length_control=expert";
+    let linear = "reward.objective=linear-difference";
+    assert!(with(&[expert, linear]).unwrap_err().contains("reward.length_control"));
+    with(&[expert]).unwrap();
+    // Bounds that would reject every round, and weights whose mean overflows.
+    for wrong in [
+        "gate.min_gain=inf",
+        "gate.min_judge_gain=inf",
+        "gate.max_kl=-inf",
+        "gate.max_length_correlation=-0.1",
+        "negatives.weights.initial=1e308",
+    ] {
+        let key = wrong.split('=').next().unwrap();
+        assert!(with(&[wrong]).unwrap_err().contains(key), "{wrong}");
+    }
+    with(&["gate.min_gain=-inf", "gate.max_kl=inf", "gate.max_length_correlation=inf"]).unwrap();
     let target = "policy.kl_target=3.0";
     assert!(with(&[target, "policy.kl_coef=0.0"]).unwrap_err().contains("policy.kl_coef"));
     with(&["policy.kl_coef=0.0"]).unwrap();

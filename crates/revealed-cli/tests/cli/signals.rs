@@ -1,0 +1,74 @@
+//! A run that is asked to stop.
+
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use crate::world::World;
+
+fn start(world: &World, settings: &[&str]) -> Child {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_revealed"));
+    command.current_dir(world.folder.path()).args(["align", "recipe.toml"]);
+    settings.iter().for_each(|setting| {
+        command.args(["--set", setting]);
+    });
+    command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
+}
+
+fn signal(child: &Child, name: &str) {
+    let done = Command::new("kill").args([&format!("-{name}"), &child.id().to_string()]).status();
+    assert!(done.unwrap().success());
+}
+
+/// Waits for something that the run writes.
+fn wait_until(child: &mut Child, what: impl Fn() -> bool) {
+    while !what() {
+        assert!(child.try_wait().unwrap().is_none(), "the run has ended");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// The exit code and what stands on stderr.
+fn end(child: Child) -> (i32, String) {
+    let output = child.wait_with_output().unwrap();
+    (output.status.code().unwrap_or(-1), String::from_utf8(output.stderr).unwrap())
+}
+
+#[test]
+fn a_signal_finishes_the_step_and_saves_and_the_run_resumes_to_the_same_metrics() {
+    let world = World::new("llama");
+    let settings = ["reward.steps=60", "run.save_steps=0", "run.rounds=1"];
+    world.recipe("align", &[&settings[..], &["run.out=whole"]].concat()).ok();
+    let whole = world.read("whole/metrics.jsonl");
+    for (name, code) in [("TERM", 143), ("INT", 130)] {
+        let out = format!("run.out={name}");
+        let metrics = world.path(name).join("metrics.jsonl");
+        let mut run = start(&world, &[&settings[..], &[&out]].concat());
+        let lines = |path: &Path| std::fs::read_to_string(path).map_or(0, |t| t.lines().count());
+        wait_until(&mut run, || lines(&metrics) > 12);
+        signal(&run, name);
+        let (found, stderr) = end(run);
+        assert_eq!(found, code, "{stderr}");
+        assert!(stderr.contains("its state is saved, go on with --resume"), "{stderr}");
+        assert!(std::fs::read(&metrics).unwrap().len() < whole.len());
+        let mut args = vec!["align", "recipe.toml", "--resume", "--set", &out];
+        settings.iter().for_each(|setting| args.extend(["--set", setting]));
+        let resumed = world.revealed(&args).ok();
+        assert!(resumed.stderr.contains("resuming"), "{}", resumed.stderr);
+        assert_eq!(std::fs::read(&metrics).unwrap(), whole);
+    }
+}
+
+#[test]
+fn a_second_signal_does_not_wait() {
+    let world = World::new("llama");
+    // Minutes of sampling, after an SFT that is saved.
+    let mut run = start(&world, &["negatives.initial=5000", "data.max_completion_tokens=40"]);
+    let checkpoints = world.path("run/checkpoints");
+    wait_until(&mut run, || checkpoints.join("000001").is_dir());
+    signal(&run, "INT");
+    std::thread::sleep(Duration::from_millis(50));
+    signal(&run, "INT");
+    assert_eq!(end(run).0, 130);
+    assert!(!checkpoints.join("000002").exists(), "it has waited for the end of the phase");
+}
