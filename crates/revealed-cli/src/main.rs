@@ -10,6 +10,7 @@ mod gold;
 mod log_probs;
 mod merge;
 mod output;
+mod pages;
 mod progress;
 mod quickstart;
 mod recipe;
@@ -81,6 +82,7 @@ enum Command {
 
 fn main() -> ExitCode {
     output::leave_quietly_when_stdout_closes();
+    pages::keep_freed();
     let cli = Cli::parse();
     let verbosity = Verbosity::new(cli.global.quiet, cli.global.verbose);
     progress::start_log(verbosity);

@@ -42,8 +42,8 @@ pub struct TextArgs {
     /// Longest completion, in tokens, instead of the reward's own limit
     #[arg(long)]
     max_completion_tokens: Option<usize>,
-    /// Padded tokens in one forward pass: memory, not results
-    #[arg(long, default_value_t = 4096)]
+    /// Padded tokens in one forward pass: memory and speed, not results; more on a GPU
+    #[arg(long, default_value_t = 1024)]
     pub batch_tokens: usize,
 }
 

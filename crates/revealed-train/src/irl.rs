@@ -21,7 +21,7 @@ use crate::gate::judge;
 use crate::held_out::HeldOutSamples;
 use crate::observer::{At, Event, Phase};
 use crate::policy::Improvement;
-use crate::recipe::{Alternation, Anchor, Average};
+use crate::recipe::{Anchor, Average};
 use crate::reward_fit::calibrate_all;
 use crate::run::{Run, at};
 use crate::sft::Imitation;
@@ -116,11 +116,7 @@ fn improve(mut state: State, at: At, run: &mut Run<'_>) -> Result<State, TrainEr
     };
     let improvement = match state.progress.take() {
         Some(Progress::Improve(improvement)) => improvement,
-        _ => {
-            let in_turn = run.recipe.policy.alternation == Alternation::StepWise;
-            let following = in_turn.then(|| reward.clone());
-            Improvement::new(state.policy.clone(), following, at.round, run)?
-        }
+        _ => Improvement::of_round(&state.policy, &reward, at.round, run)?,
     };
     let (candidate, reward) = match improvement.advance(anchor, &reward, run)? {
         Steps::Paused(improvement) => {

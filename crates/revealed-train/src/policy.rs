@@ -9,7 +9,7 @@ use crate::error::TrainError;
 use crate::learner::Learner;
 use crate::observer::Phase;
 use crate::pairs::{Pair, give_length_expert};
-use crate::recipe::LengthControl;
+use crate::recipe::{Alternation, LengthControl};
 use crate::reward::Reward;
 use crate::reward_fit::RewardUpdater;
 use crate::rollout::Rollout;
@@ -77,6 +77,17 @@ pub(crate) struct Following {
 }
 
 impl Improvement {
+    /// As the recipe has it: with the reward following or not.
+    pub(crate) fn of_round(
+        policy: &CausalLm,
+        reward: &RewardEnsemble,
+        round: usize,
+        run: &Run<'_>,
+    ) -> Result<Self, TrainError> {
+        let in_turn = run.recipe.policy.alternation == Alternation::StepWise;
+        Self::new(policy.clone(), in_turn.then(|| reward.clone()), round, run)
+    }
+
     /// `following` is the reward where it is to be updated in turn.
     pub(crate) fn new(
         policy: CausalLm,

@@ -226,9 +226,11 @@ fn done(
         arms.map(|arm| (arm.name.as_str(), arm.fingerprint())).collect();
     let mut done = HashSet::new();
     for (index, outcome) in read(results)?.into_iter().enumerate() {
-        if now.get(outcome.arm.as_str()).is_some_and(|settings| *settings != outcome.settings) {
+        if let Some(now) = now.get(outcome.arm.as_str())
+            && *now != outcome.settings
+        {
             bail!(
-                "{}, line {}: {} was run with other settings ({}); remove its lines, or choose another --name or --out",
+                "{}, line {}: {} was run with other settings ({}, now {now}); remove its lines, or choose another --name or --out",
                 results.display(),
                 index + 1,
                 outcome.arm,
