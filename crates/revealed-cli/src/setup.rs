@@ -68,9 +68,38 @@ impl Setup {
             task.held_out.len(),
             task.prompts.len()
         ));
-        progress.note(&format!("memory plan:\n{}", MemoryPlan::new(&policy, &recipe)));
+        let plan = MemoryPlan::new(&policy, &recipe);
+        progress.note(&format!("memory plan:\n{plan}"));
+        enough_memory(&plan, recipe.run.memory_limit_gib)?;
         Ok(Self { recipe, folder, base, policy, task })
     }
+}
+
+/// Refuses a run that the plan says will not fit, before it has cost an hour.
+fn enough_memory(plan: &MemoryPlan, limit_gib: f64) -> Result<()> {
+    let limit = if limit_gib > 0.0 { Some(limit_gib) } else { free_gib() };
+    let needed = plan.total() as f64 / f64::from(1 << 30);
+    match limit {
+        Some(limit) if needed > limit => {
+            let largest = plan.parts.iter().max_by_key(|(_, bytes)| bytes);
+            let largest = largest.map_or("", |(name, _)| name.as_str());
+            bail!(
+                "the memory plan needs {needed:.2} GiB, most of it for {largest}, and there are {limit:.2}; lower run.micro_batch_tokens or run.sample_batch_size, use model.tuning = \"lora\", or set run.memory_limit_gib (inf for no limit)"
+            )
+        }
+        _ => Ok(()),
+    }
+}
+
+/// What the system could still give this process, and what it has given, where the system says so.
+fn free_gib() -> Option<f64> {
+    let kib = |file: &str, field: &str| -> Option<f64> {
+        let text = std::fs::read_to_string(file).ok()?;
+        let line = text.lines().find_map(|line| line.strip_prefix(field))?;
+        line.split_whitespace().next()?.parse().ok()
+    };
+    let free = kib("/proc/meminfo", "MemAvailable:")? + kib("/proc/meminfo", "SwapFree:")?;
+    Some((free + kib("/proc/self/status", "VmRSS:")?) / f64::from(1 << 20))
 }
 
 fn given(key: &str, empty: bool, example: &str) -> Result<()> {

@@ -1,7 +1,7 @@
 //! Writing Hugging Face folders: each file under its final name only when it is complete.
 
-use std::fs;
 use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 use burn::tensor::TensorData;
 use safetensors::tensor::{Dtype, View};
@@ -42,23 +42,27 @@ pub fn copy_tokenizer(from: &Path, to: &Path) -> Result<(), ModelError> {
 /// When the file cannot be written; nothing is left under the final name then.
 pub fn write_file(path: &Path, bytes: &[u8]) -> Result<(), ModelError> {
     let partial = partial_name(path);
-    let write = || {
-        fs::write(&partial, bytes)?;
-        fs::File::open(&partial)?.sync_all()?;
-        fs::rename(&partial, path)?;
-        match path.parent() {
-            // A name is on disk once its folder is; elsewhere folders cannot be opened.
-            Some(folder) if cfg!(unix) => {
-                let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
-                fs::File::open(folder)?.sync_all()
-            }
-            _ => Ok(()),
+    let written = fs::write(&partial, bytes).and_then(|()| publish(&partial, path));
+    written.map_err(|source| abandoned(&partial, path, source))
+}
+
+/// Gives a written file its name, once its bytes are on disk.
+fn publish(partial: &Path, path: &Path) -> io::Result<()> {
+    fs::File::open(partial)?.sync_all()?;
+    fs::rename(partial, path)?;
+    match path.parent() {
+        // A name is on disk once its folder is; elsewhere folders cannot be opened.
+        Some(folder) if cfg!(unix) => {
+            let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+            fs::File::open(folder)?.sync_all()
         }
-    };
-    write().map_err(|source| {
-        let _ = fs::remove_file(&partial);
-        ModelError::Io { path: path.into(), source }
-    })
+        _ => Ok(()),
+    }
+}
+
+fn abandoned(partial: &Path, path: &Path, source: io::Error) -> ModelError {
+    let _ = fs::remove_file(partial);
+    ModelError::Io { path: path.into(), source }
 }
 
 fn partial_name(path: &Path) -> PathBuf {
@@ -106,26 +110,13 @@ pub fn write_tensors(path: &Path, tensors: Vec<(String, TensorData)>) -> Result<
     let partial = partial_name(path);
     let views: Vec<(String, F32View)> =
         tensors.into_iter().map(|(name, data)| (name, F32View::new(data))).collect();
-    safetensors::serialize_to_file(views, format_metadata(), &partial).map_err(|error| {
-        ModelError::Io { path: path.into(), source: std::io::Error::other(error) }
-    })?;
-    readable_by_all(&partial);
-    let finish = || {
-        fs::File::open(&partial)?.sync_all()?;
-        fs::rename(&partial, path)?;
-        match path.parent() {
-            // A name is on disk once its folder is; elsewhere folders cannot be opened.
-            Some(folder) if cfg!(unix) => {
-                let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
-                fs::File::open(folder)?.sync_all()
-            }
-            _ => Ok(()),
-        }
-    };
-    finish().map_err(|source| {
-        let _ = fs::remove_file(&partial);
-        ModelError::Io { path: path.into(), source }
-    })
+    let written = safetensors::serialize_to_file(views, format_metadata(), &partial)
+        .map_err(io::Error::other)
+        .and_then(|()| {
+            readable_by_all(&partial);
+            publish(&partial, path)
+        });
+    written.map_err(|source| abandoned(&partial, path, source))
 }
 
 /// The serializer's temporary file is private; a model folder is as readable as its other files.

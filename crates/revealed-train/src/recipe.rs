@@ -296,6 +296,8 @@ section! {
         save_total_limit: usize = 2,
         /// Padded tokens in one forward and backward pass: memory, not results
         micro_batch_tokens: usize = 2048,
+        /// A run whose memory plan needs more, in GiB, does not start; 0 for what the machine has free, inf for no limit
+        memory_limit_gib: f64 = 0.0,
         /// Rows decoded together
         sample_batch_size: usize = 64,
         /// Samples shown a round

@@ -15,7 +15,8 @@ use crate::report::report_markdown;
 use crate::task::Task;
 
 /// What a run may be resumed with another value of: nothing that was done would be done otherwise.
-const FREE: [&str; 4] = ["run.out", "run.rounds", "run.save_steps", "run.save_total_limit"];
+const FREE: [&str; 5] =
+    ["run.memory_limit_gib", "run.out", "run.rounds", "run.save_steps", "run.save_total_limit"];
 
 /// The folder of a run. As an [`Observer`] it writes metrics and samples.
 #[derive(Debug)]

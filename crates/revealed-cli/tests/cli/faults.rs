@@ -79,6 +79,19 @@ fn a_read_only_disk_is_an_error_that_names_the_folder() {
 }
 
 #[test]
+fn a_run_that_will_not_fit_into_memory_does_not_start() {
+    let world = World::new("llama");
+    let parts = ["the memory plan needs", "KV cache", "run.memory_limit_gib"];
+    world.recipe("align", &["run.memory_limit_gib=0.001"]).failed_with(&parts);
+    assert!(!world.path("run").exists());
+    // As much as no machine has.
+    let huge = ["run.micro_batch_tokens=900000000", "data.max_prompt_tokens=20"];
+    world.recipe("align", &huge).failed_with(&["the memory plan needs", "activations"]);
+    let settings = ["run.memory_limit_gib=inf", "run.micro_batch_tokens=900000000"];
+    world.recipe("align", &settings).ok();
+}
+
+#[test]
 fn a_token_in_the_environment_is_written_nowhere() {
     let world = World::new("llama");
     let secret = "hf_PlantedForThisTestOnly";

@@ -147,6 +147,8 @@ impl Recipe {
             ("negatives.weights.truncated", weights.truncated, weight, "in [0, 1e6]"),
             ("reward.scale_floor", reward.scale_floor, positive, "more than 0"),
         ];
+        let (key, limit) = ("run.memory_limit_gib", self.run.memory_limit_gib);
+        holds(limit >= 0.0, key, limit, "0 or more")?;
         let loss = reward.objective;
         holds(
             reward.margin == 0.0 || loss.takes_margin(),
