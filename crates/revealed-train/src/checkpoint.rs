@@ -44,6 +44,8 @@ struct SavedState {
     /// Of the reward and the kept reward.
     disagreement: [f64; 2],
     data: Option<String>,
+    #[serde(default)]
+    base: Option<String>,
     candidate: bool,
     /// Bytes of `metrics.jsonl` that belong to this state.
     metrics_bytes: u64,
@@ -129,6 +131,7 @@ impl Checkpoints {
             disagreement: [&state.reward, &state.kept_reward]
                 .map(|reward| reward.as_ref().map_or(0.0, |reward| reward.disagreement)),
             data: state.data.clone(),
+            base: state.base.clone(),
             candidate: state.candidate.is_some(),
             metrics_bytes,
         };
@@ -189,8 +192,8 @@ impl Checkpoints {
             let round = saved.round;
             state.progress = Some(progress::read(saved_progress, round, &store, initial)?);
         }
-        let SavedState { round, phase, pool, held, reports, data, metrics_bytes, .. } = saved;
-        Ok((State { round, phase, pool, held, reports, data, ..state }, metrics_bytes))
+        let SavedState { round, phase, pool, held, reports, data, base, metrics_bytes, .. } = saved;
+        Ok((State { round, phase, pool, held, reports, data, base, ..state }, metrics_bytes))
     }
 
     /// Numbers of complete checkpoints, rising.

@@ -4,6 +4,7 @@
 mod checkpoint;
 mod epochs;
 mod error;
+mod fingerprint;
 mod fitting;
 mod gate;
 mod grpo;

@@ -5,6 +5,7 @@ use revealed_models::CausalLm;
 use revealed_reward::{RewardEnsemble, RewardModel};
 
 use crate::error::TrainError;
+use crate::fingerprint;
 use crate::gate::RoundReport;
 use crate::held_out::HeldOutSamples;
 use crate::observer::Phase;
@@ -46,6 +47,8 @@ pub struct State {
     pub reports: Vec<RoundReport>,
     /// Fingerprint of the data that the run works on, once it has begun.
     pub data: Option<String>,
+    /// Fingerprint of the initial model's weights, once it has begun.
+    pub base: Option<String>,
 }
 
 impl State {
@@ -67,6 +70,7 @@ impl State {
             held: HeldOutSamples::default(),
             reports: vec![],
             data: None,
+            base: None,
         }
     }
 
@@ -85,7 +89,7 @@ impl State {
     }
 
     /// Refuses, before any work, settings out of range, rows that the model cannot take, and a state that
-    /// belongs to other data or lacks what its phase needs.
+    /// belongs to other data or another model, or lacks what its phase needs.
     pub(crate) fn check(&mut self, run: &Run<'_>) -> Result<(), TrainError> {
         run.recipe.check()?;
         let data = run.task.fingerprint();
@@ -93,6 +97,11 @@ impl State {
             return Err(mismatch("the state of round", self.round, OTHER_DATA.into()));
         }
         self.data = Some(data);
+        let base = fingerprint::of_weights(&self.initial);
+        if self.base.as_ref().is_some_and(|began_with| *began_with != base) {
+            return Err(mismatch("the state of round", self.round, OTHER_BASE.into()));
+        }
+        self.base = Some(base);
         self.check_rows(run)?;
         self.check_samples(run)?;
         let needs_reward = matches!(self.phase, Phase::Improve | Phase::Gate);
@@ -166,6 +175,7 @@ impl State {
 }
 
 const OTHER_DATA: &str = "its demonstrations or prompts have changed since it was saved; restore them, or start a new run folder";
+const OTHER_BASE: &str = "the base model's weights have changed since it was saved; restore them, or start a new run folder";
 const CHANGED: &str = "it belongs to another prompt: the data has changed since the state was saved; restore it, or start a new run folder";
 
 fn mismatch(what: &'static str, index: usize, reason: String) -> TrainError {

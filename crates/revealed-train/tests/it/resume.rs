@@ -9,7 +9,7 @@ use revealed_train::{
     RunFolder, ScaleFrom, SftObjective, Solver, State, TrainError, Tuning, align,
 };
 
-use crate::support::{World, demonstrations, weights};
+use crate::support::{World, demonstrations, model, weights};
 
 fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
@@ -284,6 +284,19 @@ fn a_state_goes_on_only_with_the_data_it_began_with() {
     for state in states {
         let result = changed.run(&mut (), |run| align(state, run, |_| Ok(())));
         assert!(matches!(result, Err(TrainError::Mismatch { .. })));
+    }
+}
+
+#[test]
+fn a_state_goes_on_only_with_the_base_model_it_began_with() {
+    for tuning in [Tuning::Lora, Tuning::Full] {
+        let world = World::new(tuning, |_| {});
+        let (_, states) = world.align();
+        for state in states {
+            let other = State { initial: model(2), ..state };
+            let error = world.run(&mut (), |run| align(other, run, |_| Ok(()))).unwrap_err();
+            assert!(error.to_string().contains("base model's weights have changed"), "{error}");
+        }
     }
 }
 

@@ -1,0 +1,36 @@
+//! Tells one model's weights from another's.
+
+use burn::module::{Module, ModuleVisitor, Param};
+use burn::tensor::Tensor;
+use revealed_models::CausalLm;
+use sha2::{Digest, Sha256};
+
+/// SHA-256 of a model's weights with their names and shapes, adapters left out; one tensor at a time is read back.
+pub(crate) fn of_weights(model: &CausalLm) -> String {
+    let mut visitor = Hash { path: vec![], hasher: Sha256::new() };
+    model.visit(&mut visitor);
+    visitor.hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+struct Hash {
+    path: Vec<String>,
+    hasher: Sha256,
+}
+
+impl ModuleVisitor for Hash {
+    fn enter_module(&mut self, name: &str, _container_type: &str) {
+        self.path.push(name.into());
+    }
+
+    fn exit_module(&mut self, _name: &str, _container_type: &str) {
+        self.path.pop();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        if !self.path.iter().any(|part| part == "lora") {
+            let tensor = param.val();
+            self.hasher.update(format!("{} {:?} ", self.path.join("."), tensor.dims()));
+            self.hasher.update(tensor.into_data().as_bytes());
+        }
+    }
+}
