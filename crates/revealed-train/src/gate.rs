@@ -11,7 +11,7 @@ use crate::held_out::{HeldOutSamples, Measures, accuracy, mean, measure};
 use crate::observer::{At, Event, ShownSample};
 use crate::opinion::{SecondOpinion, second_opinion};
 use crate::pairs::{Origin, count, weight};
-use crate::recipe::{GateSection, NegativesSection, Recipe, Stop};
+use crate::recipe::{Anchor, GateSection, NegativesSection, Recipe, Stop};
 use crate::run::Run;
 use crate::sft::held_out_loss;
 use crate::state::State;
@@ -189,7 +189,18 @@ fn is_mark(id: u32, run: &Run<'_>) -> bool {
     !text.is_empty() && !text.chars().any(char::is_alphanumeric)
 }
 
+/// What a nat of KL to the SFT model costs; nothing where the anchor has moved away from that.
+fn kl_price(recipe: &Recipe) -> f64 {
+    if recipe.policy.anchor == Anchor::Sft { recipe.policy.kl_coef } else { 0.0 }
+}
+
 impl RoundReport {
+    /// How far the round raised what it maximises, on held-out prompts: `Δ E[r] − β Δ KL(π ‖ π_SFT)`.
+    pub fn objective_gain(&self, recipe: &Recipe) -> f64 {
+        let RoundReport { before, after, .. } = self;
+        after.reward - before.reward - kl_price(recipe) * (after.kl - before.kl)
+    }
+
     /// Why a candidate is not kept; empty if it is.
     pub fn objections(&self, recipe: &Recipe) -> Vec<String> {
         let RoundReport { before, after, .. } = self;
@@ -214,7 +225,7 @@ impl RoundReport {
             shares.filter(|(share, _)| *share > 0.0).map(|(share, a)| share * a).sum();
         let drop = self.sft_log_likelihood - after.log_likelihood;
         let longer = (after.length / before.length).max(before.length / after.length.max(1e-9));
-        let gain = after.reward - before.reward;
+        let gain = self.objective_gain(recipe);
         let beyond = self.audit.beyond_shortcuts();
         let matched = self.audit.length_matched_upper();
         let correlation = self.audit.length_correlation;
@@ -248,7 +259,12 @@ impl RoundReport {
             ),
             (
                 gain > min_gain,
-                format!("mean reward moved by {gain:+.3}, which has to be more than {min_gain}"),
+                format!(
+                    "reward less KL moved by {gain:+.3}, which has to be more than {min_gain}: reward by {:+.3}, KL by {:+.2} nats at {} a nat; a solver that lowers what it maximises has failed",
+                    after.reward - before.reward,
+                    after.kl - before.kl,
+                    kl_price(recipe)
+                ),
             ),
             (
                 judged >= min_judge_gain,
@@ -407,10 +423,10 @@ mod tests {
             ),
             (|r| r.audit.length_correlation = Some(-0.91), "correlate by -0.910 within prompts"),
             (
-                |r| r.after.reward = -1.21,
-                "mean reward moved by -0.210, which has to be more than -0.2",
+                |r| r.after.reward = -1.06,
+                "reward less KL moved by -0.060, which has to be more than -0.05",
             ),
-            (|r| r.after.kl = 30.1, "KL to SFT 30.10 > 30"),
+            (|r| (r.before.kl, r.after.kl) = (30.0, 30.1), "KL to SFT 30.10 > 30"),
             (|r| r.after.log_likelihood = -3.1, "fell 1.100 > 1 nats a token"),
             (|r| r.after.terminated = 0.84, "terminated completions fell from 0.900 to 0.840"),
             (|r| r.after.repetition = 0.21, "repetition rose from 0.100 to 0.210"),
@@ -423,6 +439,19 @@ mod tests {
             assert_eq!(reasons.len(), 1, "{reasons:?}");
             assert!(reasons[0].contains(reason), "{reasons:?}");
         }
+        // A reward that is bought with more KL than it is worth, at 0.1 a nat; with a moving anchor no one can tell.
+        let bought = |r: &mut RoundReport| (r.after.reward, r.after.kl) = (-0.5, 7.0);
+        let reasons = why(&bought);
+        assert_eq!(reasons.len(), 1);
+        assert!(
+            reasons[0].contains("by -0.100") && reasons[0].contains("KL by +6.00"),
+            "{reasons:?}"
+        );
+        let mut moving = Recipe::default();
+        moving.policy.anchor = Anchor::Moving;
+        let mut report = good();
+        bought(&mut report);
+        assert!(report.objections(&moving).is_empty());
         // Of 50 prompts, 0.4 may be chance.
         assert!(why(&|r| r.audit.length_matched_accuracy = Some(0.4)).is_empty());
         // No pairs of like length, or no two lengths, are no objection.

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::TrainError;
 use crate::held_out::{accuracy, mean};
 use crate::observer::Phase;
-use crate::pairs::{Negative, Origin, pairs, weight};
+use crate::pairs::{Negative, pairs, weight};
 use crate::reward_fit::{RewardFit, calibrate};
 use crate::run::{Run, at};
 use crate::state::State;
@@ -45,11 +45,11 @@ pub(crate) fn fit_judge(
     fit: Option<RewardFit>,
     run: &mut Run<'_>,
 ) -> Result<Steps<RewardFit, RewardModel>, TrainError> {
-    let all: Vec<&Negative> = state.pool.negatives.iter().collect();
     let weights = &run.recipe.negatives.weights;
-    let counts = |origin: Origin| origin.is_fixed() && weight(weights, origin) > 0.0;
+    let all = state.pool.negatives.iter().filter(|one| weight(weights, one.origin) > 0.0);
+    let all: Vec<&Negative> = all.collect();
     let fixed: Vec<&Negative> =
-        all.iter().copied().filter(|negative| counts(negative.origin)).collect();
+        all.iter().copied().filter(|negative| negative.origin.is_fixed()).collect();
     let negatives = if fixed.is_empty() { all } else { fixed };
     let fit = fit.unwrap_or_else(|| {
         // Round 0 has seeds of its own.

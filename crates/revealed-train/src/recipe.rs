@@ -256,8 +256,8 @@ section! {
         min_length_matched_accuracy: f64 = 0.5,
         /// Largest correlation of reward and length within prompts, up or down
         max_length_correlation: f64 = 0.9,
-        /// The samples' mean calibrated reward has to rise by more than this; a round at its ceiling moves by noise alone
-        min_gain: f64 = -0.2,
+        /// What the round maximises, the samples' mean calibrated reward less policy.kl_coef times their KL to the SFT model, has to rise by more than this; a round at its ceiling moves by noise alone. In docs/evidence.md it finds the rounds that cost gold
+        min_gain: f64 = -0.05,
         /// Largest KL to the SFT model, nats a completion
         max_kl: f64 = 30.0,
         /// Largest fall of held-out demonstrations' log-likelihood from SFT's, nats a token

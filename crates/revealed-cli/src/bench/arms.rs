@@ -187,6 +187,15 @@ impl Arm {
         fingerprint(&format!("{:?}", self.method))
     }
 
+    /// The loop's settings, with the gates that its rounds would meet outside the bench.
+    pub fn recipe(&self) -> Result<Recipe> {
+        let changes = match &self.method {
+            Method::Irl { changes, .. } | Method::Discriminate(changes) => changes.as_slice(),
+            _ => &[],
+        };
+        changed(&settings(Path::new("."), 0), changes)
+    }
+
     /// Whether it changes one thing of the loop, rather than being a method of its own.
     pub fn is_ablation(&self) -> bool {
         self.only.is_some()
@@ -290,7 +299,7 @@ fn against_log_ratio(dense: bool, changes: &[String], prepared: &Prepared) -> Re
 
 fn plain(round: usize, seconds: f64, policy: &CausalLm, prepared: &Prepared) -> Result<Round> {
     let gold = gold_of(policy, prepared)?;
-    Ok(Round { round, seconds, gold, ordered: None, report: None, objections: vec![] })
+    Ok(Round { round, seconds, gold, ordered: None, report: None })
 }
 
 fn start(prepared: &Prepared) -> Result<Vec<Round>> {
@@ -301,8 +310,7 @@ fn start(prepared: &Prepared) -> Result<Vec<Round>> {
 }
 
 fn irl(rounds: usize, changes: &[String], prepared: &Prepared) -> Result<Vec<Round>> {
-    let defaults = changed(&prepared.recipe, changes)?;
-    let mut recipe = defaults.clone();
+    let mut recipe = changed(&prepared.recipe, changes)?;
     recipe.gate = recipe.gate.without_bounds();
     let mut state = State::new(prepared.base.clone(), prepared.sft.clone());
     state.phase = Phase::Sample;
@@ -318,9 +326,7 @@ fn irl(rounds: usize, changes: &[String], prepared: &Prepared) -> Result<Vec<Rou
         let reward = state.reward.as_ref().expect("a round has fitted one");
         let scores = |rows: &[_]| Ok(reward.scores(rows, task.pad_id(), 8192)?);
         result.ordered = Some(ordered(&scores, prepared)?);
-        let report = state.reports.last().expect("a round has been judged").clone();
-        result.objections = report.objections(&defaults);
-        result.report = Some(report);
+        result.report = state.reports.last().cloned();
         results.push(result);
     }
     Ok(results)

@@ -23,8 +23,6 @@ pub struct Round {
     pub ordered: Option<f64>,
     /// The loop's own report.
     pub report: Option<RoundReport>,
-    /// What the default gates have against it.
-    pub objections: Vec<String>,
 }
 
 /// Gold figures of a policy on test prompts.

@@ -8,6 +8,7 @@ use revealed::eval::stats::{mean_ci95, mean_sd};
 
 use super::measure::Round;
 use super::{Level, Outcome, arms, plots, rules};
+use crate::desk::settings;
 
 /// Rewrites everything between `<!-- NAME -->` and `<!-- end -->` for each table, and the plots beside the page.
 pub fn write(outcomes: &[Outcome], page: &Path) -> Result<()> {
@@ -20,7 +21,7 @@ pub fn write(outcomes: &[Outcome], page: &Path) -> Result<()> {
     for level in [Level::Easy, Level::Hard] {
         let name = level.name();
         text = replaced(&text, &format!("methods {name}"), &methods(outcomes, level))?;
-        text = replaced(&text, &format!("rules {name}"), &rule_table(outcomes, level))?;
+        text = replaced(&text, &format!("rules {name}"), &rule_table(outcomes, level)?)?;
         plots::methods(outcomes, level, &folder.join(format!("methods-{name}.svg")))?;
         plots::rounds(outcomes, level, &folder.join(format!("rounds-{name}.svg")))?;
     }
@@ -141,7 +142,7 @@ fn methods(outcomes: &[Outcome], level: Level) -> String {
 }
 
 /// How far from the best round each rule ends.
-fn rule_table(outcomes: &[Outcome], level: Level) -> String {
+fn rule_table(outcomes: &[Outcome], level: Level) -> Result<String> {
     let mut text = String::from(
         "| loop | rule | seeds | within 0.01 of the best round | gold kept (95 %) | mean loss to the best | largest |\n|---|---|---|---|---|---|---|\n",
     );
@@ -151,12 +152,16 @@ fn rule_table(outcomes: &[Outcome], level: Level) -> String {
     let loops = |name: &&String| name.starts_with("irl-") || own(name);
     for arm in names.iter().filter(loops) {
         let all = of(outcomes, level, arm);
+        let recipe = match known.iter().find(|known| known.name == *arm) {
+            Some(known) => known.recipe()?,
+            None => settings(Path::new("."), 0),
+        };
         for rule in rules::all() {
             let pairs: Vec<[f64; 2]> = all
                 .iter()
                 .filter_map(|outcome| {
                     let sft = sft_gold(outcomes, level, outcome.seed)?;
-                    Some(rules::kept_and_best(&rule, sft, &outcome.rounds))
+                    Some(rules::kept_and_best(&rule, &recipe, sft, &outcome.rounds))
                 })
                 .collect();
             if pairs.is_empty() {
@@ -176,7 +181,7 @@ fn rule_table(outcomes: &[Outcome], level: Level) -> String {
             );
         }
     }
-    text
+    Ok(text)
 }
 
 /// Each ablation beside the loop as it is, on the same seeds.

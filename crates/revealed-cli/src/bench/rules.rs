@@ -3,7 +3,7 @@
 //! A rule sees a round's report and never its gold figures. It keeps rounds until the first that it rejects, or until one
 //! after which it stops; the gold of what it kept is compared with that of the best round, SFT included.
 
-use revealed::train::RoundReport;
+use revealed::train::{Recipe, RoundReport};
 
 use super::measure::Round;
 
@@ -22,8 +22,8 @@ pub enum Say {
 pub struct Rule {
     /// As in tables.
     pub name: &'static str,
-    /// Its verdict on a round, from the report and what the recipe's gates have against it.
-    pub say: fn(&RoundReport, &[String]) -> Say,
+    /// Its verdict on a round, from its report and the loop's settings.
+    pub say: fn(&RoundReport, &Recipe) -> Say,
 }
 
 fn keep_if(holds: bool) -> Say {
@@ -40,7 +40,14 @@ pub fn all() -> Vec<Rule> {
         Rule { name: "no round (SFT)", say: |_, _| Say::Reject },
         Rule { name: "one round", say: |_, _| Say::Last },
         Rule { name: "every round", say: |_, _| Say::Keep },
-        Rule { name: "the recipe's gates", say: |_, objections| keep_if(objections.is_empty()) },
+        Rule {
+            name: "the recipe's gates",
+            say: |report, recipe| keep_if(report.objections(recipe).is_empty()),
+        },
+        Rule {
+            name: "reward less KL, what the solver maximises, did not fall by 0.05",
+            say: |report, recipe| keep_if(report.objective_gain(recipe) > -0.05),
+        },
         Rule {
             name: "the round's own reward rose",
             say: |report, _| keep_if(report.after.reward > report.before.reward),
@@ -71,23 +78,16 @@ pub fn all() -> Vec<Rule> {
             name: "the judge's score rose by 2 standard errors",
             say: |report, _| judged(report, 2.0),
         },
-        Rule {
-            name: "neither judge (2 standard errors) nor own reward (0.2) fell beyond noise",
-            say: |report, _| {
-                let gain = report.after.reward - report.before.reward;
-                if gain > -0.2 { judged(report, -2.0) } else { Say::Reject }
-            },
-        },
     ]
 }
 
 /// The gold that a rule keeps and that of the best round, `sft` among both.
-pub fn kept_and_best(rule: &Rule, sft: f64, rounds: &[Round]) -> [f64; 2] {
+pub fn kept_and_best(rule: &Rule, recipe: &Recipe, sft: f64, rounds: &[Round]) -> [f64; 2] {
     let best = rounds.iter().map(|round| round.gold.t1).fold(sft, f64::max);
     let mut kept = sft;
     for round in rounds {
         let Some(report) = &round.report else { break };
-        let say = (rule.say)(report, &round.objections);
+        let say = (rule.say)(report, recipe);
         if say != Say::Reject {
             kept = round.gold.t1;
         }

@@ -92,6 +92,25 @@ fn a_run_that_will_not_fit_into_memory_does_not_start() {
 }
 
 #[test]
+fn data_that_has_gone_is_named_and_the_run_goes_on_once_it_is_back() {
+    let world = World::new("llama");
+    world.recipe("align", &[]).ok();
+    let metrics = world.read("run/metrics.jsonl");
+    let data = world.read("demonstrations.jsonl");
+    fs::remove_file(world.path("demonstrations.jsonl")).unwrap();
+    let resume = || world.revealed(&["align", "recipe.toml", "--resume"]);
+    resume().failed_with(&["demonstrations.jsonl"]);
+    let mut other = data.clone();
+    let place = other.windows(5).position(|part| part == b"sorry").unwrap();
+    other[place..place + 5].copy_from_slice(b"thank");
+    fs::write(world.path("demonstrations.jsonl"), other).unwrap();
+    resume().failed_with(&["demonstrations or prompts have changed", "restore them"]);
+    fs::write(world.path("demonstrations.jsonl"), data).unwrap();
+    resume().ok();
+    assert_eq!(world.read("run/metrics.jsonl"), metrics);
+}
+
+#[test]
 fn a_token_in_the_environment_is_written_nowhere() {
     let world = World::new("llama");
     let secret = "hf_PlantedForThisTestOnly";

@@ -37,7 +37,7 @@ fn end(child: Child) -> (i32, String) {
 #[test]
 fn a_signal_finishes_the_step_and_saves_and_the_run_resumes_to_the_same_metrics() {
     let world = World::new("llama");
-    let settings = ["reward.steps=60", "run.save_steps=0", "run.rounds=1"];
+    let settings = ["reward.steps=300", "run.save_steps=0", "run.rounds=1"];
     world.recipe("align", &[&settings[..], &["run.out=whole"]].concat()).ok();
     let whole = world.read("whole/metrics.jsonl");
     for (name, code) in [("TERM", 143), ("INT", 130)] {

@@ -56,6 +56,7 @@ fn a_round_whose_reward_rose_while_the_judge_s_score_fell_is_rolled_back() {
     let world = World::new(Tuning::Full, |recipe| {
         recipe.reward.steps = 20;
         recipe.policy.steps = 8;
+        recipe.policy.kl_coef = 0.0;
         recipe.gate.judge = Judge::Independent;
         (recipe.gate.min_gain, recipe.gate.min_judge_gain) = (0.0, 0.0);
     });
