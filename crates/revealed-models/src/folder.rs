@@ -43,7 +43,10 @@ pub fn copy_tokenizer(from: &Path, to: &Path) -> Result<(), ModelError> {
 pub fn write_file(path: &Path, bytes: &[u8]) -> Result<(), ModelError> {
     let partial = partial_name(path);
     let written = fs::write(&partial, bytes).and_then(|()| publish(&partial, path));
-    written.map_err(|source| abandoned(&partial, path, source))
+    written.map_err(|source| {
+        let _ = fs::remove_file(&partial);
+        ModelError::Io { path: path.into(), source }
+    })
 }
 
 /// Gives a written file its name, once its bytes are on disk.
@@ -58,11 +61,6 @@ fn publish(partial: &Path, path: &Path) -> io::Result<()> {
         }
         _ => Ok(()),
     }
-}
-
-fn abandoned(partial: &Path, path: &Path, source: io::Error) -> ModelError {
-    let _ = fs::remove_file(partial);
-    ModelError::Io { path: path.into(), source }
 }
 
 fn partial_name(path: &Path) -> PathBuf {
@@ -107,16 +105,26 @@ pub(crate) fn write_json(path: &Path, value: &Value) -> Result<(), ModelError> {
 /// # Errors
 /// When the file cannot be written.
 pub fn write_tensors(path: &Path, tensors: Vec<(String, TensorData)>) -> Result<(), ModelError> {
-    let partial = partial_name(path);
     let views: Vec<(String, F32View)> =
         tensors.into_iter().map(|(name, data)| (name, F32View::new(data))).collect();
-    let written = safetensors::serialize_to_file(views, format_metadata(), &partial)
-        .map_err(io::Error::other)
-        .and_then(|()| {
-            readable_by_all(&partial);
-            publish(&partial, path)
-        });
-    written.map_err(|source| abandoned(&partial, path, source))
+    // The serializer makes a file of a name of its own, so it gets a folder that the next try can clear.
+    let beside = partial_name(path);
+    let partial = beside.join("tensors");
+    let write = || -> io::Result<()> {
+        if beside.exists() {
+            fs::remove_dir_all(&beside)?;
+        }
+        fs::create_dir(&beside)?;
+        safetensors::serialize_to_file(views, format_metadata(), &partial)
+            .map_err(io::Error::other)?;
+        readable_by_all(&partial);
+        publish(&partial, path)?;
+        fs::remove_dir(&beside)
+    };
+    write().map_err(|source| {
+        let _ = fs::remove_dir_all(&beside);
+        ModelError::Io { path: path.into(), source }
+    })
 }
 
 /// The serializer's temporary file is private; a model folder is as readable as its other files.

@@ -54,8 +54,9 @@ pub fn round_markdown(report: &RoundReport) -> String {
     }
     let _ = writeln!(
         text,
-        "\nThe reward puts held-out demonstrations above samples of the initial model in {:.3} of pairs, of the policy before the round in {:.3}, after it in {:.3}. Calibrated reward of held-out demonstrations: {:.2} (1 = the spread between samples of one prompt).\n",
+        "\nThe reward puts held-out demonstrations above samples of the initial model in {:.3} of pairs, of the SFT model in {:.3}, of the policy before the round in {:.3}, after it in {:.3}. Calibrated reward of held-out demonstrations: {:.2} (1 = the spread between samples of one prompt).\n",
         report.accuracy_initial,
+        report.accuracy_sft,
         report.accuracy_before,
         report.accuracy_after,
         report.demonstrations_reward,
