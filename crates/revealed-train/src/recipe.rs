@@ -108,7 +108,7 @@ section! {
 section! {
     /// `[negatives]`: completions each demonstration is compared with, by where they come from
     NegativesSection {
-        /// Samples of the initial model, drawn once
+        /// Samples of the initial model, drawn once: in docs/evidence.md what a reward learns comes from them
         initial: usize = 4,
         /// Samples of the SFT model, drawn once
         sft: usize = 0,
@@ -162,7 +162,7 @@ section! {
         length_control: LengthControl = LengthControl::None,
         /// "none", or "won": pairs weigh less where the judge puts the sample above its demonstration
         fading: Fading = Fading::None,
-        /// Each round starts from "reset" (the SFT model) or "warm" (the last reward)
+        /// Each round starts from "reset" (the SFT model) or "warm" (the last reward); level in docs/evidence.md
         start: RewardStart = RewardStart::Reset,
         /// Pairs of "every" round, of a "window" of rounds, or of this "round"
         pool: Pool = Pool::Every,
@@ -190,7 +190,7 @@ section! {
 section! {
     /// `[policy]`
     PolicySection {
-        /// "rloo", "grpo", "ppo" or "reinforce"
+        /// "rloo", "grpo", "ppo" or "reinforce": in docs/evidence.md rloo's rounds add up, ppo's are level and grpo's second breaks the policy
         solver: Solver = Solver::Rloo,
         /// Rollouts a round
         steps: usize = 25,
@@ -204,9 +204,9 @@ section! {
         inner_epochs: usize = 2,
         /// Sampling temperature; log-probs are taken at it too
         temperature: f64 = 1.0,
-        /// "round-wise" or "step-wise" (after every policy step a reward step on its samples of prompts that have demonstrations, each pair of weight 1)
+        /// "round-wise" or "step-wise" (after every policy step a reward step on its samples of prompts that have demonstrations, each pair of weight 1); worse in docs/evidence.md
         alternation: Alternation = Alternation::RoundWise,
-        /// The KL's reference: "sft" or "moving" (the round's first policy)
+        /// The KL's reference: "sft" or "moving" (the round's first policy); level in docs/evidence.md
         anchor: Anchor = Anchor::Sft,
         /// Weight of the KL, in calibrated reward a nat
         kl_coef: f64 = 0.1,

@@ -18,7 +18,8 @@ if [ -d "$out/run/checkpoints" ]; then resume=(--resume); fi
 "$revealed" align "$here/recipe.toml" --set model.path="$model" --set data.demonstrations="$out/half.jsonl" \
     --set run.out="$out/run" "${resume[@]}"
 
-# What SFT alone made likelier is the reward that needs no training.
-"$revealed" eval preferences "$@" --reward "$out/run/reward" --policy "$(echo "$out"/run/checkpoints/*/sft)" --reference "$model" \
-    --exclude "$out/half.jsonl" --max-completion-tokens 128 --max-pairs "${MAX_PAIRS:-300}" --batch-tokens 1024 \
+# What SFT alone made likelier is the reward that needs no training. Its adapter is in the newest checkpoint.
+sft=("$out"/run/checkpoints/*/sft)
+"$revealed" eval preferences "$@" --reward "$out/run/reward" --policy "${sft[-1]}" --reference "$model" \
+    --exclude "$out/half.jsonl" --max-pairs "${MAX_PAIRS:-200}" --batch-tokens 1024 \
     --scores "$out/scores.jsonl" --table | tee "$out/preferences.md"

@@ -9,8 +9,8 @@ use revealed::eval::stats::{mean_ci95, mean_sd};
 use super::measure::Round;
 use super::{Level, Outcome, arms, page};
 
-/// Dark enough on white, and apart for most kinds of colour blindness (Okabe and Ito).
-const COLOURS: [RGBColor; 7] = [
+/// Dark enough on white, and apart for most kinds of colour blindness (Okabe and Ito, and three more).
+const COLOURS: [RGBColor; 10] = [
     RGBColor(0, 114, 178),
     RGBColor(213, 94, 0),
     RGBColor(0, 158, 115),
@@ -18,6 +18,9 @@ const COLOURS: [RGBColor; 7] = [
     RGBColor(86, 180, 233),
     RGBColor(230, 159, 0),
     RGBColor(60, 60, 60),
+    RGBColor(110, 60, 160),
+    RGBColor(150, 80, 30),
+    RGBColor(150, 150, 150),
 ];
 
 /// A method's name, its mean with interval at T = 1, and its mean at its best temperature.
