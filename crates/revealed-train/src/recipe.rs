@@ -176,7 +176,7 @@ section! {
         members: usize = 1,
         /// Reward given up for each standard deviation between members, those of averaged rounds among them
         disagreement: f64 = 0.0,
-        /// The policy is improved against the round's own reward ("none"), or the mean over all kept "rounds" and it: in docs/evidence.md that keeps later rounds from losing what earlier ones won
+        /// The policy is improved against the round's own reward ("none"), or the mean over all kept "rounds" and it; level in docs/evidence.md
         average: Average = Average::Rounds,
         /// One unit of a round's reward is the spread within prompts of samples of "policy" or "sft"
         scale_from: ScaleFrom = ScaleFrom::Sft,
