@@ -4,9 +4,9 @@ use anyhow::Result;
 use revealed::Device;
 use revealed::train::{self, Recipe, Run, RunFolder, State, round_markdown};
 
-use crate::output::{Output, chain};
+use crate::output::Output;
 use crate::progress::Progress;
-use crate::setup::{RecipeArgs, Setup};
+use crate::setup::{RecipeArgs, Setup, taken_up};
 use crate::signals::Signals;
 
 /// Arguments of `revealed align`.
@@ -30,12 +30,7 @@ pub fn align(args: &AlignArgs, device: &Device, progress: &mut Progress) -> Resu
     let checkpoints = files.checkpoints(&recipe);
     let saved = if args.resume { checkpoints.load(&base)? } else { None };
     let (state, bytes) = match saved {
-        Some(saved) => {
-            for error in &saved.damaged {
-                progress.note(&format!("{}; the checkpoint before it is used", chain(error)));
-            }
-            (saved.state, saved.metrics_bytes)
-        }
+        Some(saved) => taken_up(saved, progress),
         None => (State::new(base, policy), 0),
     };
     files.rewind(bytes)?;

@@ -12,7 +12,7 @@ use serde_json::json;
 
 use crate::desk::{settings, train_base, write_world};
 use crate::gold::{GOLD_SAMPLES, GoldRow, gold_row};
-use crate::output::chain;
+use crate::setup::taken_up;
 use crate::signals::Signals;
 
 /// Arguments of `revealed quickstart`.
@@ -71,12 +71,9 @@ pub fn quickstart(
     let checkpoints = folder.checkpoints(&recipe);
     let state = match args.resume.then(|| checkpoints.load(&base)).transpose()?.flatten() {
         Some(saved) => {
-            for error in &saved.damaged {
-                let text = format!("{}; the checkpoint before it is used", chain(error));
-                observer.observe(&Event::Note(text));
-            }
-            folder.rewind(saved.metrics_bytes)?;
-            saved.state
+            let (state, bytes) = taken_up(saved, observer);
+            folder.rewind(bytes)?;
+            state
         }
         None => {
             folder.rewind(0)?;

@@ -6,8 +6,11 @@ use anyhow::{Context, Result, bail};
 use revealed::Device;
 use revealed::data::Encoder;
 use revealed::models::{CausalLm, HfConfig};
-use revealed::train::{DataSection, MemoryPlan, Recipe, Task, Tuning};
+use revealed::train::{
+    DataSection, Event, MemoryPlan, Observer, Recipe, Saved, State, Task, Tuning,
+};
 
+use crate::output::chain;
 use crate::progress::Progress;
 
 /// A recipe to run.
@@ -73,6 +76,15 @@ impl Setup {
         enough_memory(&plan, recipe.run.memory_limit_gib)?;
         Ok(Self { recipe, folder, base, policy, task })
     }
+}
+
+/// What a checkpoint holds, with a note for every newer one that was damaged.
+pub fn taken_up(saved: Saved, observer: &mut dyn Observer) -> (State, u64) {
+    for error in &saved.damaged {
+        let text = format!("{}; the checkpoint before it is used", chain(error));
+        observer.observe(&Event::Note(text));
+    }
+    (saved.state, saved.metrics_bytes)
 }
 
 /// Refuses a run that the plan says will not fit, before it has cost an hour.

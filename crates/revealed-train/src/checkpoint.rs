@@ -117,7 +117,7 @@ impl Checkpoints {
         }
         let mut calibrations = BTreeMap::new();
         for (name, reward) in named_rewards(state) {
-            store.put_reward(&name, reward)?;
+            store.put_scalar(&name, &reward.model)?;
             calibrations.insert(name, reward.calibration);
         }
         let saved = SavedState {

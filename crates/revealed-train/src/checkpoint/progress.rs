@@ -112,14 +112,14 @@ fn put_all(
     store: &Store<'_>,
 ) -> Result<Vec<Calibration>, TrainError> {
     let put = |(index, member): (usize, &RewardModel)| {
-        store.put_reward(&numbered(name, index), member)?;
+        store.put_scalar(&numbered(name, index), &member.model)?;
         Ok(member.calibration)
     };
     members.iter().enumerate().map(put).collect()
 }
 
 fn put_fit(fit: &RewardFit, store: &Store<'_>) -> Result<SavedFit, TrainError> {
-    store.put_reward(MODEL, &fit.reward)?;
+    store.put_scalar(MODEL, &fit.reward.model)?;
     let optimizer = store.put_updater(OPTIMIZER, &fit.updater.updater)?;
     Ok(SavedFit { calibration: fit.reward.calibration, step: fit.step, optimizer })
 }

@@ -58,10 +58,6 @@ impl Store<'_> {
         Ok(model.valid())
     }
 
-    pub fn put_reward(&self, name: &str, reward: &RewardModel) -> Result<(), TrainError> {
-        self.put_scalar(name, &reward.model)
-    }
-
     pub fn reward(
         &self,
         name: &str,
