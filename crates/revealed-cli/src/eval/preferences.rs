@@ -21,21 +21,9 @@ use crate::score::{TextArgs, load_reward};
 /// Pairs scored between two signs of progress.
 const PAIRS: usize = 64;
 
-/// Arguments of `revealed eval`.
+/// Arguments of `revealed eval preferences`.
 #[derive(Debug, clap::Args)]
-pub struct EvalArgs {
-    #[command(subcommand)]
-    what: What,
-}
-
-#[derive(Debug, clap::Subcommand)]
-enum What {
-    /// Accuracy on preference pairs: the learned reward, the longer answer, the log-ratio of two models
-    Preferences(PreferencesArgs),
-}
-
-#[derive(Debug, clap::Args)]
-struct PreferencesArgs {
+pub struct PreferencesArgs {
     /// Preference files: .jsonl, .json or .parquet
     #[arg(required = true)]
     files: Vec<PathBuf>,
@@ -88,14 +76,11 @@ struct Yardsticks {
 
 type Scores = BTreeMap<&'static str, Vec<[f64; 2]>>;
 
-/// Runs one of the evaluations.
-pub fn eval(args: &EvalArgs, device: &Device, progress: &mut Progress) -> Result<()> {
-    match &args.what {
-        What::Preferences(args) => preferences(args, device, progress),
-    }
-}
-
-fn preferences(args: &PreferencesArgs, device: &Device, progress: &mut Progress) -> Result<()> {
+/// Prints a line, or a row of a table, for every file and subset.
+///
+/// # Errors
+/// When a file or folder is missing or damaged, or no pair of a file could be scored.
+pub fn preferences(args: &PreferencesArgs, device: &Device, progress: &mut Progress) -> Result<()> {
     let mut seen: HashSet<String> = HashSet::new();
     for file in &args.exclude {
         seen.extend(read_demonstrations(file)?.iter().map(|row| row.prompt.words()));

@@ -1,0 +1,46 @@
+//! What can go wrong in an evaluation.
+
+use std::path::{Path, PathBuf};
+
+use revealed_models::ModelError;
+use thiserror::Error;
+
+/// Why an evaluation has no result.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum EvalError {
+    /// A file cannot be read or written.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// A file is not the JSON it should be.
+    #[error("{}: {source}", path.display())]
+    Json {
+        /// The file.
+        path: PathBuf,
+        /// Where and why.
+        source: serde_json::Error,
+    },
+    /// A result is not a number.
+    #[error("`{name}` is {value}; a result has to be finite")]
+    NotFinite {
+        /// The figure.
+        name: String,
+        /// What it came to.
+        value: f64,
+    },
+    /// A model cannot be read, run or written.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+}
+
+impl EvalError {
+    /// For `map_err` on a file's operations.
+    pub(crate) fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Self + '_ {
+        move |source| Self::Io { path: path.into(), source }
+    }
+}

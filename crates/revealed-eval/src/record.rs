@@ -1,0 +1,255 @@
+//! One evaluation as one JSON file: its figures, its items, and every setting that they depend on.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
+
+use crate::error::EvalError;
+
+/// Endings of the files that make a model folder what it is: weights, configuration, text side.
+const MODEL_FILES: &[&str] = &["json", "safetensors", "jinja"];
+
+/// What an evaluation found, with all that it takes to find it again.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EvalRecord {
+    /// What was measured: `arc_challenge`, `rewardbench`, `mt_bench`, …
+    pub evaluation: String,
+    /// What is looked at.
+    pub figures: Vec<Figure>,
+    /// What every question, pair or prompt came to, so that two records can be compared item by item.
+    pub items: Vec<Item>,
+    /// The evaluation's own settings: shots, template, BOS, temperature, seed, limits, …
+    pub settings: Map<String, Value>,
+    /// Models by role: `model`, `policy`, `reference`, `reward`, `judge`.
+    pub models: BTreeMap<String, Source>,
+    /// Files that were read.
+    pub data: Vec<Source>,
+    /// What computed it.
+    pub environment: Environment,
+}
+
+/// One number with what it is the mean of.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Figure {
+    /// The metric, under the name its field knows it by: `acc`, `acc_norm`, `exact_match`, `accuracy`, …
+    pub name: String,
+    /// The part of the data it is taken over; all of it where there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subset: Option<String>,
+    /// The number, finite.
+    pub value: f64,
+    /// Its 95 % interval, low and high.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interval: Option<[f64; 2]>,
+    /// Items that it is taken over.
+    pub n: usize,
+}
+
+/// One question, pair or prompt.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Item {
+    /// Its name in its file; unique within a record.
+    pub id: String,
+    /// The part of the data that it belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subset: Option<String>,
+    /// What it came to, by the name of the figure that it enters, or another.
+    pub values: BTreeMap<String, f64>,
+    /// Whatever else helps to read it: answers, log-likelihoods, a judge's words.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub detail: Map<String, Value>,
+}
+
+/// A file, folder or endpoint, and what it held.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Source {
+    /// Where it was: a path as given, a hub id, an endpoint's model.
+    pub path: String,
+    /// SHA-256 of a file's bytes, or of a folder's files with their names; none of an endpoint.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<String>,
+}
+
+/// The program and the machine's part in it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Environment {
+    /// Version of `revealed`.
+    pub revealed: String,
+    /// The device's name.
+    pub device: String,
+    /// The numbers that models computed in.
+    pub dtype: String,
+    /// The command line, the program's own name left out.
+    pub command: Vec<String>,
+}
+
+impl Source {
+    /// A file, or a model folder by its files of weights, configuration and text.
+    ///
+    /// # Errors
+    /// When something cannot be read.
+    pub fn of(path: &Path) -> Result<Self, EvalError> {
+        let mut hasher = Sha256::new();
+        if path.is_dir() {
+            let entries = fs::read_dir(path).map_err(EvalError::io(path))?;
+            let mut files: Vec<PathBuf> = entries
+                .filter_map(|entry| Some(entry.ok()?.path()))
+                .filter(|file| {
+                    let ending = file.extension().and_then(|ending| ending.to_str());
+                    file.is_file() && ending.is_some_and(|ending| MODEL_FILES.contains(&ending))
+                })
+                .collect();
+            files.sort();
+            for file in &files {
+                let name = file.file_name().unwrap_or_default().to_string_lossy();
+                let size = fs::metadata(file).map_err(EvalError::io(file))?.len();
+                hasher.update(format!("{name} {size} "));
+                add(file, &mut hasher)?;
+            }
+        } else {
+            add(path, &mut hasher)?;
+        }
+        let sha256 = hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        Ok(Self { path: path.display().to_string(), sha256: Some(sha256) })
+    }
+
+    /// What cannot be hashed from here: a model behind an endpoint.
+    pub fn named(path: impl Into<String>) -> Self {
+        Self { path: path.into(), sha256: None }
+    }
+}
+
+fn add(file: &Path, hasher: &mut Sha256) -> Result<(), EvalError> {
+    struct Into<'a>(&'a mut Sha256);
+    impl Write for Into<'_> {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.update(bytes);
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let mut reader = fs::File::open(file).map_err(EvalError::io(file))?;
+    std::io::copy(&mut reader, &mut Into(hasher)).map_err(EvalError::io(file))?;
+    Ok(())
+}
+
+impl EvalRecord {
+    /// The figure of a name over all data, or over a part of it.
+    pub fn figure(&self, name: &str, subset: Option<&str>) -> Option<&Figure> {
+        self.figures.iter().find(|figure| figure.name == name && figure.subset.as_deref() == subset)
+    }
+
+    /// Writes the record; nothing stands under its name until it is complete.
+    ///
+    /// # Errors
+    /// When a number is not finite, or the file cannot be written.
+    pub fn write(&self, path: &Path) -> Result<(), EvalError> {
+        let numbers = self.figures.iter().map(|figure| (&figure.name, figure.value));
+        let values = self.items.iter().flat_map(|item| item.values.iter().map(|(k, v)| (k, *v)));
+        if let Some((name, value)) = numbers.chain(values).find(|(_, value)| !value.is_finite()) {
+            return Err(EvalError::NotFinite { name: name.clone(), value });
+        }
+        let text = serde_json::to_string_pretty(self)
+            .map_err(|source| EvalError::Json { path: path.into(), source })?;
+        Ok(revealed_models::write_file(path, text.as_bytes())?)
+    }
+
+    /// Reads a record.
+    ///
+    /// # Errors
+    /// When the file is missing or is no such record.
+    pub fn read(path: &Path) -> Result<Self, EvalError> {
+        let text = fs::read_to_string(path).map_err(EvalError::io(path))?;
+        serde_json::from_str(&text).map_err(|source| EvalError::Json { path: path.into(), source })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record() -> EvalRecord {
+        let figure = |subset: Option<&str>, value| Figure {
+            name: "acc".into(),
+            subset: subset.map(str::to_owned),
+            value,
+            interval: Some([0.1, 0.9]),
+            n: 2,
+        };
+        let values = BTreeMap::from([("acc".to_owned(), 1.0)]);
+        let item = Item { id: "0".into(), subset: None, values, detail: Map::new() };
+        EvalRecord {
+            evaluation: "toy".into(),
+            figures: vec![figure(None, 0.5), figure(Some("hard"), 0.25)],
+            items: vec![item],
+            settings: Map::from_iter([("shots".to_owned(), 5.into())]),
+            models: BTreeMap::from([("judge".to_owned(), Source::named("gpt"))]),
+            data: vec![],
+            environment: Environment {
+                revealed: "0".into(),
+                device: "flex".into(),
+                dtype: "f32".into(),
+                command: vec!["eval".into()],
+            },
+        }
+    }
+
+    #[test]
+    fn a_record_comes_back_as_it_was_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("toy.json");
+        record().write(&path).unwrap();
+        let read = EvalRecord::read(&path).unwrap();
+        assert_eq!(read, record());
+        assert_eq!(read.figure("acc", Some("hard")).unwrap().value, 0.25);
+        assert_eq!(read.figure("acc", None).unwrap().value, 0.5);
+    }
+
+    #[test]
+    fn a_number_that_is_none_is_not_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("toy.json");
+        let mut record = record();
+        record.figures[0].value = f64::NAN;
+        assert!(matches!(record.write(&path), Err(EvalError::NotFinite { .. })));
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn another_file_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("other.json");
+        fs::write(&path, "{}").unwrap();
+        let message = EvalRecord::read(&path).unwrap_err().to_string();
+        assert!(message.contains("other.json") && message.contains("evaluation"), "{message}");
+    }
+
+    #[test]
+    fn a_folder_is_another_once_a_file_of_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
+        write("config.json", "{}");
+        write("model.safetensors", "weights");
+        let before = Source::of(folder.path()).unwrap();
+        write("notes.txt", "no part of the model");
+        assert_eq!(Source::of(folder.path()).unwrap(), before);
+        write("model.safetensors", "weightz");
+        assert_ne!(Source::of(folder.path()).unwrap(), before);
+        // By the definition of SHA-256 on the file's bytes.
+        let file = Source::of(&folder.path().join("config.json")).unwrap();
+        let known = "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a";
+        assert_eq!(file.sha256.as_deref(), Some(known));
+    }
+}
