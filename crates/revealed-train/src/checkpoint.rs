@@ -16,7 +16,9 @@ use crate::irl::State;
 use crate::observer::Phase;
 use crate::pairs::PairPool;
 use crate::recipe::Recipe;
+use crate::watch::Course;
 
+mod keep;
 mod progress;
 mod store;
 
@@ -47,6 +49,8 @@ struct SavedState {
     #[serde(default)]
     base: Option<String>,
     candidate: bool,
+    #[serde(default)]
+    course: Course,
     /// Bytes of `metrics.jsonl` that belong to this state.
     metrics_bytes: u64,
 }
@@ -80,32 +84,26 @@ impl Checkpoints {
         Self { folder: run_folder.join("checkpoints"), recipe: recipe.clone() }
     }
 
-    /// Writes the state; once it is complete, older checkpoints beyond `run.save_total_limit` are removed.
+    /// Writes the state; once it is complete, older checkpoints beyond `run.save_total_limit` are removed, all but the one
+    /// after the best round.
     ///
     /// # Errors
     /// When something cannot be written; complete checkpoints stay as they are.
     pub fn save(&self, state: &State, metrics_bytes: u64) -> Result<(), TrainError> {
         fs::create_dir_all(&self.folder).map_err(TrainError::io(&self.folder))?;
         let numbers = self.numbers()?;
-        let number = numbers.last().map_or(1, |last| last + 1);
+        let number = numbers.iter().chain(&self.best()?).max().map_or(1, |last| last + 1);
         let partial = self.folder.join(format!(".{number:06}.partial"));
         if partial.exists() {
             fs::remove_dir_all(&partial).map_err(TrainError::io(&partial))?;
         }
         fs::create_dir(&partial).map_err(TrainError::io(&partial))?;
         self.write(state, metrics_bytes, &partial)?;
-        let name = self.folder.join(format!("{number:06}"));
+        let name = self.folder_of(number);
         fs::rename(&partial, &name).map_err(TrainError::io(&name))?;
         sync(&self.folder)?;
         let kept = self.recipe.run.save_total_limit.max(1) - 1;
-        for old in &numbers[..numbers.len().saturating_sub(kept)] {
-            // Out of sight first: what is only half removed is no checkpoint.
-            let old = self.folder.join(format!("{old:06}"));
-            let gone = old.with_extension("removed");
-            fs::rename(&old, &gone).map_err(TrainError::io(&old))?;
-            fs::remove_dir_all(&gone).map_err(TrainError::io(&gone))?;
-        }
-        Ok(())
+        self.leave(&numbers[..numbers.len().saturating_sub(kept)], state)
     }
 
     fn write(&self, state: &State, metrics_bytes: u64, folder: &Path) -> Result<(), TrainError> {
@@ -133,6 +131,7 @@ impl Checkpoints {
             data: state.data.clone(),
             base: state.base.clone(),
             candidate: state.candidate.is_some(),
+            course: state.course.clone(),
             metrics_bytes,
         };
         write_json(&folder.join(STATE), &saved)?;
@@ -149,8 +148,7 @@ impl Checkpoints {
     /// The newest one's, where all are damaged.
     pub fn load(&self, initial: &CausalLm) -> Result<Option<Saved>, TrainError> {
         let mut damaged: Vec<(PathBuf, TrainError)> = Vec::new();
-        for number in self.numbers()?.into_iter().rev() {
-            let folder = self.folder.join(format!("{number:06}"));
+        for folder in self.candidates()? {
             match verify(&folder).and_then(|()| self.read(&folder, initial)) {
                 Ok((state, metrics_bytes)) => {
                     for (folder, _) in &damaged {
@@ -192,18 +190,29 @@ impl Checkpoints {
             let round = saved.round;
             state.progress = Some(progress::read(saved_progress, round, &store, initial)?);
         }
-        let SavedState { round, phase, pool, held, reports, data, base, metrics_bytes, .. } = saved;
-        Ok((State { round, phase, pool, held, reports, data, base, ..state }, metrics_bytes))
+        let SavedState { round, phase, pool, held, reports, data, base, course, .. } = saved;
+        let state = State { round, phase, pool, held, reports, data, base, course, ..state };
+        Ok((state, saved.metrics_bytes))
     }
 
-    /// Numbers of complete checkpoints, rising.
+    /// Numbers of the newest complete checkpoints, rising.
     fn numbers(&self) -> Result<Vec<u32>, TrainError> {
+        self.numbered(|name| Some(name))
+    }
+
+    fn folder_of(&self, number: u32) -> PathBuf {
+        self.folder.join(format!("{number:06}"))
+    }
+
+    /// Rising numbers of the folders whose name is one behind what is to be stripped.
+    fn numbered(&self, strip: fn(&str) -> Option<&str>) -> Result<Vec<u32>, TrainError> {
         if !self.folder.is_dir() {
             return Ok(vec![]);
         }
         let entries = fs::read_dir(&self.folder).map_err(TrainError::io(&self.folder))?;
-        let mut numbers: Vec<u32> =
-            entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect();
+        let mut numbers: Vec<u32> = entries
+            .filter_map(|entry| strip(entry.ok()?.file_name().to_str()?)?.parse().ok())
+            .collect();
         numbers.sort_unstable();
         Ok(numbers)
     }

@@ -1,5 +1,6 @@
 //! What can go wrong in a run.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 
 use revealed_data::DataError;
@@ -59,17 +60,29 @@ pub enum TrainError {
         /// Where.
         at: At,
     },
-    /// NaN or infinity.
+    /// NaN or infinity, where no more of it is put up with.
     #[error(
-        "{at}: {what} is {value}; nothing was updated by it. lower the learning rate or check the data"
+        "{at}: {what} is {value}; nothing was updated by it. lower the learning rate or check the data{diagnosis}"
     )]
     NonFinite {
         /// Round, phase and step.
         at: At,
         /// Which number.
         what: &'static str,
-        /// NaN or ±inf.
+        /// NaN, ±inf, or a norm above `guard.max_unclipped_norm`.
         value: f64,
+        /// What was skipped before, and what left its band first; may be empty.
+        diagnosis: String,
+    },
+    /// A stage panicked: the caller's own code, or a tensor backend that ran out of memory or lost its device.
+    #[error(
+        "{at}: {message}; what was saved before is whole, so the run can go on from it. if memory ran out, lower run.micro_batch_tokens and run.sample_batch_size; else this is a bug, please report it"
+    )]
+    Panic {
+        /// Round and phase.
+        at: At,
+        /// What the panic said.
+        message: String,
     },
     /// Sampling and training disagree about the policy.
     #[error(
@@ -136,4 +149,18 @@ impl TrainError {
         let path = path.into();
         move |source| Self::Io { path, source }
     }
+}
+
+/// A stage, a panic of which, on this thread or on a worker whose panic it passes on, is an error.
+///
+/// What the stage was changing is lost with the panic and looked at no more.
+pub(crate) fn caught<T>(
+    at: At,
+    stage: impl FnOnce() -> Result<T, TrainError>,
+) -> Result<T, TrainError> {
+    catch_unwind(AssertUnwindSafe(stage)).unwrap_or_else(|payload| {
+        let text = payload.downcast_ref::<String>().map(String::as_str);
+        let message = text.or(payload.downcast_ref::<&str>().copied()).unwrap_or("a panic");
+        Err(TrainError::Panic { at, message: message.to_owned() })
+    })
 }

@@ -15,12 +15,12 @@
 
 use revealed_reward::RewardEnsemble;
 
-use crate::error::TrainError;
+use crate::error::{TrainError, caught};
 use crate::fitting::Fitting;
 use crate::gate::judge;
 use crate::held_out::HeldOutSamples;
 use crate::observer::{At, Event, Phase};
-use crate::policy::Improvement;
+use crate::policy::{Improved, Improvement};
 use crate::recipe::{Anchor, Average};
 use crate::reward_fit::calibrate_all;
 use crate::run::{Run, at};
@@ -42,15 +42,14 @@ pub fn align(
     state.check(run)?;
     while !state.is_finished(run.recipe) {
         let at = at(state.round, state.phase, 0);
-        let _round = tracing::info_span!("round", number = at.round).entered();
-        let _phase = tracing::info_span!("phase", name = %at.phase).entered();
-        state = match state.phase {
-            Phase::Sft => imitate(state, run)?,
-            Phase::Sample => sample(state, at, run)?,
-            Phase::Fit => fit(state, at, run)?,
-            Phase::Improve => improve(state, at, run)?,
-            Phase::Gate => gate(state, at, run)?,
-        };
+        let _span = tracing::info_span!("phase", round = at.round, name = %at.phase).entered();
+        state = caught(at, || match state.phase {
+            Phase::Sft => imitate(state, run),
+            Phase::Sample => sample(state, at, run),
+            Phase::Fit => fit(state, at, run),
+            Phase::Improve => improve(state, at, run),
+            Phase::Gate => gate(state, at, run),
+        })?;
         save(&state)?;
         if run.observer.stops() && !state.is_finished(run.recipe) {
             return Err(TrainError::Interrupted { at });
@@ -118,19 +117,20 @@ fn improve(mut state: State, at: At, run: &mut Run<'_>) -> Result<State, TrainEr
         Some(Progress::Improve(improvement)) => improvement,
         _ => Improvement::of_round(&state.policy, &reward, at.round, run)?,
     };
-    let (candidate, reward) = match improvement.advance(anchor, &reward, run)? {
-        Steps::Paused(improvement) => {
-            let state = State { reward: Some(reward), ..state };
-            return Ok(state.paused(Progress::Improve(improvement)));
-        }
-        Steps::Done((policy, None)) => (policy, reward),
-        Steps::Done((policy, Some(followed))) => {
-            let models = (&policy, &state.sft);
-            let followed = calibrate_all(followed, models, &[], at.round, run)?;
-            (policy, followed)
-        }
+    let Improved { policy, reward: followed, course } =
+        match improvement.advance(anchor, &reward, run)? {
+            Steps::Paused(improvement) => {
+                let state = State { reward: Some(reward), ..state };
+                return Ok(state.paused(Progress::Improve(improvement)));
+            }
+            Steps::Done(improved) => improved,
+        };
+    let reward = match followed {
+        Some(followed) => calibrate_all(followed, (&policy, &state.sft), &[], at.round, run)?,
+        None => reward,
     };
-    Ok(State { phase: Phase::Gate, candidate: Some(candidate), reward: Some(reward), ..state })
+    let (candidate, reward) = (Some(policy), Some(reward));
+    Ok(State { phase: Phase::Gate, candidate, reward, course, ..state })
 }
 
 fn gate(mut state: State, at: At, run: &mut Run<'_>) -> Result<State, TrainError> {
@@ -144,5 +144,6 @@ fn gate(mut state: State, at: At, run: &mut Run<'_>) -> Result<State, TrainError
         state.reward = state.kept_reward;
     }
     state.reports.push(report);
-    Ok(State { phase: Phase::Sample, round: at.round + 1, kept_reward: None, ..state })
+    let course = Default::default();
+    Ok(State { phase: Phase::Sample, round: at.round + 1, kept_reward: None, course, ..state })
 }

@@ -116,7 +116,7 @@ impl Learner {
         targets: &Targets,
         chosen: &[usize],
         at: At,
-        run: &Run<'_>,
+        run: &mut Run<'_>,
         totals: &mut Totals,
     ) -> Result<f64, TrainError> {
         let config = &self.config;
@@ -157,16 +157,19 @@ impl Learner {
         let farthest = Tensor::cat(farthest, 0).max();
         let numbers = vec![sum(losses), sum(kl), sum(clipped), farthest];
         let policy = self.policy.clone();
-        let (policy, done) = self.updater.update(policy, gradients.take(), numbers, at)?;
+        let (policy, done) = self.updater.update(policy, gradients.take(), numbers, at, run)?;
         self.policy = policy;
         let mut value_loss = 0.0;
         if let Some((critic, mut updater)) = self.critic.take() {
             let numbers = vec![sum(value_losses)];
-            let (critic, done) = updater.update(critic, critic_gradients.take(), numbers, at)?;
-            value_loss = done.numbers[0];
+            let (critic, done) =
+                updater.update(critic, critic_gradients.take(), numbers, at, run)?;
+            value_loss = if done.done { done.numbers[0] } else { 0.0 };
             self.critic = Some((critic, updater));
         }
-        totals.add(&done.numbers, value_loss, done.grad_norm, done.lr);
+        if done.done {
+            totals.add(&done.numbers, value_loss, done.grad_norm, done.lr);
+        }
         Ok(done.numbers[3])
     }
 }

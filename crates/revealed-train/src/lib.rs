@@ -34,10 +34,11 @@ mod state;
 mod steps;
 mod task;
 mod totals;
+mod watch;
 
 pub use checkpoint::{Checkpoints, Saved};
 pub use error::TrainError;
-pub use gate::{RoundReport, judge};
+pub use gate::{RoundReport, best_round, judge};
 pub use held_out::{HeldOutSamples, Measures};
 pub use irl::{State, align};
 pub use memory::MemoryPlan;
@@ -47,10 +48,10 @@ pub use optimizer::{OptimizerConfig, Schedule, clip_grad_norm};
 pub use pairs::{Negative, Origin, Pair, PairPool, pairs};
 pub use policy::{improve_in_turn, improve_policy};
 pub use recipe::{
-    Alternation, Anchor, Average, DataSection, Fading, GateSection, Judge, Keep, KlIn,
-    LengthControl, MissingEos, ModelSection, NegativeWeights, NegativesSection, Normalization,
-    PolicySection, Pool, Recipe, RewardSection, RewardStart, RunSection, ScaleFrom, SftObjective,
-    SftSection, Solver, Stop, Tuning,
+    Alternation, Anchor, Average, DataSection, Fading, GateSection, GuardSection, Judge, Keep,
+    KlIn, LengthControl, MissingEos, ModelSection, NegativeWeights, NegativesSection,
+    Normalization, PolicySection, Pool, Recipe, RewardSection, RewardStart, RunSection, ScaleFrom,
+    SftObjective, SftSection, Solver, Stop, Tuning,
 };
 pub use report::{figures, report_markdown, round_markdown};
 pub use reward::{LogRatioReward, Reward};
@@ -63,6 +64,7 @@ pub use self_play::{SelfPlay, fit_log_ratio, self_play};
 pub use sft::fit_sft;
 pub use steps::Progress;
 pub use task::{Row, Task};
+pub use watch::{Breach, Course};
 
 #[cfg(test)]
 extern crate self as revealed_train;

@@ -12,6 +12,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::TrainError;
 use crate::observer::At;
+use crate::run::Run;
+use crate::watch::Watch;
 
 /// How the learning rate moves after warm-up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -118,6 +120,19 @@ pub(crate) struct Update {
     pub grad_norm: f64,
     /// The learning rate used.
     pub lr: f64,
+    /// Whether the step was done; a skipped one changed no weight and no moment.
+    pub done: bool,
+}
+
+/// What an optimizer is, beside its moments.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Place {
+    /// Steps of the schedule that are over.
+    step: usize,
+    /// The schedule's length.
+    total: usize,
+    /// What the stage has seen.
+    watch: Watch,
 }
 
 /// An optimizer with its place in the schedule.
@@ -125,14 +140,13 @@ pub(crate) struct Update {
 pub(crate) struct Updater<M: Module> {
     optimizer: ModuleOptimizer,
     config: OptimizerConfig,
-    step: usize,
-    total: usize,
+    place: Place,
     module: PhantomData<M>,
 }
 
 impl<M: Module> fmt::Debug for Updater<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Updater at step {} of {}", self.step, self.total)
+        write!(f, "Updater at step {} of {}", self.place.step, self.place.total)
     }
 }
 
@@ -141,15 +155,16 @@ impl<M: Module> Updater<M> {
         let adam = AdamWConfig::new()
             .with_epsilon(config.adam_epsilon as f32)
             .with_weight_decay(config.weight_decay as f32);
-        Self { optimizer: adam.init(), config: config.clone(), step: 0, total, module: PhantomData }
+        let place = Place { step: 0, total, watch: Watch::default() };
+        Self { optimizer: adam.init(), config: config.clone(), place, module: PhantomData }
     }
 
-    /// Its place in the schedule, the schedule's length, and its moments.
+    /// Its place in the schedule and its moments.
     ///
     /// # Errors
     /// When the moments cannot be written down.
-    pub(crate) fn to_parts(&self) -> Result<([usize; 2], Vec<u8>), RecordError> {
-        Ok(([self.step, self.total], self.optimizer.into_bytes()?.to_vec()))
+    pub(crate) fn to_parts(&self) -> Result<(Place, Vec<u8>), RecordError> {
+        Ok((self.place.clone(), self.optimizer.into_bytes()?.to_vec()))
     }
 
     /// What [`to_parts`](Self::to_parts) gave, under the same settings.
@@ -158,44 +173,46 @@ impl<M: Module> Updater<M> {
     /// When the bytes are not an optimizer's.
     pub(crate) fn from_parts(
         config: &OptimizerConfig,
-        [step, total]: [usize; 2],
+        place: Place,
         bytes: Vec<u8>,
     ) -> Result<Self, RecordError> {
-        let fresh = Self::new(config, total);
+        let fresh = Self::new(config, place.total);
         let optimizer = fresh.optimizer.from_bytes(Bytes::from_bytes_vec(bytes))?;
-        Ok(Self { optimizer, step, ..fresh })
+        Ok(Self { optimizer, place, ..fresh })
     }
 
     #[cfg(test)]
     pub(crate) fn total(&self) -> usize {
-        self.total
+        self.place.total
     }
 
     /// Applies gradients that are already summed over the whole mini-batch, and reads `numbers` (the loss
-    /// first) back in the same transaction as the gradient's norm.
+    /// first) back in the same transaction as the gradient's norm. A step whose loss or norm is out of bounds is skipped.
     ///
     /// # Errors
-    /// When the loss or the norm is not finite; the module is not updated then.
+    /// When too many steps were skipped before; the module is not updated then.
     pub(crate) fn update(
         &mut self,
         module: M,
         gradients: GradientsParams,
         numbers: Vec<Tensor<1>>,
         at: At,
+        run: &mut Run<'_>,
     ) -> Result<(M, Update), TrainError> {
         let (gradients, norm) = clip_grad_norm(gradients, &module, self.config.max_grad_norm);
         let mut numbers = read(numbers.into_iter().chain([norm]).collect())?;
         let grad_norm = numbers.pop().unwrap_or(f64::NAN);
-        for (what, value) in [("the loss", numbers[0]), ("the gradient's norm", grad_norm)] {
-            if !value.is_finite() {
-                return Err(TrainError::NonFinite { at, what, value });
-            }
-        }
-        let lr = self.config.lr_at(self.step, self.total);
-        self.step += 1;
+        let lr = self.config.lr_at(self.place.step, self.place.total);
+        self.place.step += 1;
+        let done = self.place.watch.passes(numbers[0], grad_norm, at, run)?;
         // Also at a rate of 0, the first of a warm-up: the moments see its gradient, as in PyTorch.
-        let module = self.optimizer.step(lr, module, gradients);
-        Ok((module, Update { numbers, grad_norm, lr }))
+        let module = if done { self.optimizer.step(lr, module, gradients) } else { module };
+        Ok((module, Update { numbers, grad_norm, lr, done }))
+    }
+
+    /// What the stage has seen.
+    pub(crate) fn watch(&mut self) -> &mut Watch {
+        &mut self.place.watch
     }
 }
 

@@ -15,6 +15,7 @@ use crate::reward_fit::RewardUpdater;
 use crate::rollout::Rollout;
 use crate::run::{Run, at};
 use crate::steps::{Steps, to_the_end};
+use crate::watch::Course;
 
 /// Improves a policy against a reward for `policy.steps` rollouts, near an anchor; gives it back without gradients.
 ///
@@ -28,11 +29,12 @@ pub fn improve_policy(
     run: &mut Run<'_>,
 ) -> Result<CausalLm, TrainError> {
     let improvement = Improvement::new(policy, None, round, run)?;
-    let (policy, _) =
+    let improved =
         to_the_end(improvement, at(round, Phase::Improve, 0), run, |improvement, run| {
             improvement.advance(anchor, reward, run)
         })?;
-    Ok(policy)
+    improved.said(run);
+    Ok(improved.policy)
 }
 
 /// The same with a reward that follows: every policy step is followed by a step of the reward's first `reward.members`
@@ -48,11 +50,29 @@ pub fn improve_in_turn(
     run: &mut Run<'_>,
 ) -> Result<(CausalLm, RewardEnsemble), TrainError> {
     let improvement = Improvement::new(policy, Some(reward.clone()), round, run)?;
-    let (policy, followed) =
+    let improved =
         to_the_end(improvement, at(round, Phase::Improve, 0), run, |improvement, run| {
             improvement.advance(anchor, &reward, run)
         })?;
-    Ok((policy, followed.unwrap_or(reward)))
+    improved.said(run);
+    Ok((improved.policy, improved.reward.unwrap_or(reward)))
+}
+
+/// What a round's policy steps have come to.
+pub(crate) struct Improved {
+    pub policy: CausalLm,
+    /// Where it was updated in turn.
+    pub reward: Option<RewardEnsemble>,
+    pub course: Course,
+}
+
+impl Improved {
+    /// Where no gate will say why the steps ended early.
+    fn said(&self, run: &mut Run<'_>) {
+        if let Some(objection) = self.course.objection() {
+            run.note(objection);
+        }
+    }
 }
 
 /// A round's policy steps, in the middle of them.
@@ -114,21 +134,26 @@ impl Improvement {
         Ok(Self { learner, following, per_step, round, step: 0 })
     }
 
-    /// Goes on to the next place to save, or the end: the policy, and the reward where it was updated in turn. `reward` is
-    /// the one to improve against where it is not.
+    /// Goes on to the next place to save, or the end, which is early where a guard's bound is passed. `reward` is the one to
+    /// improve against where it is not updated in turn.
     pub(crate) fn advance(
         mut self,
         anchor: &CausalLm,
         reward: &dyn Reward,
         run: &mut Run<'_>,
-    ) -> Result<Steps<Self, (CausalLm, Option<RewardEnsemble>)>, TrainError> {
+    ) -> Result<Steps<Self, Improved>, TrainError> {
         let steps = run.recipe.policy.steps;
         run.started(at(self.round, Phase::Improve, self.step), steps);
+        let mut ended_by = None;
         while self.step < steps {
             let _span =
                 tracing::debug_span!("step", phase = "improve", step = self.step + 1).entered();
             let (chosen, rollout) = self.rollout(anchor, reward, run)?;
             let at = at(self.round, Phase::Improve, self.step + 1);
+            ended_by = self.learner.updater.watch().see(&rollout, at, run.recipe);
+            if ended_by.is_some() {
+                break;
+            }
             let metrics = self.learner.step(&rollout, at, run)?;
             run.step(at, steps, &metrics);
             if let Some(following) = &mut self.following {
@@ -139,9 +164,10 @@ impl Improvement {
                 return Ok(Steps::Paused(self));
             }
         }
-        run.ended(at(self.round, Phase::Improve, steps), &[]);
+        run.ended(at(self.round, Phase::Improve, self.step), &[]);
+        let course = Course { first: self.learner.updater.watch().first.take(), ended_by };
         let reward = self.following.map(|following| following.reward);
-        Ok(Steps::Done((self.learner.policy.valid(), reward)))
+        Ok(Steps::Done(Improved { policy: self.learner.policy.valid(), reward, course }))
     }
 
     /// The next rollout, with the indices of its prompts.

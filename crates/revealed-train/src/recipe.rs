@@ -282,6 +282,20 @@ section! {
 }
 
 section! {
+    /// `[guard]`: what is put up with within a stage; a recipe's other numbers decide what is healthy
+    GuardSection {
+        /// Optimizer steps of a stage that are skipped because their loss or gradient is not finite, or above max_unclipped_norm; one more ends the run
+        max_skipped_steps: usize = 3,
+        /// Largest norm of a gradient before it is clipped; inf for any that is finite
+        max_unclipped_norm: f64 = 1e4,
+        /// Largest mean KL of a rollout to its anchor, nats a completion: beyond it the round's steps end and the round is rolled back
+        max_kl: f64 = 100.0,
+        /// Largest factor by which a rollout's mean length may differ from that of the round's first, up or down: likewise
+        max_length_factor: f64 = 4.0,
+    }
+}
+
+section! {
     /// `[run]`
     RunSection {
         /// The run's folder
@@ -323,6 +337,8 @@ pub struct Recipe {
     pub policy: PolicySection,
     /// `[gate]`
     pub gate: GateSection,
+    /// `[guard]`
+    pub guard: GuardSection,
     /// `[run]`
     pub run: RunSection,
 }

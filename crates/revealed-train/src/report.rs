@@ -61,6 +61,9 @@ pub fn round_markdown(report: &RoundReport) -> String {
         report.accuracy_after,
         report.demonstrations_reward,
     );
+    if let Some(first) = &report.course.first {
+        let _ = writeln!(text, "First out of its healthy band was {first}.\n");
+    }
     beyond_shortcuts(&mut text, report);
     if let Some(judge) = &report.judge {
         let _ = writeln!(

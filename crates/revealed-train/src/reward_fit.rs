@@ -132,7 +132,7 @@ impl RewardUpdater {
         }
         let [demonstrations, negatives] = means;
         let numbers = vec![sum(losses), sum(correct), sum(demonstrations), sum(negatives)];
-        let (model, done) = self.updater.update(model, gradients.take(), numbers, at)?;
+        let (model, done) = self.updater.update(model, gradients.take(), numbers, at, run)?;
         let [loss, accuracy, demonstrations, negatives] = [0, 1, 2, 3].map(|i| done.numbers[i]);
         let metrics = [
             ("loss", loss),

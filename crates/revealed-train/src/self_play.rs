@@ -173,7 +173,7 @@ impl<'a> LogRatioFit<'a> {
             gradients.add(&policy, done.gradients);
         }
         let numbers = vec![sum(losses), sum(correct)];
-        let (policy, done) = self.updater.update(policy, gradients.take(), numbers, at)?;
+        let (policy, done) = self.updater.update(policy, gradients.take(), numbers, at, run)?;
         let metrics = [
             ("loss", done.numbers[0]),
             ("rewards/accuracies", done.numbers[1]),

@@ -160,7 +160,7 @@ fn sft_step(
         losses.push(part.loss);
         gradients.add(&model, part.gradients);
     }
-    let (model, done) = updater.update(model, gradients.take(), vec![sum(losses)], at)?;
+    let (model, done) = updater.update(model, gradients.take(), vec![sum(losses)], at, run)?;
     let metrics = [
         ("loss", done.numbers[0]),
         ("grad_norm", done.grad_norm),
@@ -182,7 +182,7 @@ pub(crate) fn held_out_loss(model: &CausalLm, at: At, run: &Run<'_>) -> Result<f
     let value = -total / tokens.max(1) as f64;
     if !value.is_finite() {
         let what = "the loss on held-out demonstrations";
-        return Err(TrainError::NonFinite { at, what, value });
+        return Err(TrainError::NonFinite { at, what, value, diagnosis: String::new() });
     }
     Ok(value)
 }

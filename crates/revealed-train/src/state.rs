@@ -14,6 +14,7 @@ use crate::recipe::Recipe;
 use crate::run::Run;
 use crate::steps::Progress;
 use crate::task::Row;
+use crate::watch::Course;
 
 /// All that a run carries from one phase to the next. Its models are without gradients.
 #[derive(Debug, Clone)]
@@ -35,6 +36,8 @@ pub struct State {
     /// The reward of the round in progress; between rounds that of the last kept one, or of the last one where
     /// none was kept.
     pub reward: Option<RewardEnsemble>,
+    /// How the steps of the candidate went.
+    pub course: Course,
     /// The last kept round's reward while another round is in progress, for a rollback.
     pub kept_reward: Option<RewardEnsemble>,
     /// The reward that only judges, once it is fitted.
@@ -63,6 +66,7 @@ impl State {
             sft: policy.clone(),
             policy,
             candidate: None,
+            course: Course::default(),
             reward: None,
             kept_reward: None,
             judge: None,

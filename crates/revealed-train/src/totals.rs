@@ -36,6 +36,8 @@ impl Totals {
         let same = |group: &&[f64]| group.iter().all(|score| *score == group[0]);
         let equal = rollout.scores.chunks(rollout.group).filter(same).count() as f64;
         let ended = rollout.rows.iter().filter(|row| row.terminated).count() as f64;
+        // Where every step was skipped.
+        let steps = self.steps.max(1.0);
         let mut metrics = vec![
             ("objective/scores", score),
             ("objective/kl", kl),
@@ -43,15 +45,15 @@ impl Totals {
             ("objective/entropy", -log_probs / rollout.tokens() as f64),
             ("completions/mean_length", rollout.tokens() as f64 / rows),
             ("completions/terminated", ended / rows),
-            ("loss/policy_avg", self.loss / self.steps),
-            ("policy/approxkl_avg", self.approx_kl / self.steps),
-            ("policy/clipfrac_avg", self.clip_fraction / self.steps),
+            ("loss/policy_avg", self.loss / steps),
+            ("policy/approxkl_avg", self.approx_kl / steps),
+            ("policy/clipfrac_avg", self.clip_fraction / steps),
             ("val/ratio_farthest", self.largest_log_ratio.exp()),
-            ("grad_norm", self.grad_norm / self.steps),
+            ("grad_norm", self.grad_norm / steps),
             ("learning_rate", self.lr),
         ];
         if self.value_loss > 0.0 {
-            metrics.push(("loss/value_avg", self.value_loss / self.steps));
+            metrics.push(("loss/value_avg", self.value_loss / steps));
         }
         metrics
     }

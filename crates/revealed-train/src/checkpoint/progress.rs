@@ -9,6 +9,7 @@ use super::store::Store;
 use crate::error::TrainError;
 use crate::fitting::Fitting;
 use crate::learner::Learner;
+use crate::optimizer::Place;
 use crate::policy::{Following, Improvement};
 use crate::recipe::PolicySection;
 use crate::reward_fit::{RewardFit, RewardUpdater};
@@ -28,14 +29,14 @@ const CRITIC_OPTIMIZER: &str = "critic-optimizer";
 const FOLLOWING: &str = "following";
 const FOLLOWING_OPTIMIZER: &str = "following-optimizer";
 
-/// Numbers of a [`Progress`]; `[usize; 2]` is an optimizer's place in its schedule and the schedule's length.
+/// Numbers of a [`Progress`].
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum SavedProgress {
     Sft {
         counters: Counters,
         best: Option<f64>,
-        optimizer: [usize; 2],
+        optimizer: Place,
     },
     Fit {
         members: Vec<Calibration>,
@@ -46,8 +47,8 @@ pub(super) enum SavedProgress {
         per_step: usize,
         kl_coef: f64,
         baseline: Option<f64>,
-        optimizer: [usize; 2],
-        critic: Option<[usize; 2]>,
+        optimizer: Place,
+        critic: Option<Place>,
         following: Option<SavedFollowing>,
     },
 }
@@ -56,14 +57,14 @@ pub(super) enum SavedProgress {
 pub(super) struct SavedFit {
     calibration: Calibration,
     step: usize,
-    optimizer: [usize; 2],
+    optimizer: Place,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct SavedFollowing {
     members: Vec<Calibration>,
     disagreement: f64,
-    optimizers: Vec<[usize; 2]>,
+    optimizers: Vec<Place>,
     /// Steps of the round's fit, as observers hear of it.
     reported: usize,
 }
@@ -181,9 +182,9 @@ pub(super) fn read(
             let config = PolicySection { kl_coef, ..recipe.policy.clone() };
             let updater = store.updater(OPTIMIZER, &config.optimizer, optimizer)?;
             let critic = match critic {
-                Some(steps) => Some((
+                Some(place) => Some((
                     store.scalar(CRITIC, initial)?.trainable(),
-                    store.updater(CRITIC_OPTIMIZER, &config.optimizer, steps)?,
+                    store.updater(CRITIC_OPTIMIZER, &config.optimizer, place)?,
                 )),
                 None => None,
             };
@@ -214,8 +215,9 @@ fn read_following(
 ) -> Result<Following, TrainError> {
     let members = all(FOLLOWING, &saved.members, store, initial)?;
     let config = &store.recipe.reward.optimizer;
-    let updater = |(index, steps): (usize, &[usize; 2])| -> Result<RewardUpdater, TrainError> {
-        let updater = store.updater(&numbered(FOLLOWING_OPTIMIZER, index), config, *steps)?;
+    let updater = |(index, place): (usize, &Place)| -> Result<RewardUpdater, TrainError> {
+        let updater =
+            store.updater(&numbered(FOLLOWING_OPTIMIZER, index), config, place.clone())?;
         Ok(RewardUpdater { updater, reported: saved.reported })
     };
     let updaters = saved.optimizers.iter().enumerate().map(updater).collect::<Result<_, _>>()?;

@@ -8,7 +8,7 @@ use revealed_models::{CausalLm, ScalarModel, write_file};
 use revealed_reward::{Calibration, RewardModel};
 
 use crate::error::TrainError;
-use crate::optimizer::{OptimizerConfig, Updater};
+use crate::optimizer::{OptimizerConfig, Place, Updater};
 use crate::recipe::{Recipe, Tuning};
 
 /// A checkpoint's folder, as the run's recipe writes it: adapters under LoRA, else full weights.
@@ -67,27 +67,27 @@ impl Store<'_> {
         Ok(RewardModel { model: self.scalar(name, initial)?, calibration })
     }
 
-    /// Gives the updater's place in its schedule, and the schedule's length.
+    /// Gives what an updater is beside its moments.
     pub fn put_updater<M: Module>(
         &self,
         name: &str,
         updater: &Updater<M>,
-    ) -> Result<[usize; 2], TrainError> {
+    ) -> Result<Place, TrainError> {
         let path = self.folder.join(format!("{name}.bpk"));
-        let (steps, bytes) = updater.to_parts().map_err(|error| refused(&path, &error))?;
+        let (place, bytes) = updater.to_parts().map_err(|error| refused(&path, &error))?;
         write_file(&path, &bytes)?;
-        Ok(steps)
+        Ok(place)
     }
 
     pub fn updater<M: Module>(
         &self,
         name: &str,
         config: &OptimizerConfig,
-        steps: [usize; 2],
+        place: Place,
     ) -> Result<Updater<M>, TrainError> {
         let path = self.folder.join(format!("{name}.bpk"));
         let bytes = fs::read(&path).map_err(TrainError::io(&path))?;
-        Updater::from_parts(config, steps, bytes).map_err(|error| refused(&path, &error))
+        Updater::from_parts(config, place, bytes).map_err(|error| refused(&path, &error))
     }
 }
 

@@ -19,7 +19,8 @@ impl Recipe {
         self.check_counts()?;
         self.check_groups()?;
         self.check_numbers()?;
-        self.check_gate()
+        self.check_gate()?;
+        self.check_guard()
     }
 
     fn check_counts(&self) -> Result<(), TrainError> {
@@ -230,6 +231,16 @@ impl Recipe {
         let (key, most) = ("gate.max_length_correlation", gate.max_length_correlation);
         holds(most >= 0.0, key, most, "0 or more, or inf for no bound")?;
         Ok(())
+    }
+
+    fn check_guard(&self) -> Result<(), TrainError> {
+        let guard = &self.guard;
+        let (key, norm) = ("guard.max_unclipped_norm", guard.max_unclipped_norm);
+        holds(norm > 0.0, key, norm, "more than 0, or inf for no bound")?;
+        let kl = guard.max_kl;
+        holds(kl > 0.0, "guard.max_kl", kl, "more than 0, or inf for no bound")?;
+        let (key, factor) = ("guard.max_length_factor", guard.max_length_factor);
+        holds(factor >= 1.0, key, factor, "1 or more, or inf for no bound")
     }
 }
 

@@ -88,6 +88,7 @@ fn comment(section: &str, field: &str) -> Option<&'static str> {
         "reward" => RewardSection::COMMENTS,
         "policy" => PolicySection::COMMENTS,
         "gate" => GateSection::COMMENTS,
+        "guard" => GuardSection::COMMENTS,
         "run" => RunSection::COMMENTS,
         "model.lora" => {
             return Some(match field {

@@ -7,7 +7,7 @@ use revealed_objectives::pairs::pairwise_logistic;
 use revealed_reward::{RewardError, RewardModel};
 use revealed_train::{Phase, Solver, TrainError, Tuning, align, improve_policy};
 
-use crate::support::{World, poisoned, weights};
+use crate::support::{Ears, World, poisoned, weights};
 
 #[test]
 fn a_nan_from_an_objective_is_an_error_that_names_round_phase_and_step() {
@@ -34,6 +34,88 @@ fn a_nan_from_an_objective_is_an_error_that_names_round_phase_and_step() {
     let saved = saved.unwrap();
     assert_eq!((saved.round, saved.phase), (2, Phase::Fit));
     assert!(weights(&saved.reward.unwrap().members[0].model).0.iter().all(|w| w.is_finite()));
+}
+
+#[test]
+fn a_skipped_step_changes_nothing_and_the_steps_after_it_go_on() {
+    let mut world = World::new(Tuning::Full, |recipe| recipe.reward.steps = 4);
+    world.recipe.guard.max_skipped_steps = 1;
+    let spoilt = |bad: &'static [usize]| {
+        let calls = Cell::new(0);
+        let objective = move |demonstration: Tensor<1>, sample: Tensor<1>| {
+            calls.set(calls.get() + 1);
+            let loss = pairwise_logistic(demonstration, sample);
+            if bad.contains(&calls.get()) { loss * f32::NAN } else { loss }
+        };
+        let mut ears = Ears::default();
+        let end =
+            world.run_with(&objective, &mut ears, |run| align(world.state(), run, |_| Ok(())));
+        (end, ears)
+    };
+    let (end, ears) = spoilt(&[2]);
+    let rewards = end.unwrap().reward.unwrap();
+    assert!(weights(&rewards.members[0].model).0.iter().all(|w| w.is_finite()));
+    let losses: Vec<bool> = ears.losses().iter().map(|loss| loss.is_finite()).collect();
+    assert_eq!(losses, [true, false, true, true]);
+    assert!(
+        ears.notes
+            .iter()
+            .any(|n| n.contains("round 1, fit, step 2: the loss is NaN; step skipped"))
+    );
+    // One more than is put up with.
+    let error = spoilt(&[2, 4]).0.unwrap_err().to_string();
+    assert!(error.starts_with("round 1, fit, step 4: the loss is NaN"), "{error}");
+    assert!(error.contains("1 steps of its stage were skipped before"), "{error}");
+}
+
+#[test]
+fn a_panic_on_a_worker_is_an_error_and_the_saved_state_goes_on_to_the_same_end() {
+    let world = World::new(Tuning::Lora, |recipe| recipe.run.save_steps = 1);
+    let (end, _) = world.align();
+    let calls = Cell::new(0);
+    let objective = |demonstration: Tensor<1>, sample: Tensor<1>| {
+        calls.set(calls.get() + 1);
+        if calls.get() == 2 {
+            // As rayon does, the panic is passed on to whoever waits for the worker.
+            let worker = std::thread::spawn(|| -> std::convert::Infallible {
+                panic!("out of memory on the device")
+            });
+            let Err(payload) = worker.join();
+            std::panic::resume_unwind(payload);
+        }
+        pairwise_logistic(demonstration, sample)
+    };
+    let mut saved = None;
+    let error = world.run_with(&objective, &mut (), |run| {
+        align(world.state(), run, |state| {
+            saved = Some(state.clone());
+            Ok(())
+        })
+    });
+    let error = error.unwrap_err();
+    assert!(matches!(&error, TrainError::Panic { at, .. } if at.phase == Phase::Fit), "{error}");
+    assert!(error.to_string().contains("out of memory on the device"), "{error}");
+    let again = world.run(&mut (), |run| align(saved.unwrap(), run, |_| Ok(()))).unwrap();
+    assert_eq!(weights(&again.policy), weights(&end.policy));
+}
+
+#[test]
+fn a_policy_that_runs_away_ends_its_steps_and_the_round_says_what_left_its_band_first() {
+    let mut world = World::new(Tuning::Full, |recipe| {
+        recipe.policy.steps = 40;
+        recipe.policy.kl_coef = 0.0;
+        recipe.policy.optimizer.lr = 0.3;
+    });
+    (world.recipe.gate.max_kl, world.recipe.guard.max_kl) = (0.5, 4.0);
+    let mut ears = Ears::default();
+    let end = world.run(&mut ears, |run| align(world.state(), run, |_| Ok(()))).unwrap();
+    let report = &end.reports[0];
+    let course = &report.course;
+    let ended_by = course.ended_by.as_ref().unwrap();
+    assert_eq!(ended_by.quantity, "objective/kl");
+    assert!(ended_by.at.step < 40 && course.first.as_ref().unwrap().at.step <= ended_by.at.step);
+    assert!(!report.accepted && report.reasons[0].contains("ended by objective/kl"), "{report:?}");
+    assert_eq!(weights(&end.policy), weights(&end.sft), "the round is rolled back");
 }
 
 #[test]

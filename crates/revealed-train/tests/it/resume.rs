@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 
 use revealed_reward::RewardModel;
 use revealed_train::{
-    Alternation, Anchor, Average, Event, Judge, Keep, LengthControl, Observer, Recipe, RewardStart,
-    RunFolder, ScaleFrom, SftObjective, Solver, State, TrainError, Tuning, align,
+    Alternation, Anchor, Average, Event, Judge, Keep, LengthControl, Observer, Phase, Recipe,
+    RewardStart, RunFolder, ScaleFrom, SftObjective, Solver, State, TrainError, Tuning, align,
+    best_round,
 };
 
 use crate::support::{World, demonstrations, model, weights};
@@ -243,6 +244,50 @@ fn only_the_newest_complete_checkpoint_counts() {
     let saved = files.checkpoints(&world.recipe).load(&world.base).unwrap().unwrap();
     assert_eq!(saved.state.reports, end.reports);
     assert!(saved.state.is_finished(&world.recipe));
+}
+
+#[test]
+fn the_state_after_the_best_round_stays_and_is_the_last_resort() {
+    let world = World::new(Tuning::Lora, |recipe| {
+        recipe.run.rounds = 3;
+        recipe.gate.patience = 9;
+    });
+    // Rounds differ by what their candidates come to; the rule says which is best.
+    let (end, _) = uninterrupted(&world);
+    let best = best_round(&end.reports, &world.recipe).unwrap();
+    let out = &world.recipe.run.out;
+    let mut recipe = world.recipe.clone();
+    recipe.run.rounds = best + 1;
+    // Ten more saves push whatever was newest out.
+    let files = RunFolder::resume(out, &recipe).unwrap();
+    let checkpoints = files.checkpoints(&recipe);
+    let later = State { phase: Phase::Fit, ..end.clone() };
+    (0..10).for_each(|_| checkpoints.save(&later, 0).unwrap());
+    let folder = out.join("checkpoints");
+    let names = || -> Vec<String> {
+        let entries = fs::read_dir(&folder).unwrap();
+        let mut names: Vec<String> =
+            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    };
+    let left = names();
+    assert_eq!(left.len(), 3, "{left:?}");
+    let kept = left.last().unwrap();
+    assert!(kept.starts_with("best-"), "{left:?}");
+    // Nothing else is whole.
+    for newest in &left[..2] {
+        fs::write(folder.join(newest).join("state.json"), "{}").unwrap();
+    }
+    let saved = checkpoints.load(&world.base).unwrap().unwrap();
+    assert_eq!(saved.damaged.len(), 2);
+    assert_eq!((saved.state.phase, saved.state.round), (Phase::Sample, best + 1));
+    assert_eq!(saved.state.reports, end.reports[..best]);
+    // Numbers go on behind it.
+    checkpoints.save(&saved.state, 0).unwrap();
+    let number = |name: &str| name.rsplit('-').next().unwrap().parse::<u32>().ok();
+    let newest = names().iter().filter_map(|name| number(name)).max().unwrap();
+    assert!(newest > number(kept).unwrap());
 }
 
 #[test]

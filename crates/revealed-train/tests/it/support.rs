@@ -120,6 +120,9 @@ fn small(tuning: Tuning) -> Recipe {
     recipe.run.seed = 5;
     recipe.run.shown_samples = 2;
     recipe.gate = recipe.gate.without_bounds();
+    // Lengths from 1 to 6 are no divergence here; the first number that is none is an error.
+    (recipe.guard.max_kl, recipe.guard.max_length_factor) = (f64::INFINITY, f64::INFINITY);
+    recipe.guard.max_skipped_steps = 0;
     // One reward a round, in the policy's unit, unless a test asks otherwise.
     (recipe.reward.average, recipe.reward.scale_from) = (Average::None, ScaleFrom::Policy);
     recipe
@@ -297,6 +300,18 @@ pub struct Ears {
     pub heard: Vec<(&'static str, usize, String, usize, usize)>,
     pub metrics: Vec<Vec<Metric>>,
     pub reports: Vec<RoundReport>,
+    pub notes: Vec<String>,
+}
+
+impl Ears {
+    /// The losses of the reward's steps, in order.
+    pub fn losses(&self) -> Vec<f64> {
+        let of = |metrics: &Vec<Metric>| {
+            let named = |name| metrics.iter().find(|(n, _)| *n == name).map(|(_, value)| *value);
+            named("rewards/margins").and(named("loss"))
+        };
+        self.metrics.iter().filter_map(of).collect()
+    }
 }
 
 impl Observer for Ears {
@@ -311,6 +326,7 @@ impl Observer for Ears {
                 self.metrics.push(metrics.to_vec());
                 ("ended", at, 0)
             }
+            Event::Note(text) => return self.notes.push(text.clone()),
             Event::Round(report) => return self.reports.push((*report).clone()),
             _ => return,
         };
