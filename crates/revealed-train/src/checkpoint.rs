@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use revealed_models::CausalLm;
 use revealed_reward::{Calibration, RewardEnsemble, RewardModel};
@@ -278,6 +278,11 @@ fn verify(folder: &Path) -> Result<(), TrainError> {
     let manifest: Manifest = read_json(&folder.join(MANIFEST))?;
     for (name, size, hash) in manifest.files {
         let path = folder.join(&name);
+        if !Path::new(&name).components().all(|part| matches!(part, Component::Normal(_))) {
+            let reason =
+                format!("it names `{name}`, outside the checkpoint; remove this checkpoint");
+            return Err(TrainError::Checkpoint { path: folder.join(MANIFEST), reason });
+        }
         let found = digest(&path)?;
         if found != (size, hash) {
             let reason = "it is not the file that was written: its size or hash differs from the manifest; remove this checkpoint, or start a new run folder".into();

@@ -226,9 +226,15 @@ fn a_changed_byte_anywhere_in_a_checkpoint_is_an_error_that_names_the_file() {
         }
         fs::write(&path, bytes).unwrap();
     }
-    fs::write(folder.join("manifest.json"), "{").unwrap();
-    let error = checkpoints.load(&world.base).unwrap_err().to_string();
-    assert!(error.contains("manifest.json"), "{error}");
+    for (manifest, complaint) in [
+        ("{", "does not parse"),
+        (r#"{"files": [["../state.json", 1, ""]]}"#, "outside the checkpoint"),
+        (r#"{"files": [["/etc/hostname", 1, ""]]}"#, "outside the checkpoint"),
+    ] {
+        fs::write(folder.join("manifest.json"), manifest).unwrap();
+        let error = checkpoints.load(&world.base).unwrap_err().to_string();
+        assert!(error.contains("manifest.json") && error.contains(complaint), "{error}");
+    }
 }
 
 #[test]
