@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
+use crate::card::{Handed, card};
 use crate::checkpoint::Checkpoints;
 use crate::error::TrainError;
 use crate::irl::State;
@@ -125,7 +126,7 @@ impl RunFolder {
     }
 
     /// Writes what the run made: `policy/` (adapter or full model), `reward/` (a sequence classifier, merged),
-    /// under LoRA also `reward-adapter/`, and `report.md`.
+    /// under LoRA also `reward-adapter/`, each with its model card, and `report.md`.
     ///
     /// # Errors
     /// When something cannot be written, or a metrics line could not be before.
@@ -146,14 +147,21 @@ impl RunFolder {
             Tuning::Full => state.policy.save(&policy)?,
         }
         revealed_models::copy_tokenizer(model_folder, &policy)?;
+        let describe = |folder: &Path, handed| {
+            let text = card(handed, state, recipe, task);
+            revealed_models::write_file(&folder.join("README.md"), text.as_bytes())
+        };
+        describe(&policy, Handed::policy(recipe))?;
         if let Some(reward) = &state.reward {
             let text = serde_json::to_value(task.encoder.recipe()).unwrap_or_default();
             let folder = self.path.join("reward");
             reward.save(&folder, task.reward_pad_id(), &text)?;
             revealed_models::copy_tokenizer(model_folder, &folder)?;
+            describe(&folder, Handed::Reward)?;
             if recipe.model.tuning == Tuning::Lora {
                 let folder = self.path.join("reward-adapter");
                 reward.save_adapter(&folder, base, task.reward_pad_id(), &text)?;
+                describe(&folder, Handed::RewardAdapter)?;
             }
         }
         let report = report_markdown(state, recipe, task);

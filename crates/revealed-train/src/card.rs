@@ -1,0 +1,229 @@
+//! Model cards: the `README.md` of a folder that is handed on, as the Hugging Face hub reads it.
+
+use std::fmt::Write;
+
+use crate::gate::RoundReport;
+use crate::irl::State;
+use crate::recipe::{Recipe, Tuning};
+use crate::report::figures;
+use crate::task::Task;
+
+/// What a folder holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Handed {
+    /// A full model.
+    Policy,
+    /// A PEFT adapter.
+    PolicyAdapter,
+    /// A sequence classifier.
+    Reward,
+    /// Its PEFT adapter.
+    RewardAdapter,
+}
+
+impl Handed {
+    /// The policy as a run of this recipe leaves it.
+    pub fn policy(recipe: &Recipe) -> Self {
+        match recipe.model.tuning {
+            Tuning::Lora => Self::PolicyAdapter,
+            Tuning::Full => Self::Policy,
+        }
+    }
+
+    fn is_policy(self) -> bool {
+        matches!(self, Self::Policy | Self::PolicyAdapter)
+    }
+
+    fn library(self) -> &'static str {
+        match self {
+            Self::Policy | Self::Reward => "transformers",
+            Self::PolicyAdapter | Self::RewardAdapter => "peft",
+        }
+    }
+}
+
+/// The card of a folder that a run made.
+pub(crate) fn card(handed: Handed, state: &State, recipe: &Recipe, task: &Task) -> String {
+    let kept = state.reports.iter().rev().find(|report| report.accepted);
+    let shown = kept.or(state.reports.last());
+    let mut text = front_matter(handed, recipe);
+    text.push_str(match handed {
+        Handed::Policy => "# Policy\n\nA causal language model, aligned from demonstrations alone.\n",
+        Handed::PolicyAdapter => {
+            "# Policy\n\nA PEFT adapter of a causal language model, aligned from demonstrations alone.\n"
+        }
+        Handed::Reward => {
+            "# Reward\n\nA sequence classifier with one label: a reward learned from demonstrations alone. It was \
+             never shown a preference.\n"
+        }
+        Handed::RewardAdapter => {
+            "# Reward\n\nA PEFT adapter of a sequence classifier with one label: a reward learned from \
+             demonstrations alone. It was never shown a preference.\n"
+        }
+    });
+    let _ = writeln!(text, "\n## Use\n\n{}", usage(handed, state, task));
+    made(&mut text, state, recipe, task);
+    match shown {
+        Some(report) if handed.is_policy() => policy_figures(&mut text, report, kept.is_some()),
+        Some(report) => reward_figures(&mut text, report),
+        None => {}
+    }
+    text.push_str(
+        "\n## Limits\n\nFigures are on held-out demonstrations of the same kind as those it learned from; they say \
+         nothing of other prompts. What the demonstrations get wrong is learned too. The licences of the base model \
+         and of the demonstrations apply.\n",
+    );
+    text
+}
+
+fn front_matter(handed: Handed, recipe: &Recipe) -> String {
+    let task = if handed.is_policy() { "text-generation" } else { "text-classification" };
+    // A quoted JSON string is one of YAML too.
+    let base = serde_json::Value::from(recipe.model.path.as_str());
+    format!(
+        "---\nbase_model: {base}\nlibrary_name: {}\npipeline_tag: {task}\ntags:\n- alignment\n- inverse-reinforcement-learning\n- revealed\n---\n\n",
+        handed.library()
+    )
+}
+
+/// How a folder is loaded by the library that it is for.
+fn usage(handed: Handed, state: &State, task: &Task) -> String {
+    let (library, class, arguments) = match handed {
+        Handed::Policy => ("transformers", "AutoModelForCausalLM", "\"policy\""),
+        Handed::PolicyAdapter => ("peft", "AutoPeftModelForCausalLM", "\"policy\""),
+        Handed::Reward => ("transformers", "AutoModelForSequenceClassification", "\"reward\""),
+        Handed::RewardAdapter => {
+            ("peft", "AutoPeftModelForSequenceClassification", "\"reward-adapter\", num_labels=1")
+        }
+    };
+    let load =
+        format!("from {library} import {class}\n\nmodel = {class}.from_pretrained({arguments})");
+    if handed.is_policy() {
+        return format!("```python\n{load}\n```\n");
+    }
+    let pad = task.reward_pad_id();
+    let several = match state.reward.as_ref().map_or(1, |reward| reward.members.len()) {
+        1 => "",
+        _ => {
+            " The reward of the run is the mean of several classifiers: this folder is the newest of them, `ensemble.json` names the others."
+        }
+    };
+    format!(
+        "```python\n{load}\nmodel.config.pad_token_id = {pad}\n```\n\nPad with token {pad}: the score is read at the last token that is not this one. A row is a prompt and a completion with its terminator, as in training: `reward.json` has the recipe from text to ids, and shift and scale of the calibrated score, `(score - shift) / scale`, in which demonstrations average 0 and 1 is the spread between samples of one prompt.{several}\n"
+    )
+}
+
+/// Data and settings.
+fn made(text: &mut String, state: &State, recipe: &Recipe, task: &Task) {
+    let kept = state.reports.iter().filter(|report| report.accepted).count();
+    let name = |path: &std::path::Path| {
+        path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+    };
+    let policy = &recipe.policy;
+    let _ = writeln!(
+        text,
+        "## How it was made\n\nInverse reinforcement learning from demonstrations (<https://arxiv.org/abs/2503.13538>) with `revealed` {}: supervised fine-tuning, then rounds of fitting a reward that prefers demonstrations to samples and improving the policy against it. {kept} of {} rounds were kept.\n\n| | |\n|---|---|\n| base model | `{}` |\n| base model's weights, SHA-256 | `{}` |\n| demonstrations | `{}`: {} to learn from, {} held out |\n| data as tokens, SHA-256 | `{}` |\n| prompts and completions | up to {} and {} tokens |\n| tuning | {} |\n| policy solver | {}, {} rollouts of {} completions a round, lr {}, KL weight {} |\n| reward | {} steps of {} pairs a round, lr {} |\n| seed | {} |\n\nEvery setting is in the run's `recipe.toml`.\n",
+        env!("CARGO_PKG_VERSION"),
+        state.reports.len(),
+        recipe.model.path,
+        state.base.as_deref().unwrap_or("unknown"),
+        name(&recipe.data.demonstrations),
+        task.train.len(),
+        task.held_out.len(),
+        state.data.as_deref().unwrap_or("unknown"),
+        recipe.data.max_prompt_tokens,
+        recipe.data.max_completion_tokens,
+        word(&recipe.model.tuning),
+        word(&policy.solver),
+        policy.steps,
+        policy.batch_size,
+        policy.optimizer.lr,
+        policy.kl_coef,
+        recipe.reward.steps,
+        recipe.reward.batch_size,
+        recipe.reward.optimizer.lr,
+        recipe.run.seed,
+    );
+}
+
+/// A choice as recipes write it.
+fn word(choice: &impl serde::Serialize) -> String {
+    let value = serde_json::to_value(choice).unwrap_or_default();
+    value.as_str().unwrap_or_default().to_owned()
+}
+
+fn policy_figures(text: &mut String, report: &RoundReport, kept: bool) {
+    let _ = match kept {
+        true => writeln!(
+            text,
+            "## Figures on held-out prompts\n\nBefore and after round {}, the last one kept.\n\n| | before | after |\n|---|---|---|",
+            report.round
+        ),
+        false => writeln!(
+            text,
+            "## Figures on held-out prompts\n\nNo round was kept: this is the model after supervised fine-tuning, `before` in the table of round {}.\n\n| | before | after |\n|---|---|---|",
+            report.round
+        ),
+    };
+    for (name, figure) in figures() {
+        let (before, after) = (figure(&report.before), figure(&report.after));
+        let _ = writeln!(text, "| {name} | {before:.3} | {after:.3} |");
+    }
+}
+
+fn reward_figures(text: &mut String, report: &RoundReport) {
+    let audit = &report.audit;
+    let _ = writeln!(
+        text,
+        "## Figures on held-out demonstrations, round {}{}\n\n| share of pairs in order | |\n|---|---|\n| this reward | {:.3} |\n| the longer or shorter answer, whichever fits the training pairs | {:.3} |\n| a bag of tokens | {:.3} |\n| this reward, pairs of like length | {} |\n\nPairs are of a held-out demonstration and a sample of its prompt: {} of {} prompts.",
+        report.round,
+        if report.accepted { "" } else { " (which was not kept)" },
+        audit.accuracy,
+        audit.length_accuracy,
+        audit.bag_accuracy,
+        audit.length_matched_accuracy.map_or("none".into(), |share| format!("{share:.3}")),
+        audit.pairs,
+        audit.prompts,
+    );
+    for warning in audit.warnings() {
+        let _ = writeln!(text, "\n- {warning}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::support::World;
+
+    #[test]
+    fn a_card_says_what_the_folder_is_and_how_it_was_made() {
+        let world = World::new(Tuning::Lora, |_| {});
+        let (end, _) = world.align();
+        let of = |handed| card(handed, &end, &world.recipe, &world.task);
+        let policy = of(Handed::policy(&world.recipe));
+        assert!(policy.starts_with("---\nbase_model: \"/"), "{policy}");
+        assert!(
+            policy.contains("\nlibrary_name: peft\npipeline_tag: text-generation\n"),
+            "{policy}"
+        );
+        assert!(policy.contains("AutoPeftModelForCausalLM"), "{policy}");
+        assert!(policy.contains("20 to learn from, 4 held out"), "{policy}");
+        assert!(policy.contains(end.data.as_deref().unwrap()), "{policy}");
+        assert!(policy.contains("| KL to SFT, nats a completion |"), "{policy}");
+        let reward = of(Handed::Reward);
+        assert!(
+            reward.contains("\nlibrary_name: transformers\npipeline_tag: text-classification\n")
+        );
+        let pad = format!("model.config.pad_token_id = {}", world.task.reward_pad_id());
+        assert!(reward.contains(&pad) && reward.contains("a bag of tokens"), "{reward}");
+    }
+
+    #[test]
+    fn a_run_that_kept_no_round_says_that_it_hands_on_the_sft_model() {
+        let world = World::new(Tuning::Full, |recipe| recipe.gate.min_accuracy = 1.0);
+        let mut end = world.align().0;
+        end.reports[0].accepted = false;
+        let policy = card(Handed::policy(&world.recipe), &end, &world.recipe, &world.task);
+        assert!(policy.contains("No round was kept"), "{policy}");
+    }
+}
