@@ -5,6 +5,8 @@ mod align;
 mod bench;
 mod check;
 mod desk;
+#[cfg(test)]
+mod documented;
 mod eval;
 mod gold;
 mod log_probs;

@@ -6,9 +6,10 @@
 //! | `grad_norm` | up to 10 times the median of the stage's last 32 | above `guard.max_unclipped_norm`, as if it were not finite |
 //! | `objective/kl` of a rollout | up to `gate.max_kl` | `guard.max_kl` |
 //! | `completions/mean_length` of a rollout | within `gate.max_length_factor` of the round's first | `guard.max_length_factor` |
-//! | `completions/terminated` of a rollout | `gate.max_terminated_drop` and two standard errors below the round's first | never: the gate decides |
+//! | `completions/terminated` of a rollout | down to `gate.max_terminated_drop` below the round's first | never: the gate decides |
 //!
-//! Leaving a band does nothing but be remembered: it is the first word of a diagnosis.
+//! A rollout's means are noisy, so it is the mean of the last three that has to leave a band. That does nothing but be remembered: it
+//! is the first word of a diagnosis.
 
 use std::fmt;
 
@@ -25,6 +26,8 @@ const NORMS: usize = 32;
 const ENOUGH_NORMS: usize = 8;
 /// Times their median that a norm may be.
 const NORM_FACTOR: f64 = 10.0;
+/// Rollouts whose mean is compared with a band.
+const SMOOTH: usize = 3;
 
 /// A quantity outside its band.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -63,6 +66,8 @@ pub(crate) struct Watch {
     pub first: Option<Breach>,
     /// Mean length and share of terminated completions of the round's first rollout.
     start: Option<[f64; 2]>,
+    /// KL, length and share of terminated completions of the last rollouts.
+    last: Vec<[f64; 3]>,
 }
 
 impl Watch {
@@ -133,15 +138,16 @@ impl Watch {
         let length = rollout.tokens() as f64 / rows;
         let ended = rollout.rows.iter().filter(|row| row.terminated).count() as f64 / rows;
         let [first_length, first_ended] = *self.start.get_or_insert([length, ended]);
+        self.last.push([kl, length, ended]);
+        self.last.drain(..self.last.len().saturating_sub(SMOOTH));
+        let mean = |which: usize| {
+            self.last.iter().map(|figures| figures[which]).sum::<f64>() / self.last.len() as f64
+        };
+        let means = [mean(0), mean(1), mean(2)];
         let (gate, guard) = (&recipe.gate, &recipe.guard);
         let mut ends = None;
-        for (quantity, value, healthy, last) in [
-            (
-                "objective/kl",
-                kl,
-                [f64::NEG_INFINITY, gate.max_kl],
-                [f64::NEG_INFINITY, guard.max_kl],
-            ),
+        let bands = [
+            ("objective/kl", kl, at_most(gate.max_kl), at_most(guard.max_kl)),
             (
                 "completions/mean_length",
                 length,
@@ -151,17 +157,13 @@ impl Watch {
             (
                 "completions/terminated",
                 ended,
-                [
-                    first_ended
-                        - gate.max_terminated_drop
-                        - 2.0 * (first_ended * (1.0 - first_ended) / rows).sqrt(),
-                    f64::INFINITY,
-                ],
-                [f64::NEG_INFINITY, f64::INFINITY],
+                [first_ended - gate.max_terminated_drop, f64::INFINITY],
+                at_most(f64::INFINITY),
             ),
-        ] {
-            if let Some(bound) = outside(value, healthy) {
-                self.remember(quantity, at, value, Some(bound));
+        ];
+        for ((quantity, value, healthy, last), mean) in bands.into_iter().zip(means) {
+            if let Some(bound) = outside(mean, healthy) {
+                self.remember(quantity, at, mean, Some(bound));
             }
             if let (Some(bound), None) = (outside(value, last), &ends) {
                 ends = Some(breach(quantity, at, value, Some(bound)));
@@ -178,6 +180,10 @@ impl Watch {
 fn breach(quantity: &str, at: At, value: f64, bound: Option<f64>) -> Breach {
     let value = value.is_finite().then_some(value);
     Breach { quantity: quantity.into(), at, value, bound }
+}
+
+fn at_most(high: f64) -> [f64; 2] {
+    [f64::NEG_INFINITY, high]
 }
 
 fn around(start: f64, factor: f64) -> [f64; 2] {
@@ -307,25 +313,20 @@ mod tests {
         let mut see =
             |n, length, kl, ended| watch.see(&rollout(length, kl, ended), step(n), &recipe);
         assert_eq!(see(1, 4, 0.5, 4), None);
-        // Twice the length is at the bound, three times beyond it.
+        // Twice the length is at the bound, and one rollout beyond it is noise.
         assert_eq!(see(2, 8, 4.0, 4), None);
         assert_eq!(see(3, 12, 6.0, 4), None);
-        let ended_by = see(4, 12, 12.0, 4).unwrap();
+        // Now the mean of 8, 12 and 12 is; the KL's is 5.3 only with the next one.
+        assert_eq!(see(4, 12, 4.0, 4), None);
+        let ended_by = see(5, 12, 12.0, 4).unwrap();
         let first = watch.first.clone().unwrap();
-        assert_eq!((first.quantity.as_str(), first.at.step), ("completions/mean_length", 3));
-        assert_eq!((ended_by.quantity.as_str(), ended_by.at.step), ("objective/kl", 4));
+        assert_eq!((first.quantity.as_str(), first.at.step), ("completions/mean_length", 4));
+        assert_eq!((ended_by.quantity.as_str(), ended_by.at.step), ("objective/kl", 5));
         let text = Course { first: Some(first), ended_by: Some(ended_by) }.objection().unwrap();
-        assert!(
-            text.contains(
-                "ended by objective/kl at round 1, improve, step 4: 12.000, above 10.000"
-            ),
-            "{text}"
-        );
-        assert!(
-            text.contains("first out of its healthy band was completions/mean_length"),
-            "{text}"
-        );
-        assert!(text.contains("policy.kl_coef"), "{text}");
+        let ended = "ended by objective/kl at round 1, improve, step 5: 12.000, above 10.000";
+        assert!(text.contains(ended), "{text}");
+        let first = "first out of its healthy band was completions/mean_length";
+        assert!(text.contains(first) && text.contains("policy.kl_coef"), "{text}");
     }
 
     #[test]

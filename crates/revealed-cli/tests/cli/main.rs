@@ -4,6 +4,8 @@
 mod bad_inputs;
 #[cfg(target_os = "linux")]
 mod faults;
+#[cfg(unix)]
+mod guide;
 mod results;
 mod runs;
 #[cfg(unix)]
