@@ -35,7 +35,7 @@ pub struct ScoreArgs {
 pub struct TextArgs {
     /// The model a reward's adapter goes on, instead of the one it names
     #[arg(long)]
-    base: Option<String>,
+    pub base: Option<String>,
     /// Longest prompt, in tokens, instead of the reward's own limit
     #[arg(long)]
     max_prompt_tokens: Option<usize>,

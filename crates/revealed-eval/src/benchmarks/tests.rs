@@ -102,8 +102,12 @@ fn read(benchmark: Benchmark, name: &str, text: &str) -> Result<Vec<Question>, S
     let path = folder.path().join(name);
     fs::write(&path, text).unwrap();
     benchmark.read(&path).map_err(|error| {
-        let chain = std::iter::successors(Some(&error as &dyn Error), |error| error.source());
-        chain.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+        let (mut chain, mut cause) = (error.to_string(), error.source());
+        while let Some(error) = cause {
+            chain = format!("{chain}: {error}");
+            cause = error.source();
+        }
+        chain
     })
 }
 
