@@ -65,7 +65,15 @@ impl Estimate {
         let value = sum(&|w, part| w * part.value);
         let below = sum(&|w, part| (w * (part.value - part.low)).powi(2)).sqrt();
         let above = sum(&|w, part| (w * (part.high - part.value)).powi(2)).sqrt();
-        Self { value, low: value - below, high: value + above }
+        // Rounding must not leave the range that all parts' bounds together would give.
+        let (least, most) = (sum(&|w, part| w * part.low), sum(&|w, part| w * part.high));
+        let (low, high) = (value - below, value + above);
+        // NaN, of a part without an interval, stays.
+        Self {
+            value,
+            low: if low < least { least } else { low },
+            high: if high > most { most } else { high },
+        }
     }
 
     /// Its bounds, where both are known.
@@ -117,5 +125,8 @@ mod tests {
         let parts = [(2.0, Estimate::bare(1.0)), (6.0, Estimate::bare(0.0))];
         assert_eq!(Estimate::weighted(&parts).value, 0.25);
         assert_eq!(Estimate::weighted(&parts).interval(), None);
+        // A seventh of 0 seven times over is no less than 0.
+        let none = Estimate { value: 0.1, low: 0.0, high: 0.3 };
+        assert!(Estimate::weighted(&[(1.0, none)]).low >= 0.0);
     }
 }

@@ -118,12 +118,21 @@ fn of_side(name: &str, side: &[Vec<Completion>]) -> Vec<Figure> {
         };
         figures.push(estimate.figure(measure, Some(name), side.len()));
     }
-    let tokens: Vec<&[u32]> = side.iter().flatten().map(|c| c.tokens.as_slice()).collect();
     for n in 1..=3 {
-        let estimate = Estimate::bare(distinct_n(&tokens, n));
+        let estimate = Estimate::bare(distinct(side, n));
         figures.push(estimate.figure(format!("distinct_{n}"), Some(name), side.len()));
     }
     figures
+}
+
+/// Distinct-n over one completion a prompt, the mean over which one: it falls with more text, and must not with more samples.
+fn distinct(side: &[Vec<Completion>], n: usize) -> f64 {
+    let samples = side.iter().map(Vec::len).min().unwrap_or(0);
+    let of = |sample: usize| {
+        let tokens: Vec<&[u32]> = side.iter().map(|all| all[sample].tokens.as_slice()).collect();
+        distinct_n(&tokens, n)
+    };
+    (0..samples).map(of).sum::<f64>() / samples as f64
 }
 
 fn share(values: &[Vec<f64>]) -> Accuracy {
@@ -245,7 +254,8 @@ mod tests {
         assert_eq!(value(&found, "reward", Some("policy")), 1.0);
         assert_eq!(value(&found, "finished", Some("policy")), 0.75);
         assert_eq!(value(&found, "tokens", Some("reference")), 2.0);
-        assert_eq!(value(&found, "distinct_1", Some("policy")), 4.0 / 8.0);
+        // One completion a prompt: 5 6 2 7 2, then 5 7 2.
+        assert_eq!(value(&found, "distinct_1", Some("policy")), (4.0 / 5.0 + 1.0) / 2.0);
         let interval = found.iter().find(|f| f.name == "gain/reward").unwrap().interval.unwrap();
         let (low, high) = mean_ci95(&[2.0, 0.0]);
         assert_eq!(interval, [low, high]);

@@ -7,10 +7,12 @@ use revealed::eval::benchmarks::Benchmark;
 
 use crate::progress::Progress;
 
+mod accuracies;
 mod answers;
 mod benchmarks;
 mod completions;
 mod policy;
+mod policy_results;
 mod preferences;
 mod table;
 mod win_rate;

@@ -1,18 +1,18 @@
 //! `revealed eval preferences`: accuracy on preference files of a learned reward, beside rules that need none.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use revealed::Device;
-use revealed::data::{Preference, read_demonstrations, read_preferences};
-use revealed::eval::preferences::{Accuracy, in_order, some};
-use revealed::eval::{Estimate, EvalRecord, Figure, Item, Source};
+use revealed::data::{read_demonstrations, read_preferences};
+use revealed::eval::preferences::some;
+use revealed::eval::{EvalRecord, Item, Source};
 use serde_json::{Map, Value, json};
 
-use super::answers::{Answered, Asked};
-use super::table::{estimate_cell, head, row};
+use super::accuracies::{File, Measured, Row};
+use super::table::head;
 use super::yardsticks::{YardstickArgs, Yardsticks};
 use crate::output::Output;
 use crate::progress::Progress;
@@ -110,14 +110,6 @@ pub fn preferences(args: &PreferencesArgs, device: &Device, progress: &mut Progr
     }
 }
 
-/// A file's pairs, those of excluded prompts left out.
-struct File {
-    path: PathBuf,
-    name: String,
-    pairs: Vec<Preference>,
-    excluded: usize,
-}
-
 impl File {
     fn read(path: &Path, seen: &HashSet<String>, args: &PreferencesArgs) -> Result<Self> {
         let mut pairs = read_preferences(path)?;
@@ -129,157 +121,6 @@ impl File {
         }
         let name = path.file_stem().map_or_else(String::new, |name| name.to_string_lossy().into());
         Ok(Self { path: path.into(), name, pairs, excluded })
-    }
-}
-
-/// A file's scores.
-struct Measured<'a> {
-    file: &'a File,
-    answered: Answered,
-}
-
-impl<'a> Measured<'a> {
-    fn of(
-        file: &'a File,
-        yardsticks: &Yardsticks,
-        seed: u64,
-        progress: &mut Progress,
-    ) -> Result<Self> {
-        let asked: Vec<Asked<'_>> = file.pairs.iter().map(asked).collect();
-        let answered = yardsticks.answer(&file.name, &asked, seed, progress)?;
-        answered.note_failures(&file.path.display().to_string(), "pairs", &asked, progress);
-        Ok(Self { file, answered })
-    }
-
-    fn used(&self) -> impl Iterator<Item = &'a Preference> {
-        let pairs = &self.file.pairs;
-        self.answered.used.iter().map(|index| &pairs[*index])
-    }
-
-    /// The whole file, then its subsets, where there are several.
-    fn accuracies(&self) -> Vec<Row<'_>> {
-        let row = |subset: Option<&'_ str>| -> Row<'_> {
-            let holds = |pair: &Preference| subset.is_none() || pair.subset.as_deref() == subset;
-            let of = |all: &[Vec<f64>]| {
-                let pairs = self.used().zip(all).filter(|(pair, _)| holds(pair));
-                Accuracy::of_outcomes(pairs.map(|(pair, s)| (pair.prompt.words(), right(s))))
-            };
-            let by = self.answered.scores.iter().map(|(name, all)| (*name, of(all))).collect();
-            Row { measured: self, subset: subset.map(str::to_owned), by }
-        };
-        let subsets: BTreeSet<&str> =
-            self.used().filter_map(|pair| pair.subset.as_deref()).collect();
-        let several = if subsets.len() > 1 { subsets } else { BTreeSet::new() };
-        std::iter::once(None).chain(several.into_iter().map(Some)).map(row).collect()
-    }
-
-    /// A line a pair, with its scores or the reason why there are none.
-    fn write_scores(&self, file: &mut impl Write) -> Result<()> {
-        let data = &self.file.name;
-        for (place, pair) in self.used().enumerate() {
-            let mut line =
-                Map::from_iter([("data".into(), json!(data)), ("id".into(), json!(pair.id))]);
-            line.extend(self.answered.scores_of(place));
-            writeln!(file, "{}", Value::Object(line))?;
-        }
-        for (index, reason) in &self.answered.failed {
-            let id = &self.file.pairs[*index].id;
-            writeln!(file, "{}", json!({"data": data, "id": id, "error": reason}))?;
-        }
-        Ok(())
-    }
-
-    /// A record's items; the file's name keeps ids of several files apart.
-    fn items(&self) -> impl Iterator<Item = Item> {
-        self.used().enumerate().map(|(place, pair)| {
-            let right = |(name, all): (&&str, &Vec<Vec<f64>>)| {
-                (format!("{name}/correct"), right(&all[place]))
-            };
-            Item {
-                id: format!("{}/{}", self.file.name, pair.id),
-                subset: pair.subset.clone(),
-                values: self.answered.scores.iter().map(right).collect(),
-                detail: self.answered.scores_of(place),
-            }
-        })
-    }
-
-    /// What is said of the file besides its accuracies.
-    fn counts(&self) -> Map<String, Value> {
-        let mut counts = Map::from_iter([("excluded".into(), json!(self.file.excluded))]);
-        counts.extend(self.answered.counts());
-        counts.remove("scored");
-        counts
-    }
-}
-
-fn asked(pair: &Preference) -> Asked<'_> {
-    Asked {
-        id: &pair.id,
-        prompt: &pair.prompt,
-        chosen: vec![&pair.chosen],
-        rejected: vec![&pair.rejected],
-    }
-}
-
-/// A pair's outcome from its two scores.
-fn right(scores: &[f64]) -> f64 {
-    in_order([scores[0], scores[1]])
-}
-
-/// A file, or a subset of it, by every yardstick.
-struct Row<'a> {
-    measured: &'a Measured<'a>,
-    subset: Option<String>,
-    by: Vec<(&'static str, Accuracy)>,
-}
-
-impl Row<'_> {
-    fn pairs(&self) -> usize {
-        self.by.first().map_or(0, |(_, accuracy)| accuracy.pairs)
-    }
-
-    fn json(&self) -> Value {
-        let mut line = Map::from_iter([
-            ("data".into(), json!(self.measured.file.name)),
-            ("subset".into(), json!(self.subset)),
-            ("pairs".into(), json!(self.pairs())),
-        ]);
-        if self.subset.is_none() {
-            line.extend(self.measured.counts());
-        }
-        for (name, accuracy) in &self.by {
-            let (low, high) = accuracy.interval();
-            let value = json!({"accuracy": accuracy.share(), "interval": [low, high]});
-            line.insert((*name).into(), value);
-        }
-        Value::Object(line)
-    }
-
-    /// A row of the table; exclusions and failures are counted by file.
-    fn cells(&self) -> String {
-        let measured = self.measured;
-        let counts = match self.subset {
-            None => [measured.file.excluded, measured.answered.failed.len()].map(|n| n.to_string()),
-            Some(_) => [String::new(), String::new()],
-        };
-        let subset = self.subset.as_deref().unwrap_or("all").to_owned();
-        let start = [measured.file.name.clone(), subset, self.pairs().to_string()];
-        let cells = self.by.iter().map(|(_, accuracy)| estimate_cell(&Estimate::from(*accuracy)));
-        row(start.into_iter().chain(counts).chain(cells))
-    }
-
-    /// As figures of a record, the file's name before the subset's.
-    fn figures(&self) -> impl Iterator<Item = Figure> {
-        let file = &self.measured.file.name;
-        let subset = match &self.subset {
-            None => file.clone(),
-            Some(subset) => format!("{file}/{subset}"),
-        };
-        self.by.iter().map(move |(name, accuracy)| {
-            let name = format!("{name}/accuracy");
-            Estimate::from(*accuracy).figure(name, Some(&subset), accuracy.pairs)
-        })
     }
 }
 

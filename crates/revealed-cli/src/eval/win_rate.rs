@@ -85,7 +85,7 @@ pub fn win_rate(args: &WinRateArgs, device: &Device, progress: &mut Progress) ->
     let scores = reward.scores(&ids, rows.encoder.pad_id(), args.text.batch_tokens)?;
     let scored = split(&questions, &scores);
     let figures = figures(&questions, &scored);
-    print(&figures, args.table)?;
+    print(&figures, args.table, [questions.len(), alone, failed.len()])?;
     if let Some(path) = &args.out {
         let mut record = record(args, &questions, &scored, figures, device)?;
         record.settings.insert("unmatched".into(), json!(alone));
@@ -171,7 +171,8 @@ fn figures(questions: &[Question<Answer<'_>>], scored: &[[Vec<f64>; 2]]) -> Vec<
     ]
 }
 
-fn print(figures: &[Figure], table: bool) -> Result<()> {
+/// The figures, and how many questions both files have, one has, and could not be scored.
+fn print(figures: &[Figure], table: bool, [used, alone, failed]: [usize; 3]) -> Result<()> {
     let mut output = Output::new();
     if table {
         output.text(&head(&["metric", "of", "questions", "value"]))?;
@@ -190,6 +191,12 @@ fn print(figures: &[Figure], table: bool) -> Result<()> {
         ]);
         line.extend(shown_figure(figure).as_object().cloned().unwrap_or_default());
         output.line(&Value::Object(line))?;
+    }
+    match table {
+        true => output.text(&format!(
+            "\n{used} questions scored, {failed} failed, {alone} in one file only\n"
+        ))?,
+        false => output.line(&json!({"scored": used, "failed": failed, "unmatched": alone}))?,
     }
     output.flush()
 }

@@ -59,6 +59,15 @@ fn a_benchmark_ends_in_its_score_and_a_record() {
     let table = world.revealed(&[&args[..], &["--table"]].concat()).ok().stdout;
     assert!(table.starts_with("| metric | subset | questions | length | reward |"), "{table}");
     assert!(table.contains("5 questions scored, 0 failed"), "{table}");
+    // Too long for these limits: failed by the reward's rule, cut where that is asked for.
+    let short = ["--max-completion-tokens", "3"];
+    world.revealed(&[&args[..], &short].concat()).failed_with(&["5 of 5 questions", "no question"]);
+    let cut = ["--long-completions", "truncate"];
+    let lines = world.revealed(&[&args[..], &short, &cut].concat()).ok().lines();
+    assert_eq!(
+        (&lines.last().unwrap()["cut"], &lines.last().unwrap()["failed"]),
+        (&json!(5), &json!(0))
+    );
     world.revealed(&["eval", "rm-bench", "bench.jsonl", "--reward", "run/reward"]).failed_with(&[
         "bench.jsonl",
         "question 0",
