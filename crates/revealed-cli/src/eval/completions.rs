@@ -1,10 +1,11 @@
 //! Completions of a policy, and what rewards and gold functions give them.
 
+use std::collections::HashSet;
 use std::path::Path;
 
 use anyhow::{Result, bail};
 use revealed::Device;
-use revealed::data::{Encoded, Prompt};
+use revealed::data::{EncodeOptions, Encoded, LongCompletion, Prompt};
 use revealed::eval::policy::{Completion, kl_terms};
 use revealed::eval::shop_desk::{Note, gold};
 use revealed::models::{CausalLm, SamplingConfig, sample};
@@ -109,8 +110,8 @@ pub struct Scorer {
 }
 
 impl Scorer {
-    /// Loads a reward. Where its prompts are the policy's token for token, so are completions: it then scores what was drawn, and
-    /// not what drawing and tokenizing again would give.
+    /// Loads a reward. Where its prompts are the policy's token for token, as far as its limits take them, so are completions: it
+    /// then scores what was drawn, and not what decoding and tokenizing again would give.
     ///
     /// # Errors
     /// When a folder is missing or damaged.
@@ -122,21 +123,39 @@ impl Scorer {
         device: &Device,
     ) -> Result<Self> {
         let (rows, reward) = load_reward(folder, text, device)?;
-        let same = |one: &Asked| rows.encoder.prompt(&one.prompt).is_ok_and(|ids| ids == one.ids);
-        let by_tokens = rows.shape.vocab_size == policy.shape.vocab_size && asked.iter().all(same);
+        let same = asked
+            .iter()
+            .filter_map(|one| Some(rows.encoder.prompt(&one.prompt).ok()? == one.ids))
+            .collect::<HashSet<bool>>();
+        let by_tokens = rows.shape.vocab_size == policy.shape.vocab_size && !same.contains(&false);
         Ok(Self { reward, rows, batch_tokens: text.batch_tokens, by_tokens })
     }
 
     fn row(&self, one: &Asked, completion: &Completion) -> Result<Vec<u32>, String> {
         if self.by_tokens {
-            let row = row(&one.ids, completion).input_ids;
-            return self.rows.fits(&row, 0).map(|()| row);
+            return self.drawn(one, completion);
         }
         let mut row = self.rows.row(&one.prompt, &completion.text)?;
         if row.terminated && !completion.finished {
             row.input_ids.pop();
         }
         Ok(row.input_ids)
+    }
+
+    /// What was drawn, within the reward's limits.
+    fn drawn(&self, one: &Asked, completion: &Completion) -> Result<Vec<u32>, String> {
+        let EncodeOptions { max_completion_tokens: limit, too_long, .. } =
+            self.rows.encoder.options();
+        let (mut row, tokens) = (row(&one.ids, completion).input_ids, completion.tokens.len());
+        if tokens > *limit {
+            if too_long.completions == LongCompletion::Drop {
+                return Err(format!(
+                    "a completion has {tokens} tokens, the reward's limit is {limit}; raise --max-completion-tokens, or lower --max-tokens"
+                ));
+            }
+            row.truncate(one.ids.len() + limit);
+        }
+        self.rows.fits(&row, 0).map(|()| row)
     }
 
     /// The score of every completion; for a prompt one of whose completions does not fit, the reason.
@@ -153,7 +172,10 @@ impl Scorer {
         let encoded: Vec<Result<Vec<Vec<u32>>, String>> = asked
             .iter()
             .zip(side)
-            .map(|(one, all)| all.iter().map(|completion| self.row(one, completion)).collect())
+            .map(|(one, all)| {
+                self.rows.prompt(&one.prompt, 0)?;
+                all.iter().map(|completion| self.row(one, completion)).collect()
+            })
             .collect();
         let rows: Vec<&[u32]> = encoded.iter().flatten().flatten().map(Vec::as_slice).collect();
         let mut scores = Vec::with_capacity(rows.len());

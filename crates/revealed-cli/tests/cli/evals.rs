@@ -124,6 +124,15 @@ fn a_policy_is_no_further_from_itself_than_0_and_wins_half() {
     assert_eq!(record.settings["reward_reads_tokens"], true);
     assert!(record.figure("best_of_4/reward", Some("reference")).is_some());
 
+    // Beyond the reward's limit: no prompt is left, or the first tokens count.
+    let short = ["demonstrations.jsonl", "--reward", "run/reward", "--max-tokens", "8"];
+    let limit = ["--samples", "2", "--max-prompts", "2", "--max-completion-tokens", "3"];
+    let done = world.revealed(&[&args[..], &short, &limit].concat());
+    done.failed_with(&["2 of 2 prompts", "the reward's limit is 3", "no prompt"]);
+    let cut = ["--long-completions", "truncate"];
+    let lines = world.revealed(&[&args[..], &short, &limit, &cut].concat()).ok().lines();
+    assert_eq!(lines.last().unwrap(), &json!({"prompts": 2, "not_used": 0}));
+
     world.write("other.jsonl", "{\"prompt\": \"dear anna ,\"}\n");
     let other = ["other.jsonl", "--max-tokens", "4", "--gold", "shop-desk"];
     world.revealed(&[&args[..], &other].concat()).failed_with(&["no note of the shop desk"]);
