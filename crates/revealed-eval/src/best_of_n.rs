@@ -49,7 +49,7 @@ pub fn expected_chosen(scores: &[f64], values: &[f64], n: usize) -> f64 {
 }
 
 /// `log n − (n − 1)/n`, in nats: an upper bound of KL(best of n ‖ the model that was sampled), close where scores seldom tie and no
-/// single completion is likely. Source: Eq. 1 of <https://arxiv.org/abs/2401.01879>, which proves the bound.
+/// single completion is likely. Source: <https://arxiv.org/abs/2401.01879>, which proves the bound.
 pub fn kl_bound(n: usize) -> f64 {
     let n = n as f64;
     n.ln() - (n - 1.0) / n

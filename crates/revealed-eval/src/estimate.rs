@@ -39,7 +39,7 @@ impl Estimate {
     /// `r = Σ_g a_g / Σ_g b_g` over independent groups `(a, b)`, such as the sums of one prompt's samples.
     ///
     /// Its variance is that of the linearised ratio, `V = G/(G − 1) · Σ_g (a_g − r·b_g)² / (Σ_g b_g)²`, with Student's
-    /// quantile of `G − 1` degrees of freedom. Source: Eq. 6.13 of Cochran, Sampling Techniques (1977).
+    /// quantile of `G − 1` degrees of freedom. Source: Chapter 6 of Cochran, Sampling Techniques (1977).
     pub fn ratio(groups: &[(f64, f64)]) -> Self {
         let (top, bottom) = groups.iter().fold((0.0, 0.0), |sum, g| (sum.0 + g.0, sum.1 + g.1));
         let value = top / bottom;

@@ -2,7 +2,7 @@
 //!
 //! A section is the mean of its subsets' accuracies weighted by [`SECTIONS`]' counts; Prior Sets is the plain mean of four sets; the
 //! score is the mean of sections and prior sets with weights 2, 2, 2, 2 and 1, without prior sets the mean of the
-//! sections. Source: Section 4.3 of <https://arxiv.org/abs/2403.13787> and `rewardbench` 0.1.4.
+//! sections. Source: <https://arxiv.org/abs/2403.13787> and `rewardbench` 0.1.4.
 
 use super::{Question, QuestionProblem, Scored, accuracy, by_part};
 use crate::estimate::Estimate;

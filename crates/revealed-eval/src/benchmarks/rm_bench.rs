@@ -3,7 +3,7 @@
 //! Cell `(i, j)` is the share of questions whose right answer in style `i` scores above the wrong one in style `j`. Hard is the mean of
 //! the three cells `i < j` (the wrong answer is the fancier one), normal that of the diagonal, easy that of the three `i > j`. A
 //! domain's average is the mean of the three; totals are means over the four domains, safety being one of
-//! refusals and responses together. Source: Section 3.3 of <https://arxiv.org/abs/2410.16184> and its authors' `compute_accuracy`.
+//! refusals and responses together. Source: <https://arxiv.org/abs/2410.16184> and its authors' `compute_accuracy`.
 
 use super::{Question, QuestionProblem, Scored, accuracy, by_part};
 use crate::estimate::Estimate;
