@@ -82,7 +82,10 @@ pub fn check(args: &CheckArgs, progress: &Progress) -> Result<()> {
 }
 
 /// A choice by the name it has in recipes.
-fn choice<T: serde::de::DeserializeOwned>(name: &str) -> Result<T, serde_json::Error> {
+///
+/// # Errors
+/// When there is none of that name; the error lists them.
+pub fn choice<T: serde::de::DeserializeOwned>(name: &str) -> Result<T, serde_json::Error> {
     serde_json::from_value(name.into())
 }
 

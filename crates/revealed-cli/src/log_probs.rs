@@ -71,7 +71,8 @@ fn score(
     let encoded: Vec<Result<Encoded, String>> =
         demonstrations.iter().map(|row| rows.row(&row.prompt, &row.completion)).collect();
     let usable: Vec<&Encoded> = encoded.iter().flatten().collect();
-    let mut log_probs = of_rows(&usable, model, rows.encoder.pad_id(), batch_tokens)?.into_iter();
+    let mut log_probs =
+        of_rows(&usable, model, rows.encoder.pad_id(), batch_tokens, 1.0)?.into_iter();
     let mut failed = 0;
     for (Demonstration { id, .. }, row) in demonstrations.iter().zip(encoded) {
         match row {
@@ -90,7 +91,7 @@ fn score(
     Ok(failed)
 }
 
-/// Log-probs of every completion token of every row.
+/// Log-probs of every completion token of every row, at a temperature.
 ///
 /// # Errors
 /// When one is not finite.
@@ -99,6 +100,7 @@ pub fn of_rows(
     model: &CausalLm,
     pad_id: u32,
     batch_tokens: usize,
+    temperature: f64,
 ) -> Result<Vec<Vec<f32>>> {
     let lengths: Vec<usize> = rows.iter().map(|row| row.input_ids.len()).collect();
     let mut all = vec![Vec::new(); rows.len()];
@@ -108,7 +110,7 @@ pub fn of_rows(
         let chosen: Vec<(&[u32], usize)> = indices.iter().map(pick).collect();
         let batch = CompletionBatch::new(&chosen, pad_id, PaddingSide::Right, &model.device())?;
         let width = batch.completion_mask.dims()[1];
-        let values = model.log_probs(&batch, 1.0).log_probs.try_into_vec_as::<f32>();
+        let values = model.log_probs(&batch, temperature).log_probs.try_into_vec_as::<f32>();
         let values = values.map_err(|error| anyhow::anyhow!("reading log-probs back: {error}"))?;
         for (place, index) in indices.iter().enumerate() {
             let row = &values[place * width..][..batch.completion_lengths[place]];

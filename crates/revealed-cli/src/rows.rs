@@ -90,7 +90,8 @@ impl Rows {
         Ok(row)
     }
 
-    fn fits(&self, ids: &[u32], room: usize) -> Result<(), String> {
+    /// Whether the model takes these tokens and `room` more; the reason where it does not.
+    pub fn fits(&self, ids: &[u32], room: usize) -> Result<(), String> {
         let Shape { context, vocab_size, .. } = self.shape;
         if let Some(id) = ids.iter().find(|id| **id as usize >= vocab_size) {
             return Err(format!("token {id} is outside the model's vocabulary of {vocab_size}"));

@@ -4,11 +4,15 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use revealed::Device;
-use revealed::data::{Demonstration, Encoded, Encoder, Preference, Records, TextRecipe, read};
+use revealed::data::{
+    Demonstration, Encoded, Encoder, LongCompletion, LongPrompt, Preference, Records, TextRecipe,
+    read,
+};
 use revealed::eval::preferences::{Accuracy, in_order};
 use revealed::reward::{RewardEnsemble, RewardFile, RewardModel};
 use serde_json::json;
 
+use crate::check::choice;
 use crate::output::Output;
 use crate::progress::Progress;
 use crate::rows::{Rows, report_errors};
@@ -35,13 +39,19 @@ pub struct ScoreArgs {
 pub struct TextArgs {
     /// The model a reward's adapter goes on, instead of the one it names
     #[arg(long)]
-    base: Option<String>,
+    pub base: Option<String>,
     /// Longest prompt, in tokens, instead of the reward's own limit
     #[arg(long)]
     max_prompt_tokens: Option<usize>,
     /// Longest completion, in tokens, instead of the reward's own limit
     #[arg(long)]
     max_completion_tokens: Option<usize>,
+    /// A longer prompt is "drop" or "truncate-left", instead of the reward's own rule
+    #[arg(long, value_parser = choice::<LongPrompt>)]
+    long_prompts: Option<LongPrompt>,
+    /// A longer completion is "drop" or "truncate", instead of the reward's own rule
+    #[arg(long, value_parser = choice::<LongCompletion>)]
+    long_completions: Option<LongCompletion>,
     /// Padded tokens in one forward pass: memory and speed, not results; more on a GPU
     #[arg(long, default_value_t = 1024)]
     pub batch_tokens: usize,
@@ -135,6 +145,8 @@ fn encoder(reward: &Path, args: &TextArgs, file: RewardFile) -> Result<Encoder> 
     recipe.max_prompt_tokens = args.max_prompt_tokens.unwrap_or(recipe.max_prompt_tokens);
     recipe.max_completion_tokens =
         args.max_completion_tokens.unwrap_or(recipe.max_completion_tokens);
+    recipe.too_long.prompts = args.long_prompts.unwrap_or(recipe.too_long.prompts);
+    recipe.too_long.completions = args.long_completions.unwrap_or(recipe.too_long.completions);
     let base = args.base.as_deref().or(file.base_model.as_deref());
     let folder = match base {
         Some(base) if !has_tokenizer(reward) => model_folder(base)?,

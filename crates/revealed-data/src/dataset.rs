@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::DataError;
@@ -142,6 +143,25 @@ pub fn read(path: &Path) -> Result<Dataset, DataError> {
         dataset.records.push(&layout).map_err(|problem| rows::refuse(path, row, problem))
     })?;
     dataset.ok_or_else(|| DataError::Empty { path: path.to_owned() })
+}
+
+/// Reads rows of a layout of the caller's own from a file of the same kinds as [`read`]; columns that `T` does not name are
+/// `T`'s affair.
+///
+/// # Errors
+/// As [`read`], and for a row that is no `T`.
+pub fn read_rows<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>, DataError> {
+    let mut all = Vec::new();
+    rows::for_each(path, &mut |row, columns| {
+        let parsed = serde_json::from_value(columns.into())
+            .map_err(|source| rows::refuse(path, row, RowProblem::Layout(source)))?;
+        all.push(parsed);
+        Ok(())
+    })?;
+    match all.is_empty() {
+        true => Err(DataError::Empty { path: path.to_owned() }),
+        false => Ok(all),
+    }
 }
 
 /// Reads a file of demonstrations.

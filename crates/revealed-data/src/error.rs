@@ -68,6 +68,9 @@ pub enum RowProblem {
         /// The JSON type found.
         found: &'static str,
     },
+    /// A column that is missing or of another type, in a layout of the caller's own.
+    #[error("it has not the columns that are needed: {0}")]
+    Layout(#[source] serde_json::Error),
     /// A column this file's layout needs is missing.
     #[error("it lacks the column `{column}` of a file of {kind}; its columns are {found}")]
     MissingColumn {

@@ -16,7 +16,7 @@ mod template;
 pub use batch::{BatchPlan, plan_batches, shuffled};
 pub use dataset::{
     Dataset, Demonstration, Kind, Message, Preference, Prompt, Records, read, read_demonstrations,
-    read_preferences, read_prompts,
+    read_preferences, read_prompts, read_rows,
 };
 pub use encoder::{Dropped, Encoded, EncodedSet, Encoder, TextRecipe};
 pub use error::{Columns, DataError, Row, RowProblem, Token, Tokens};

@@ -2,8 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
+use revealed_data::DataError;
 use revealed_models::ModelError;
+use revealed_reward::RewardError;
 use thiserror::Error;
+
+use crate::benchmarks::QuestionProblem;
 
 /// Why an evaluation has no result.
 #[derive(Debug, Error)]
@@ -36,6 +40,22 @@ pub enum EvalError {
     /// A model cannot be read, run or written.
     #[error(transparent)]
     Model(#[from] ModelError),
+    /// A file of data cannot be read.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// A reward cannot score.
+    #[error(transparent)]
+    Reward(#[from] RewardError),
+    /// A row is none of its benchmark's.
+    #[error("{}: question {id} {problem}", path.display())]
+    Question {
+        /// The file.
+        path: PathBuf,
+        /// The question's id.
+        id: String,
+        /// What is wrong with it.
+        problem: QuestionProblem,
+    },
 }
 
 impl EvalError {

@@ -1,11 +1,18 @@
 #![doc = include_str!("../README.md")]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod benchmarks;
+pub mod best_of_n;
 mod error;
+mod estimate;
+mod invariance;
+pub mod policy;
 pub mod preferences;
 mod record;
 pub mod shop_desk;
 pub mod stats;
 
 pub use error::EvalError;
+pub use estimate::Estimate;
+pub use invariance::{Invariance, batch_invariance};
 pub use record::{Environment, EvalRecord, Figure, Item, Source};

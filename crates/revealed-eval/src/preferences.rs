@@ -36,18 +36,32 @@ impl Accuracy {
     /// `G` prompts, `V = G/(G − 1) · Σ_g (Σ_{i∈g} (c_i − p))² / n²`, and `n_eff = p(1 − p)/V`, at most `n`; with no
     /// variance between prompts to go by, it is `G`.
     pub fn of<'a, P: Eq + Hash>(pairs: impl IntoIterator<Item = (P, &'a [f64; 2])>) -> Self {
-        let mut prompts: HashMap<P, (f64, usize)> = HashMap::new();
-        for (prompt, scores) in pairs {
-            let group = prompts.entry(prompt).or_default();
-            *group = (group.0 + in_order(*scores), group.1 + 1);
+        Self::of_outcomes(pairs.into_iter().map(|(prompt, scores)| (prompt, in_order(*scores))))
+    }
+
+    /// Of outcomes between 0 and 1, each with the prompt that it belongs to; otherwise as [`of`](Self::of).
+    pub fn of_outcomes<P: Eq + Hash>(outcomes: impl IntoIterator<Item = (P, f64)>) -> Self {
+        let mut places: HashMap<P, usize> = HashMap::new();
+        let mut prompts: Vec<(f64, usize)> = Vec::new();
+        for (prompt, outcome) in outcomes {
+            let place = *places.entry(prompt).or_insert(prompts.len());
+            if place == prompts.len() {
+                prompts.push((0.0, 0));
+            }
+            prompts[place] = (prompts[place].0 + outcome, prompts[place].1 + 1);
         }
+        Self::of_prompts(&prompts)
+    }
+
+    /// Of each prompt's sum of outcomes and their number; otherwise as [`of`](Self::of).
+    pub fn of_prompts(prompts: &[(f64, usize)]) -> Self {
         let (correct, count) = prompts
-            .values()
+            .iter()
             .fold((0.0, 0), |(correct, count), group| (correct + group.0, count + group.1));
         let (n, groups) = (count as f64, prompts.len() as f64);
         let share = correct / n;
         let squares: f64 =
-            prompts.values().map(|(right, size)| (right - share * *size as f64).powi(2)).sum();
+            prompts.iter().map(|(right, size)| (right - share * *size as f64).powi(2)).sum();
         let variance = groups / (groups - 1.0).max(1.0) * squares / (n * n);
         let effective = match share * (1.0 - share) / variance {
             size if size.is_finite() && size > 0.0 => size.min(n),
@@ -88,13 +102,13 @@ pub fn lengths(pair: &Preference) -> [f64; 2] {
     [&pair.chosen, &pair.rejected].map(|text| text.chars().count() as f64)
 }
 
-/// At most `count` of the pairs, drawn by a seed.
-pub fn some(mut pairs: Vec<Preference>, count: usize, seed: u64) -> Vec<Preference> {
-    if count < pairs.len() {
-        pairs.shuffle(&mut ChaCha8Rng::seed_from_u64(seed));
-        pairs.truncate(count);
+/// At most `count` of the rows, drawn by a seed.
+pub fn some<T>(mut rows: Vec<T>, count: usize, seed: u64) -> Vec<T> {
+    if count < rows.len() {
+        rows.shuffle(&mut ChaCha8Rng::seed_from_u64(seed));
+        rows.truncate(count);
     }
-    pairs
+    rows
 }
 
 #[cfg(test)]

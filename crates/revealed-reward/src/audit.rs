@@ -19,12 +19,11 @@ mod warnings;
 use serde::{Deserialize, Serialize};
 
 pub use figures::repetition;
-pub use probes::LengthProbe;
+pub use probes::{BagProbe, LengthProbe};
 
 use crate::calibration::finite;
 use crate::error::RewardError;
 use figures::{accuracy, auc, ece, within_prompts};
-use probes::BagProbe;
 
 /// A scored completion.
 #[derive(Debug, Clone, Copy, PartialEq)]

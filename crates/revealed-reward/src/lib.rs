@@ -6,7 +6,7 @@ mod ensemble;
 mod error;
 mod reward;
 
-pub use audit::{Audit, Group, LengthProbe, Scored, audit, repetition};
+pub use audit::{Audit, BagProbe, Group, LengthProbe, Scored, audit, repetition};
 pub use calibration::Calibration;
 pub use ensemble::{ENSEMBLE_FILE, RewardEnsemble, cautious_mean};
 pub use error::RewardError;

@@ -3,10 +3,20 @@
 use anyhow::Result;
 use revealed::Device;
 use revealed::eval::Environment;
+use revealed::eval::benchmarks::Benchmark;
 
 use crate::progress::Progress;
 
+mod accuracies;
+mod answers;
+mod benchmarks;
+mod completions;
+mod policy;
+mod policy_results;
 mod preferences;
+mod table;
+mod win_rate;
+mod yardsticks;
 
 /// Arguments of `revealed eval`.
 #[derive(Debug, clap::Args)]
@@ -19,17 +29,35 @@ pub struct EvalArgs {
 enum What {
     /// Accuracy on preference pairs: the learned reward, the longer answer, the log-ratio of two models
     Preferences(preferences::PreferencesArgs),
+    /// RewardBench from its files: 23 subsets, four sections, the score
+    #[command(name = "rewardbench")]
+    RewardBench(benchmarks::RewardBenchArgs),
+    /// RewardBench 2 from its files: one right answer of four, and ties
+    #[command(name = "rewardbench2")]
+    RewardBench2(benchmarks::BenchmarkArgs),
+    /// RM-Bench from its files: right and wrong answers in three styles each
+    RmBench(benchmarks::BenchmarkArgs),
+    /// A policy beside its reference: KL, win rate, reward, diversity, best-of-n
+    Policy(policy::PolicyArgs),
+    /// How often the answers of one file beat those of another by a reward
+    WinRate(win_rate::WinRateArgs),
 }
 
 /// Runs one of the evaluations.
 pub fn eval(args: &EvalArgs, device: &Device, progress: &mut Progress) -> Result<()> {
     match &args.what {
         What::Preferences(args) => preferences::preferences(args, device, progress),
+        What::RewardBench(args) => benchmarks::rewardbench(args, device, progress),
+        What::RewardBench2(args) => {
+            benchmarks::run(Benchmark::RewardBench2, args, &[], device, progress)
+        }
+        What::RmBench(args) => benchmarks::run(Benchmark::RmBench, args, &[], device, progress),
+        What::Policy(args) => policy::policy(args, device, progress),
+        What::WinRate(args) => win_rate::win_rate(args, device, progress),
     }
 }
 
 /// This program on a device, for an evaluation's record.
-#[allow(dead_code)] // until the first evaluation that writes a record
 pub fn environment(device: &Device) -> Environment {
     Environment {
         revealed: env!("CARGO_PKG_VERSION").into(),

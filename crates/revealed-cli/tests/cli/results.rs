@@ -147,7 +147,7 @@ fn preferences_are_measured_by_reward_log_ratio_and_length() {
     assert_eq!(lines[0]["pairs"], 4);
     assert_eq!(lines[0]["log_ratio"]["accuracy"], 0.5);
     let table = world.revealed(&[&own[..], &["--table"]].concat()).ok().stdout;
-    assert!(table.starts_with("| data | subset | pairs | length |"), "{table}");
+    assert!(table.starts_with("| data | subset | pairs | excluded | failed | length |"), "{table}");
     assert_eq!(table.lines().count(), 3);
     world.revealed(&own[..3]).failed_with(&["nothing to evaluate", "--reward"]);
 

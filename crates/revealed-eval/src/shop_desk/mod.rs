@@ -42,6 +42,24 @@ impl Note {
             .replace("PROBLEM", PROBLEMS[self.problem])
     }
 
+    /// The note of a prompt that [`prompt`](Self::prompt) wrote, white space aside; nothing of another text.
+    pub fn parse(prompt: &str) -> Option<Self> {
+        let mut note = Note { name: 0, item: 0, problem: 0 };
+        let mut words = prompt.split_whitespace();
+        for expected in world::PROMPT.split(' ') {
+            let word = words.next()?;
+            let index = |all: &[&str]| all.iter().position(|known| *known == word);
+            match expected {
+                "NAME" => note.name = index(&NAMES)?,
+                "ITEM" => note.item = index(&ITEMS)?,
+                "PROBLEM" => note.problem = index(&PROBLEMS)?,
+                _ if word == expected => {}
+                _ => return None,
+            }
+        }
+        words.next().is_none().then_some(note)
+    }
+
     fn draw<R: Rng + ?Sized>(rng: &mut R) -> Self {
         Note {
             name: rng.random_range(0..NAMES.len()),

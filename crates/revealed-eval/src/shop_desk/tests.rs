@@ -215,3 +215,13 @@ fn the_standard_task_has_the_stated_sizes() {
     assert_eq!(sizes, (20_000, 256, 64));
     assert_eq!((task.prompts.len(), task.test.len()), (2_000, 256));
 }
+
+#[test]
+fn a_prompt_is_read_back_and_another_text_is_none() {
+    for note in notes(50, 3) {
+        assert_eq!(Note::parse(&format!(" {}\n", note.prompt())), Some(note));
+        assert_eq!(Note::parse(&format!("{} dear", note.prompt())), None);
+        assert_eq!(Note::parse(&note.prompt().replace("note", "letter")), None);
+    }
+    assert_eq!(Note::parse(""), None);
+}

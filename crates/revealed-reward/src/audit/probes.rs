@@ -43,14 +43,15 @@ impl LengthProbe {
 
 /// A reward that knows which tokens occur and how often, `logit(y) = Σ_token weight · log(1 + count)`.
 #[derive(Debug, Clone)]
-pub(super) struct BagProbe {
+pub struct BagProbe {
     /// Of the tokens that it was fitted to; others count nothing.
     weights: HashMap<u32, f64>,
 }
 
 impl BagProbe {
-    /// Fits `p(demo ≻ sample) = σ(logit(demo) − logit(sample))` to pairs of completions, with a ridge of 1.
-    pub(super) fn fit(pairs: &[(&[u32], &[u32])]) -> Self {
+    /// Fits `p(demo ≻ sample) = σ(logit(demo) − logit(sample))` to pairs of completions' tokens, the better one first, with a
+    /// ridge of 1.
+    pub fn fit(pairs: &[(&[u32], &[u32])]) -> Self {
         let mut columns: HashMap<u32, usize> = HashMap::new();
         let mut rows: Vec<SparseRow> = Vec::with_capacity(pairs.len());
         for (demonstration, sample) in pairs {
@@ -70,7 +71,7 @@ impl BagProbe {
     }
 
     /// What it gives a completion; equal for equal bags to the last bit.
-    pub(super) fn logit(&self, tokens: &[u32]) -> f64 {
+    pub fn logit(&self, tokens: &[u32]) -> f64 {
         bag(tokens).iter().filter_map(|(id, value)| Some(self.weights.get(id)? * value)).sum()
     }
 }

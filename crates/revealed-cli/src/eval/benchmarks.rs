@@ -1,0 +1,240 @@
+//! `revealed eval rewardbench`, `rewardbench2` and `rm-bench`: a reward on the field's benchmarks, beside rules that need none.
+
+use std::collections::{BTreeMap, HashSet};
+use std::path::PathBuf;
+
+use anyhow::{Result, bail};
+use revealed::Device;
+use revealed::eval::benchmarks::{Benchmark, Question, Scored, prior_set};
+use revealed::eval::preferences::some;
+use revealed::eval::{EvalRecord, Figure, Item, Source};
+use serde_json::{Map, Value, json};
+
+use super::answers::{Answered, Asked};
+use super::table::{cell, head, row, shown_figure};
+use super::yardsticks::{YardstickArgs, Yardsticks};
+use crate::output::Output;
+use crate::progress::Progress;
+
+/// Arguments of a reward benchmark.
+#[derive(Debug, clap::Args)]
+pub struct BenchmarkArgs {
+    /// The benchmark's files: .parquet, .json or .jsonl
+    #[arg(required = true)]
+    files: Vec<PathBuf>,
+    #[command(flatten)]
+    yardsticks: YardstickArgs,
+    /// Questions at most, drawn by --seed; 0 for all
+    #[arg(long, default_value_t = 0)]
+    max_questions: usize,
+    /// Draws the questions, and the answers that are scored again
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// A table instead of lines of JSON
+    #[arg(long)]
+    table: bool,
+    /// The record: figures, every question's scores, settings, hashes
+    #[arg(long)]
+    out: Option<PathBuf>,
+}
+
+/// Arguments of `revealed eval rewardbench`.
+#[derive(Debug, clap::Args)]
+pub struct RewardBenchArgs {
+    #[command(flatten)]
+    common: BenchmarkArgs,
+    /// Files of the prior sets, named as published: anthropic_helpful, anthropic_hhh, shp, summarize
+    #[arg(long)]
+    prior: Vec<PathBuf>,
+}
+
+/// RewardBench, with prior sets where they are given.
+///
+/// # Errors
+/// As [`run`].
+pub fn rewardbench(args: &RewardBenchArgs, device: &Device, progress: &mut Progress) -> Result<()> {
+    run(Benchmark::RewardBench, &args.common, &args.prior, device, progress)
+}
+
+/// Prints a line, or a row of a table, for every figure.
+///
+/// # Errors
+/// When a file or folder is missing or damaged, or no question could be scored.
+pub fn run(
+    benchmark: Benchmark,
+    args: &BenchmarkArgs,
+    prior: &[PathBuf],
+    device: &Device,
+    progress: &mut Progress,
+) -> Result<()> {
+    let mut questions = Vec::new();
+    for file in &args.files {
+        questions.extend(benchmark.read(file)?);
+    }
+    for file in prior {
+        questions.extend(prior_set(file)?);
+    }
+    if args.max_questions > 0 {
+        questions = some(questions, args.max_questions, args.seed);
+    }
+    let prompts: HashSet<String> = questions.iter().map(|one| one.prompt.words()).collect();
+    let yardsticks = Yardsticks::load(&args.yardsticks, &prompts, device, progress)?;
+    let asked: Vec<Asked<'_>> = questions.iter().map(asked).collect();
+    let answered = yardsticks.answer(benchmark.name(), &asked, args.seed, progress)?;
+    answered.note_failures(benchmark.name(), "questions", &asked, progress);
+    if answered.used.is_empty() {
+        bail!("no question of {} could be scored", benchmark.name());
+    }
+    let figures = Figures::of(benchmark, &questions, &answered);
+    let mut output = Output::new();
+    match args.table {
+        true => output.text(&figures.table(&answered))?,
+        false => figures.lines(&answered, &mut output)?,
+    }
+    output.flush()?;
+    if let Some(path) = &args.out {
+        let files: Vec<&PathBuf> = args.files.iter().chain(prior).collect();
+        let mut record = figures.record(&questions, &answered, device);
+        record.settings.insert("max_questions".into(), json!(args.max_questions));
+        record.settings.insert("seed".into(), json!(args.seed));
+        record.settings.insert("probe_on".into(), json!(args.yardsticks.probe_on));
+        record
+            .settings
+            .insert("text".into(), serde_json::to_value(yardsticks.rows.encoder.recipe())?);
+        record.models = args.yardsticks.sources()?;
+        let files = files.into_iter().chain(&args.yardsticks.probe_on);
+        record.data = files.map(|file| Source::of(file)).collect::<Result<_, _>>()?;
+        record.write(path)?;
+    }
+    Ok(())
+}
+
+fn asked(question: &Question) -> Asked<'_> {
+    Asked {
+        id: &question.id,
+        prompt: &question.prompt,
+        chosen: question.chosen.iter().map(String::as_str).collect(),
+        rejected: question.rejected.iter().map(String::as_str).collect(),
+    }
+}
+
+/// A benchmark's figures by yardstick; each has the same ones in the same order.
+struct Figures {
+    benchmark: Benchmark,
+    by: Vec<(&'static str, Vec<Figure>)>,
+    /// Each scored question's credit, by yardstick.
+    credits: Vec<BTreeMap<String, f64>>,
+}
+
+impl Figures {
+    fn of(benchmark: Benchmark, questions: &[Question], answered: &Answered) -> Self {
+        let mut credits = vec![BTreeMap::new(); answered.used.len()];
+        let mut by = Vec::new();
+        for (name, values) in &answered.scores {
+            let scored: Vec<Scored<'_>> = answered
+                .used
+                .iter()
+                .zip(values)
+                .map(|(index, values)| {
+                    let question = &questions[*index];
+                    let (chosen, rejected) = values.split_at(question.chosen.len());
+                    Scored { question, chosen, rejected }
+                })
+                .collect();
+            for (credits, one) in credits.iter_mut().zip(&scored) {
+                credits.insert(format!("{name}/credit"), benchmark.credit(one));
+            }
+            let mut figures = benchmark.figures(&scored);
+            // What is looked at first.
+            figures.sort_by_key(|figure| figure.subset.is_some());
+            by.push((*name, figures));
+        }
+        Self { benchmark, by, credits }
+    }
+
+    /// Every figure, by yardstick.
+    fn rows(&self) -> Vec<(&Figure, Vec<(&'static str, &Figure)>)> {
+        let count = self.by.first().map_or(0, |(_, figures)| figures.len());
+        let row = |index: usize| {
+            let by: Vec<_> =
+                self.by.iter().map(|(name, figures)| (*name, &figures[index])).collect();
+            (by[0].1, by)
+        };
+        (0..count).map(row).collect()
+    }
+
+    fn lines(&self, answered: &Answered, output: &mut Output) -> Result<()> {
+        for (first, by) in self.rows() {
+            let mut line = Map::from_iter([
+                ("metric".into(), json!(first.name)),
+                ("subset".into(), json!(first.subset)),
+                ("questions".into(), json!(first.n)),
+            ]);
+            line.extend(by.iter().map(|(name, figure)| ((*name).into(), shown_figure(figure))));
+            output.line(&Value::Object(line))?;
+        }
+        let mut counts = answered.counts();
+        counts.insert("benchmark".into(), json!(self.benchmark.name()));
+        output.line(&counts)
+    }
+
+    fn table(&self, answered: &Answered) -> String {
+        let mut names = vec!["metric", "subset", "questions"];
+        names.extend(self.by.iter().map(|(name, _)| *name));
+        let mut text = head(&names);
+        for (first, by) in self.rows() {
+            // The matrix of RM-Bench is shown over all domains; lines and records have each.
+            if first.name.contains('>') && first.subset.is_some() {
+                continue;
+            }
+            let subset = first.subset.as_deref().unwrap_or("all").to_owned();
+            let cells = by.iter().map(|(_, figure)| cell(figure.value, figure.interval));
+            let start = [first.name.clone(), subset, first.n.to_string()];
+            text.push_str(&row(start.into_iter().chain(cells)));
+        }
+        let (scored, failed, cut) = (answered.used.len(), answered.failed.len(), answered.cut);
+        text.push_str(&format!(
+            "\n{scored} questions scored, {failed} failed, {cut} cut to the limits"
+        ));
+        if let Some(check) = answered.invariance {
+            let (rows, largest) = (check.rows, check.largest);
+            text.push_str(&format!(
+                "; {rows} answers scored again in other batches differ by up to {largest:.1e}"
+            ));
+        }
+        text.push('\n');
+        text
+    }
+
+    fn record(&self, questions: &[Question], answered: &Answered, device: &Device) -> EvalRecord {
+        let named = |(name, figures): &(&str, Vec<Figure>)| -> Vec<Figure> {
+            let prefixed = |figure: &Figure| Figure {
+                name: format!("{name}/{}", figure.name),
+                ..figure.clone()
+            };
+            figures.iter().map(prefixed).collect()
+        };
+        let item = |(place, index): (usize, &usize)| Item {
+            id: questions[*index].id.clone(),
+            subset: Some(questions[*index].subset.clone()),
+            values: self.credits[place].clone(),
+            detail: answered.scores_of(place),
+        };
+        let failed: Map<String, Value> = answered
+            .failed
+            .iter()
+            .map(|(index, reason)| (questions[*index].id.clone(), json!(reason)))
+            .collect();
+        let mut settings = answered.counts();
+        settings.insert("not_scored".into(), Value::Object(failed));
+        EvalRecord {
+            evaluation: self.benchmark.name().into(),
+            figures: self.by.iter().flat_map(named).collect(),
+            items: answered.used.iter().enumerate().map(item).collect(),
+            settings,
+            models: BTreeMap::new(),
+            data: Vec::new(),
+            environment: super::environment(device),
+        }
+    }
+}

@@ -1,0 +1,228 @@
+//! What an answer can be measured by: a learned reward, and rules that need none.
+
+use std::collections::{BTreeMap, HashSet};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, bail};
+use revealed::Device;
+use revealed::data::{Encoded, read_preferences};
+use revealed::eval::Source;
+use revealed::models::CausalLm;
+use revealed::reward::{BagProbe, RewardEnsemble, RewardModel};
+
+use crate::log_probs::of_rows;
+use crate::progress::Progress;
+use crate::rows::{ModelArgs, Rows, load_model};
+use crate::score::{TextArgs, load_reward};
+use crate::setup::model_folder;
+
+/// Which yardsticks there are.
+#[derive(Debug, clap::Args)]
+pub struct YardstickArgs {
+    /// Reward folder: full weights or adapter
+    #[arg(long)]
+    pub reward: Option<PathBuf>,
+    #[command(flatten)]
+    pub text: TextArgs,
+    /// A policy whose log-ratio to --reference is a reward too: a model, or a PEFT adapter on that
+    #[arg(long, requires = "reference")]
+    pub policy: Option<PathBuf>,
+    /// The model it is compared with
+    #[arg(long, requires = "policy")]
+    pub reference: Option<String>,
+    /// Preference pairs to fit a bag-of-tokens probe to, the baseline of words alone; pairs of a prompt that is evaluated are
+    /// left out
+    #[arg(long)]
+    pub probe_on: Vec<PathBuf>,
+}
+
+impl YardstickArgs {
+    /// The models with their hashes, by role.
+    ///
+    /// # Errors
+    /// When a folder cannot be read.
+    pub fn sources(&self) -> Result<BTreeMap<String, Source>> {
+        let mut sources = BTreeMap::new();
+        if let Some(reward) = &self.reward {
+            sources.extend(reward_sources("reward", reward, self.text.base.as_deref())?);
+        }
+        if let (Some(policy), Some(reference)) = (&self.policy, &self.reference) {
+            sources.insert("policy".into(), Source::of(policy)?);
+            sources.insert("reference".into(), Source::of(&model_folder(reference)?)?);
+        }
+        Ok(sources)
+    }
+}
+
+/// A reward, and the base that its adapter goes on.
+///
+/// # Errors
+/// When a folder cannot be read.
+pub fn reward_sources(
+    role: &str,
+    folder: &Path,
+    base: Option<&str>,
+) -> Result<BTreeMap<String, Source>> {
+    let mut sources = BTreeMap::from([(role.to_owned(), Source::of(folder)?)]);
+    let file = RewardModel::read_file(folder)?;
+    if let Some(base) = base.or(file.base_model.as_deref()) {
+        sources.insert(format!("{role}_base"), Source::of(&model_folder(base)?)?);
+    }
+    Ok(sources)
+}
+
+/// Policy and reference, with the text side of the latter.
+///
+/// # Errors
+/// When a folder is missing or damaged, or the two have not one vocabulary.
+pub fn policy_and_reference(
+    policy: &Path,
+    reference: ModelArgs,
+    device: &Device,
+) -> Result<([CausalLm; 2], Rows)> {
+    let (reference, rows) = reference.load(device)?;
+    let policy = match policy.join("adapter_config.json").is_file() {
+        true => reference.clone().with_adapter(policy)?,
+        false => load_model(policy, None, device)?,
+    };
+    let (found, wanted) = (policy.shape().vocab_size, reference.shape().vocab_size);
+    if found != wanted {
+        bail!("the policy has {found} tokens, the reference {wanted}: they need one tokenizer");
+    }
+    Ok(([policy, reference], rows))
+}
+
+/// What scores an answer; the learned reward's text side is that of all.
+pub struct Yardsticks {
+    /// From texts to tokens.
+    pub rows: Rows,
+    /// The learned reward.
+    pub reward: Option<RewardEnsemble>,
+    /// Policy and reference.
+    models: Option<[CausalLm; 2]>,
+    probe: Option<BagProbe>,
+    batch_tokens: usize,
+}
+
+/// Values of rows, by yardstick.
+pub type Values = BTreeMap<&'static str, Vec<f64>>;
+
+impl Yardsticks {
+    /// Loads the models; the probe is fitted to pairs of other prompts than `evaluated`, given as their words.
+    ///
+    /// # Errors
+    /// When there is none, when a folder is missing or damaged, or when tokenizers differ.
+    pub fn load(
+        args: &YardstickArgs,
+        evaluated: &HashSet<String>,
+        device: &Device,
+        progress: &Progress,
+    ) -> Result<Self> {
+        let models = match (&args.policy, &args.reference) {
+            (Some(policy), Some(reference)) => {
+                Some(policy_and_reference(policy, ModelArgs::plain(reference), device)?)
+            }
+            _ => None,
+        };
+        let reward = args.reward.as_ref().map(|folder| load_reward(folder, &args.text, device));
+        let (models, (rows, reward)) = match (models, reward.transpose()?) {
+            (models, Some((rows, reward))) => {
+                (models.map(|(models, _)| models), (rows, Some(reward)))
+            }
+            (Some((models, rows)), None) => (Some(models), (rows, None)),
+            (None, None) => {
+                bail!("nothing to evaluate: give --reward, or --policy and --reference, or both")
+            }
+        };
+        for model in models.iter().flatten() {
+            let (found, wanted) = (model.shape().vocab_size, rows.shape.vocab_size);
+            if found != wanted {
+                bail!("a model has {found} tokens, the reward {wanted}: they need one tokenizer");
+            }
+        }
+        let batch_tokens = args.text.batch_tokens;
+        let mut yardsticks = Self { rows, reward, models, probe: None, batch_tokens };
+        if !args.probe_on.is_empty() {
+            yardsticks.probe = Some(yardsticks.fit_probe(&args.probe_on, evaluated, progress)?);
+        }
+        Ok(yardsticks)
+    }
+
+    fn fit_probe(
+        &self,
+        files: &[PathBuf],
+        evaluated: &HashSet<String>,
+        progress: &Progress,
+    ) -> Result<BagProbe> {
+        let (mut pairs, mut all) = (Vec::new(), 0);
+        for file in files {
+            let read = read_preferences(file)?;
+            all += read.len();
+            for pair in read.iter().filter(|pair| !evaluated.contains(&pair.prompt.words())) {
+                let sides = [&pair.chosen, &pair.rejected];
+                if let [Ok(a), Ok(b)] = sides.map(|text| self.rows.row(&pair.prompt, text)) {
+                    pairs.push([a, b].map(|row| row.input_ids[row.completion_start..].to_vec()));
+                }
+            }
+        }
+        progress.note(&format!("bag-of-tokens probe: fitted to {} of {all} pairs", pairs.len()));
+        if pairs.is_empty() {
+            bail!(
+                "--probe-on has no pair left to fit to; give pairs of prompts that are not evaluated"
+            );
+        }
+        let pairs: Vec<(&[u32], &[u32])> =
+            pairs.iter().map(|[a, b]| (a.as_slice(), b.as_slice())).collect();
+        Ok(BagProbe::fit(&pairs))
+    }
+
+    /// The yardsticks' names, in the order of [`values`](Self::values).
+    pub fn names(&self) -> Vec<&'static str> {
+        let mut names = vec!["length"];
+        if self.models.is_some() {
+            names.extend(["log_ratio", "log_ratio_per_token"]);
+        }
+        names.extend(self.reward.as_ref().map(|_| "reward"));
+        match self.probe {
+            Some(_) => std::iter::once("bag").chain(names).collect(),
+            None => names,
+        }
+    }
+
+    /// Every yardstick's value of every row, whose completions are `texts`.
+    ///
+    /// # Errors
+    /// When a model gives no number.
+    pub fn values(&self, rows: &[Encoded], texts: &[&str]) -> Result<Values> {
+        let mut values = Values::new();
+        values.insert("length", texts.iter().map(|text| text.chars().count() as f64).collect());
+        if let Some(probe) = &self.probe {
+            let bag = |row: &Encoded| probe.logit(&row.input_ids[row.completion_start..]);
+            values.insert("bag", rows.iter().map(bag).collect());
+        }
+        if let Some(reward) = &self.reward {
+            let ids: Vec<&[u32]> = rows.iter().map(|row| row.input_ids.as_slice()).collect();
+            let scores = reward.scores(&ids, self.rows.encoder.pad_id(), self.batch_tokens)?;
+            values.insert("reward", scores);
+        }
+        if let Some(models) = &self.models {
+            let ratios = self.log_ratios(rows, models)?;
+            let tokens = rows.iter().map(|row| row.input_ids.len() - row.completion_start);
+            let each = ratios.iter().zip(tokens).map(|(sum, n)| sum / n.max(1) as f64).collect();
+            values.insert("log_ratio", ratios);
+            values.insert("log_ratio_per_token", each);
+        }
+        Ok(values)
+    }
+
+    /// `Σ_t log π(y_t) − log π_ref(y_t)` of each row, in nats.
+    fn log_ratios(&self, rows: &[Encoded], models: &[CausalLm; 2]) -> Result<Vec<f64>> {
+        let rows: Vec<&Encoded> = rows.iter().collect();
+        let sums = |model| -> Result<Vec<f64>> {
+            let all = of_rows(&rows, model, self.rows.encoder.pad_id(), self.batch_tokens, 1.0)?;
+            Ok(all.iter().map(|row| row.iter().map(|v| f64::from(*v)).sum()).collect())
+        };
+        let (policy, reference) = (sums(&models[0])?, sums(&models[1])?);
+        Ok(policy.iter().zip(reference).map(|(a, b)| a - b).collect())
+    }
+}
