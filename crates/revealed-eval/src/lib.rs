@@ -1,11 +1,14 @@
 #![doc = include_str!("../README.md")]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod compare;
 mod error;
 pub mod preferences;
 mod record;
+pub mod report;
 pub mod shop_desk;
 pub mod stats;
+pub mod tensorboard;
 
 pub use error::EvalError;
 pub use record::{Environment, EvalRecord, Figure, Item, Source};
