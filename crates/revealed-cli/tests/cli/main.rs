@@ -4,6 +4,7 @@
 mod bad_inputs;
 #[cfg(target_os = "linux")]
 mod faults;
+mod report;
 mod results;
 mod runs;
 #[cfg(unix)]

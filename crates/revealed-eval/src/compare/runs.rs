@@ -86,9 +86,7 @@ fn figures(a: &RunFiles, b: &RunFiles) -> Vec<RunFigure> {
             all.push((format!("  change from SFT: {}", change.name), change.difference()));
         }
         if let Some(judge) = round.judge {
-            all.push(("judge: change in the round, standard errors".into(), {
-                (judge.after - judge.before) / judge.standard_error
-            }));
+            all.push(("judge: change in the round, standard errors".into(), judge.gain()));
         }
         all
     };

@@ -91,7 +91,7 @@ pub fn bands(curve: &Curve, settings: &Settings) -> Vec<Band> {
             of_rounds(&low, &|_| None, "gate.max_terminated_drop")
         }
         "frac_reward_zero_std" if settings.number("policy.samples_per_prompt") > Some(1.0) => {
-            of_rounds(&|_| None, &|_| Some(MAX_EQUAL_GROUPS), "most prompts should teach something")
+            of_rounds(&|_| None, &|_| Some(MAX_EQUAL_GROUPS), "our choice")
         }
         "grad_norm" => curve.rounds().flat_map(norm_bands).collect(),
         _ => vec![],
@@ -105,7 +105,7 @@ fn norm_bands(points: &[Point]) -> Vec<Band> {
     for point in points {
         if sorted.len() >= MEDIAN_STEPS {
             let high = Some(GRAD_NORM_FACTOR * sorted[sorted.len() / 2]);
-            let source = "ten times the median so far";
+            let source = "10 × median so far, our choice";
             bands.push(Band { places: [point.place; 2], low: None, high, source });
         }
         if point.value.is_finite() {

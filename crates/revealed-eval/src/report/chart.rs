@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use super::bands::Band;
 use super::curves::{Curve, Point, thinned};
+use super::labels::label;
 use super::number::number;
 use super::text::escape;
 
@@ -98,20 +99,30 @@ pub(super) fn tick_text(value: f64, step: f64) -> String {
     let sign = if value < 0.0 { "−" } else { "" };
     let size = value.abs();
     match step {
+        _ if size == 0.0 => "0".into(),
         _ if size >= 1e5 || (size > 0.0 && size < 1e-3) => number(value).replace(".0e", "e"),
         step if step >= 1.0 && step.fract() == 0.0 => format!("{sign}{size:.0}"),
         step => {
-            let decimals = (1..4).find(|d| {
+            let decimals = (1..9).find(|d| {
                 let scaled = step * 10f64.powi(*d);
                 (scaled - scaled.round()).abs() < 1e-6
             });
-            format!("{sign}{size:.*}", decimals.unwrap_or(4) as usize)
+            format!("{sign}{size:.*}", decimals.unwrap_or(9) as usize)
         }
     }
 }
 
+/// The text of a power of ten.
+fn log_text(value: f64) -> String {
+    match value {
+        value if (1e-3..1e5).contains(&value) => value.to_string(),
+        value => number(value).replace(".0e", "e"),
+    }
+}
+
 /// A figure with its caption; `None` of fewer than two numbers.
-pub(super) fn figure(curve: &Curve, bands: &[Band], label: &str, unit: &str) -> Option<String> {
+pub(super) fn figure(curve: &Curve, bands: &[Band]) -> Option<String> {
+    let (_, label, unit) = label(&curve.name);
     let points = thinned(&curve.points, MOST_POINTS);
     let (first, last) = (points.first()?, points.last()?);
     if first.place == last.place {
@@ -133,7 +144,7 @@ pub(super) fn figure(curve: &Curve, bands: &[Band], label: &str, unit: &str) -> 
     let scale = if axes.log { ", log scale" } else { "" };
     let unit = if unit.is_empty() { String::new() } else { format!(", {unit}") };
     Some(format!(
-        "<figure class=\"chart\"><figcaption><b>{}</b><span class=\"dim\">{}{scale}</span> <code>{}</code>{}</figcaption>{svg}</figure>",
+        "<figure class=\"chart\"><figcaption><b>{}</b><span class=\"dim\">{}{scale}</span><span class=\"key\"><code>{}</code>{}</span></figcaption>{svg}</figure>",
         escape(label),
         escape(&unit),
         escape(&curve.name),
@@ -171,8 +182,9 @@ fn legend(bands: &[Band]) -> String {
         (None, Some(high)) => format!(" ≤ {}", number(high)),
         (None, None) => String::new(),
     };
-    let first = if bands.len() > 1 && !ends.is_empty() { " in its first round" } else { "" };
-    format!("<span class=\"key\">band{ends}{first} ({})</span>", escape(band.source))
+    let several = bands.iter().any(|other| (other.low, other.high) != (band.low, band.high));
+    let first = if several && !ends.is_empty() { " in its first round" } else { "" };
+    format!(" · <span class=\"healthy\">healthy{ends}{first}</span> ({})", escape(band.source))
 }
 
 fn band_areas(svg: &mut String, bands: &[Band], axes: &Axes) {
@@ -199,7 +211,7 @@ fn grid(svg: &mut String, axes: &Axes) {
     let step = values.windows(2).map(|pair| pair[1] - pair[0]).next().unwrap_or(1.0);
     for value in &values {
         let (y, right) = (axes.y(*value), WIDTH - RIGHT);
-        let text = if axes.log { number(*value) } else { tick_text(*value, step) };
+        let text = if axes.log { log_text(*value) } else { tick_text(*value, step) };
         let _ = write!(
             svg,
             "<path class=\"grid\" d=\"M{LEFT} {y:.1}H{right}\"/><text class=\"tick\" x=\"{}\" y=\"{:.1}\" text-anchor=\"end\">{text}</text>",
@@ -267,7 +279,7 @@ fn outside(svg: &mut String, points: &[Point], bands: &[Band], axes: &Axes) {
             || band.high.is_some_and(|high| point.value > high)
         {
             let (x, y) = (axes.x(point.place as f64), axes.y(point.value));
-            let _ = write!(svg, "<circle class=\"out\" cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"3\"/>");
+            let _ = write!(svg, "<circle class=\"out\" cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"2.6\"/>");
         }
     }
 }
@@ -298,35 +310,36 @@ mod tests {
         assert!(close(&ticks(-3.0, 17.0, 4), &[0.0, 5.0, 10.0, 15.0]));
         assert_eq!(ticks(2.0, 2.0, 4), [2.0]);
         assert_eq!(tick_text(0.75, 0.25), "0.75");
-        assert_eq!(tick_text(-5.0, 5.0), "−5");
+        assert_eq!((tick_text(-5.0, 5.0), tick_text(0.0, 1e-4)), ("−5".into(), "0".into()));
+        assert_eq!((log_text(0.01), log_text(1e-6)), ("0.01".into(), "1e-6".into()));
     }
 
     #[test]
     fn a_chart_names_itself_and_marks_what_is_outside() {
         let band = Band { places: [1, 7], low: None, high: Some(2.5), source: "gate.max_kl" };
-        let svg =
-            figure(&curve(&[0.0, 1.0, 2.0, 3.0, 1.0, 1.0, 2.0]), &[band], "KL", "nats").unwrap();
+        let svg = figure(&curve(&[0.0, 1.0, 2.0, 3.0, 1.0, 1.0, 2.0]), &[band]).unwrap();
         assert!(
-            svg.contains("role=\"img\"") && svg.contains("<title id=\"improve-objective-kl-t\">KL")
+            svg.contains("role=\"img\"")
+                && svg.contains("<title id=\"improve-objective-kl-t\">KL to the anchor")
         );
         assert_eq!(svg.matches("class=\"out\"").count(), 1);
         assert_eq!(svg.matches("class=\"round\"").count(), 1);
-        assert!(svg.contains("band ≤ 2.50 (gate.max_kl)"), "{svg}");
+        assert!(svg.contains("healthy ≤ 2.50</span> (gate.max_kl)"), "{svg}");
     }
 
     #[test]
     fn nothing_to_draw_is_no_chart_and_no_panic() {
-        assert_eq!(figure(&curve(&[]), &[], "KL", ""), None);
-        assert_eq!(figure(&curve(&[1.0]), &[], "KL", ""), None);
-        assert_eq!(figure(&curve(&[f64::NAN, f64::NAN, 1.0]), &[], "KL", ""), None);
-        assert!(figure(&curve(&[1.0, 1.0, 1.0]), &[], "KL", "").is_some());
-        assert!(figure(&curve(&[1.0, f64::INFINITY, 1e300, -1e300]), &[], "KL", "").is_some());
+        assert_eq!(figure(&curve(&[]), &[]), None);
+        assert_eq!(figure(&curve(&[1.0]), &[]), None);
+        assert_eq!(figure(&curve(&[f64::NAN, f64::NAN, 1.0]), &[]), None);
+        assert!(figure(&curve(&[1.0, 1.0, 1.0]), &[]).is_some());
+        assert!(figure(&curve(&[1.0, f64::INFINITY, 1e300, -1e300]), &[]).is_some());
     }
 
     #[test]
     fn a_spike_is_shown_on_a_logarithmic_axis() {
         let mut values = vec![1.0; 20];
         values[10] = 500.0;
-        assert!(figure(&curve(&values), &[], "norm", "").unwrap().contains("log scale"));
+        assert!(figure(&curve(&values), &[]).unwrap().contains("log scale"));
     }
 }

@@ -29,6 +29,12 @@ pub struct Curve {
 }
 
 impl Curve {
+    /// Whether it says more than one number a round, and not the same one.
+    pub fn moves(&self) -> bool {
+        let several = self.rounds().any(|points| points.len() > 1);
+        several && self.points.iter().any(|point| point.value != self.points[0].value)
+    }
+
     /// The points of each round, in order.
     pub fn rounds(&self) -> impl Iterator<Item = &[Point]> {
         self.points.chunk_by(|a, b| a.round == b.round)
@@ -118,5 +124,6 @@ mod tests {
         let curves = curves(&lines);
         assert_eq!(curves.len(), 2);
         assert_eq!((curves[0].stage, curves[1].points.len()), (Stage::Sft, 2));
+        assert_eq!((curves[0].moves(), curves[1].moves()), (false, true));
     }
 }

@@ -12,6 +12,7 @@ mod curves;
 pub(crate) mod example;
 mod held_out;
 mod histogram;
+mod labels;
 mod metrics;
 mod number;
 mod page;

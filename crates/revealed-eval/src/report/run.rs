@@ -56,6 +56,14 @@ pub struct Judge {
     pub standard_error: f64,
 }
 
+impl Judge {
+    /// The rise in its standard errors; 0 where nothing moved.
+    pub fn gain(&self) -> f64 {
+        let rise = self.after - self.before;
+        if rise == 0.0 { 0.0 } else { rise / self.standard_error }
+    }
+}
+
 /// `reports/round-N.json`: a round's figures and verdict.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Round {
@@ -182,7 +190,8 @@ impl RunFiles {
         let metrics = metrics_of(&metrics, &mut missing);
         let rounds: Vec<Round> =
             numbered(path, "reports", "round-", ".json", &mut missing).into_values().collect();
-        let scores = consistent(numbered(path, "samples", "scores-", ".json", &mut missing));
+        let scores = numbered(path, "samples", "scores-", ".json", &mut missing);
+        let scores = consistent(scores, &mut missing);
         let samples = shown(path, &mut missing);
         let finished = path.join("policy").is_dir() && path.join("report.md").is_file();
         if rounds.is_empty() {
@@ -280,13 +289,19 @@ fn shown(path: &Path, missing: &mut Vec<String>) -> BTreeMap<usize, Vec<Shown>> 
     let folder = path.join("samples");
     let mut found = BTreeMap::new();
     for (round, name) in names(&folder, "round-", ".jsonl") {
-        let text = fs::read_to_string(folder.join(&name)).unwrap_or_default();
-        let lines: Vec<&str> = text.lines().collect();
+        let text = match fs::read_to_string(folder.join(&name)) {
+            Ok(text) => text,
+            Err(error) => {
+                missing.push(format!("samples/{name}: {error}"));
+                continue;
+            }
+        };
+        let all = text.lines().count();
         let read: Vec<Shown> =
-            lines.iter().filter_map(|line| serde_json::from_str(line).ok()).collect();
-        if read.len() < lines.len() || lines.is_empty() {
-            let (damaged, of) = (lines.len() - read.len(), lines.len());
-            missing.push(format!("samples/{name}: {damaged} of {of} lines could be read as none"));
+            text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+        if read.len() < all {
+            let damaged = all - read.len();
+            missing.push(format!("samples/{name}: {damaged} of {all} lines are damaged"));
         }
         found.insert(round, read);
     }
@@ -294,15 +309,22 @@ fn shown(path: &Path, missing: &mut Vec<String>) -> BTreeMap<usize, Vec<Shown>> 
 }
 
 /// Scores whose lists are of one length; others would pair the wrong samples.
-fn consistent(mut scores: BTreeMap<usize, Scores>) -> BTreeMap<usize, Scores> {
-    scores.retain(|_, scores| {
+fn consistent(
+    mut scores: BTreeMap<usize, Scores>,
+    missing: &mut Vec<String>,
+) -> BTreeMap<usize, Scores> {
+    scores.retain(|round, scores| {
         let samples = scores.demonstrations.len() * scores.samples_per_prompt;
         let whole = |of: &Samples| {
             [of.rewards.len(), of.lengths.len(), of.terminated.len()] == [samples; 3]
                 && [0, samples].contains(&of.kl.len())
         };
-        samples > 0
-            && [&scores.initial, &scores.sft, &scores.before, &scores.after].into_iter().all(whole)
+        let all = [&scores.initial, &scores.sft, &scores.before, &scores.after];
+        let holds = samples > 0 && all.into_iter().all(whole);
+        if !holds {
+            missing.push(format!("samples/scores-{round}.json: its lists differ in length"));
+        }
+        holds
     });
     scores
 }
@@ -319,4 +341,39 @@ fn number<'de, D: Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
 fn numbers<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<f64>, D::Error> {
     let values: Vec<Option<f64>> = Deserialize::deserialize(from)?;
     Ok(values.into_iter().map(|value| value.unwrap_or(f64::NAN)).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_that_json_has_none_for_are_nan() {
+        let text =
+            r#"{"rewards": [1.0, null], "lengths": [1, 2], "terminated": [true, false], "kl": []}"#;
+        let samples: Samples = serde_json::from_str(text).unwrap();
+        assert!(samples.rewards[1].is_nan());
+        let judge = r#"{"demonstrations": 0, "before": 0, "after": 1, "standard_error": null}"#;
+        let judge: Judge = serde_json::from_str(judge).unwrap();
+        assert!(judge.gain().is_nan());
+    }
+
+    #[test]
+    fn scores_whose_lists_differ_are_left_out() {
+        let mut scores = super::super::example::run().scores;
+        let mut missing = vec![];
+        assert_eq!(consistent(scores.clone(), &mut missing).len(), 1);
+        scores.get_mut(&1).unwrap().after.kl.pop();
+        assert!(consistent(scores, &mut missing).is_empty());
+        assert_eq!(missing, ["samples/scores-1.json: its lists differ in length"]);
+    }
+
+    #[test]
+    fn a_folder_without_a_run_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(matches!(RunFiles::read(folder.path()), Err(ReportError::NoRun { .. })));
+        fs::write(folder.path().join("metrics.jsonl"), "").unwrap();
+        let run = RunFiles::read(folder.path()).unwrap();
+        assert!(!run.finished && run.missing.len() == 2, "{:?}", run.missing);
+    }
 }

@@ -2,13 +2,12 @@
 
 use std::fmt::Write;
 
-use revealed_reward::Audit;
-
 use super::bands::bands;
 use super::chart;
 use super::curves::Curve;
 use super::held_out::{changes, result};
 use super::histogram;
+use super::labels::label;
 use super::metrics::Stage;
 use super::number::{number, signed};
 use super::run::{Round, RunFiles};
@@ -17,30 +16,7 @@ use super::text::{escape, shown};
 use super::verdict::{Answer, Level};
 use crate::record::EvalRecord;
 
-/// Names and units of metrics, by stage; others are shown under their own names.
-const LABELS: &[(&str, &str, &str)] = &[
-    ("loss", "Loss", ""),
-    ("rewards/margins", "Reward margin", "raw"),
-    ("rewards/accuracies", "Reward accuracy on training pairs", "share"),
-    ("objective/scores", "Reward of samples", "calibrated"),
-    ("objective/kl", "KL to the anchor", "nats a completion"),
-    ("completions/mean_length", "Length", "tokens"),
-    ("completions/terminated", "Ended by the terminator", "share"),
-    ("frac_reward_zero_std", "Prompts without reward spread", "share"),
-    ("objective/entropy", "Entropy", "nats a token"),
-    ("loss/policy_avg", "Policy loss", ""),
-    ("loss/value_avg", "Critic loss", ""),
-    ("policy/approxkl_avg", "KL of an update", "nats a token"),
-    ("policy/clipfrac_avg", "Clipped", "share of tokens"),
-    ("val/ratio_farthest", "Farthest ratio", ""),
-    ("grad_norm", "Gradient norm before clipping", ""),
-    ("learning_rate", "Learning rate", ""),
-    ("rewards/demonstrations", "Raw reward of demonstrations", ""),
-    ("rewards/negatives", "Raw reward of negatives", ""),
-    ("objective/kl_coef", "Price of KL", "reward a nat"),
-    ("tokens", "Tokens a step", ""),
-];
-
+/// Heads and cells are HTML; on a phone a row is its first cell over the others, each after its head.
 fn table(heads: &[&str], rows: &[Vec<String>]) -> String {
     let head: String = heads.iter().map(|head| format!("<th scope=\"col\">{head}</th>")).collect();
     let body: String = rows
@@ -48,7 +24,10 @@ fn table(heads: &[&str], rows: &[Vec<String>]) -> String {
         .map(|cells| {
             let cells = cells.iter().enumerate().map(|(index, cell)| match index {
                 0 => format!("<th scope=\"row\">{cell}</th>"),
-                _ => format!("<td>{cell}</td>"),
+                _ => {
+                    let head = heads.get(index).copied().unwrap_or_default();
+                    format!("<td data-head=\"{head}\">{cell}</td>")
+                }
             });
             format!("<tr>{}</tr>", cells.collect::<String>())
         })
@@ -127,79 +106,106 @@ pub(super) fn held_out(run: &RunFiles) -> String {
     let column = format!("{which}, round {}", round.round);
     let heads = ["On held-out prompts", "SFT model", &column, "Difference", "95 % interval"];
     format!(
-        "{}<p class=\"dim\">Intervals are over prompts, paired: both models answer each prompt with the same random numbers. Rewards are in the unit of round {}’s reward: 0 is the average training demonstration, 1 the spread between samples of one prompt.</p>",
+        "<div class=\"stack\">{}</div><p class=\"dim\">Intervals are over prompts, paired: both models answer each prompt with the same random numbers. Rewards are in the unit of round {}’s reward: 0 is the average training demonstration, 1 the spread between samples of one prompt.</p>",
         table(&heads, &rows),
         round.round
     )
 }
 
 pub(super) fn rounds(run: &RunFiles) -> String {
-    let row = |round: &Round| {
-        let word = if round.accepted { "kept" } else { "rolled back" };
-        let arrow = |before: f64, after: f64| format!("{} → {}", signed(before), signed(after));
-        let judge = round.judge.map_or("—".into(), |judge| arrow(judge.before, judge.after));
-        let (before, after) = (round.before, round.after);
-        vec![
-            round.round.to_string(),
-            word.into(),
-            arrow(before.reward, after.reward),
-            signed(round.demonstrations_reward),
-            format!("{} → {}", number(before.kl), number(after.kl)),
-            format!("{} → {}", number(before.length), number(after.length)),
-            format!("{} → {}", number(before.terminated), number(after.terminated)),
-            format!("{} → {}", number(round.accuracy_before), number(round.accuracy_after)),
-            judge,
-        ]
-    };
     if run.rounds.is_empty() {
         return String::new();
     }
-    let heads = [
-        "Round",
-        "Verdict",
-        "Reward of samples",
-        "of demonstrations",
-        "KL",
-        "Length",
-        "Ended",
-        "Demonstrations above samples",
-        "Judge",
+    let arrow = |before: f64, after: f64| format!("{} → {}", number(before), number(after));
+    let figures: [(&str, &dyn Fn(&Round) -> String); 11] = [
+        ("verdict", &|r| if r.accepted { "kept".into() } else { "rolled back".into() }),
+        ("reward of samples", &|r| arrow(r.before.reward, r.after.reward)),
+        ("reward of demonstrations", &|r| number(r.demonstrations_reward)),
+        ("judge’s score of samples", &|r| {
+            r.judge.map_or("—".into(), |judge| arrow(judge.before, judge.after))
+        }),
+        ("KL to the SFT model, nats a completion", &|r| arrow(r.before.kl, r.after.kl)),
+        ("length, tokens", &|r| arrow(r.before.length, r.after.length)),
+        ("ended by the terminator", &|r| arrow(r.before.terminated, r.after.terminated)),
+        ("log-likelihood of demonstrations", &|r| {
+            arrow(r.before.log_likelihood, r.after.log_likelihood)
+        }),
+        ("repeated 4-grams", &|r| arrow(r.before.repetition, r.after.repetition)),
+        ("distinct 2-grams", &|r| arrow(r.before.distinct_2, r.after.distinct_2)),
+        ("demonstration above sample", &|r| arrow(r.accuracy_before, r.accuracy_after)),
     ];
-    let rows: Vec<Vec<String>> = run.rounds.iter().map(row).collect();
-    let reasons: String = run
-        .rounds
+    by_round(run, "Held out, before → after", &figures)
+}
+
+/// A row a figure and a column a round.
+fn by_round(run: &RunFiles, head: &str, figures: &[(&str, &dyn Fn(&Round) -> String)]) -> String {
+    let rows: Vec<Vec<String>> = figures
         .iter()
-        .flat_map(|round| round.reasons.iter().map(move |reason| (round.round, reason)))
-        .map(|(round, reason)| format!("<li>Round {round}: {}</li>", escape(reason)))
+        .map(|(name, figure)| {
+            std::iter::once((*name).to_owned()).chain(run.rounds.iter().map(figure)).collect()
+        })
         .collect();
-    let reasons = if reasons.is_empty() { reasons } else { format!("<ul>{reasons}</ul>") };
-    format!("{}{reasons}", table(&heads, &rows))
+    let columns: Vec<String> =
+        run.rounds.iter().map(|round| format!("Round {}", round.round)).collect();
+    let heads: Vec<&str> =
+        std::iter::once(head).chain(columns.iter().map(String::as_str)).collect();
+    format!("<div class=\"stack\">{}</div>", table(&heads, &rows))
 }
 
 pub(super) fn curves(curves: &[Curve], settings: &Settings) -> String {
     let mut html = String::new();
     for stage in Stage::ALL {
-        let of_stage = curves.iter().filter(|curve| curve.stage == stage);
-        let mut drawn: Vec<(usize, String)> = of_stage
-            .filter_map(|curve| {
-                let rank = LABELS.iter().position(|(name, ..)| *name == curve.name);
-                let (label, unit) =
-                    rank.map_or((curve.name.as_str(), ""), |at| (LABELS[at].1, LABELS[at].2));
-                let figure = chart::figure(curve, &bands(curve, settings), label, unit)?;
-                Some((rank.unwrap_or(LABELS.len()), figure))
-            })
-            .collect();
-        drawn.sort_by_key(|(rank, _)| *rank);
-        if !drawn.is_empty() {
-            let figures: String = drawn.into_iter().map(|(_, figure)| figure).collect();
-            let (title, axis) = titles(stage);
-            let _ = write!(
-                html,
-                "<h3>{title}</h3><p class=\"dim\">{axis}</p><div class=\"charts\">{figures}</div>"
-            );
+        let mut of_stage: Vec<&Curve> = curves.iter().filter(|c| c.stage == stage).collect();
+        of_stage.sort_by_key(|curve| label(&curve.name).0);
+        let (mut figures, mut rest) = (String::new(), Vec::new());
+        for curve in of_stage {
+            let bands = bands(curve, settings);
+            match chart::figure(curve, &bands).filter(|_| curve.moves() || !bands.is_empty()) {
+                Some(figure) => figures.push_str(&figure),
+                None => rest.push(curve),
+            }
         }
+        if figures.is_empty() && rest.is_empty() {
+            continue;
+        }
+        let (title, axis) = titles(stage);
+        let _ = write!(html, "<h3>{title}</h3>");
+        if !figures.is_empty() {
+            let _ =
+                write!(html, "<p class=\"dim\">{axis}</p><div class=\"charts\">{figures}</div>");
+        }
+        html.push_str(&still(&rest));
     }
     html
+}
+
+/// Numbers that a round has one of: those of whole stages, and what never moved.
+fn still(curves: &[&Curve]) -> String {
+    let one = |curve: &&Curve| {
+        let (_, name, unit) = label(&curve.name);
+        let values: Vec<f64> = curve.points.iter().map(|point| point.value).collect();
+        let mut of_rounds: Vec<f64> =
+            curve.rounds().filter_map(|points| Some(points.last()?.value)).collect();
+        if values.iter().all(|value| *value == values[0]) {
+            of_rounds.truncate(1);
+        }
+        let values: Vec<String> = of_rounds.into_iter().map(number).collect();
+        let unit = if unit.is_empty() { String::new() } else { format!(" {unit}") };
+        format!(
+            "<li>{} <code>{}</code>: {}<span class=\"dim\">{}</span></li>",
+            escape(name),
+            escape(&curve.name),
+            values.join(", "),
+            escape(&unit)
+        )
+    };
+    let lines: String = curves.iter().map(one).collect();
+    match lines.as_str() {
+        "" => lines,
+        _ => format!(
+            "<p class=\"dim\">One number a round, or one that never moved:</p><ul>{lines}</ul>"
+        ),
+    }
 }
 
 fn titles(stage: Stage) -> (&'static str, &'static str) {
@@ -272,32 +278,21 @@ pub(super) fn audit(run: &RunFiles) -> String {
         return String::new();
     }
     let maybe = |value: Option<f64>| value.map_or("—".into(), number);
-    let figures: [(&str, &dyn Fn(&Audit) -> String); 13] = [
-        ("accuracy of the reward, all pairs", &|a| number(a.accuracy)),
-        ("length alone", &|a| number(a.length_accuracy)),
-        ("bag of tokens", &|a| number(a.bag_accuracy)),
-        ("lead over the better of these", &|a| signed(a.beyond_shortcuts())),
-        ("accuracy on pairs of like length", &|a| maybe(a.length_matched_accuracy)),
-        ("accuracy where the bag of tokens fails", &|a| maybe(a.bag_hard_accuracy)),
-        ("AUC", &|a| number(a.auc)),
-        ("calibration error", &|a| number(a.ece)),
-        ("correlation with length", &|a| maybe(a.length_correlation)),
-        ("correlation with ending", &|a| maybe(a.terminated_correlation)),
-        ("correlation with repetition", &|a| maybe(a.repetition_correlation)),
-        ("correlation with format marks", &|a| maybe(a.marks_correlation)),
-        ("pairs (prompts)", &|a| format!("{} ({})", a.pairs, a.prompts)),
+    let figures: [(&str, &dyn Fn(&Round) -> String); 13] = [
+        ("accuracy of the reward, all pairs", &|r| number(r.audit.accuracy)),
+        ("length alone", &|r| number(r.audit.length_accuracy)),
+        ("bag of tokens", &|r| number(r.audit.bag_accuracy)),
+        ("lead over the better of these", &|r| signed(r.audit.beyond_shortcuts())),
+        ("accuracy on pairs of like length", &|r| maybe(r.audit.length_matched_accuracy)),
+        ("accuracy where the bag of tokens fails", &|r| maybe(r.audit.bag_hard_accuracy)),
+        ("AUC", &|r| number(r.audit.auc)),
+        ("calibration error", &|r| number(r.audit.ece)),
+        ("correlation with length", &|r| maybe(r.audit.length_correlation)),
+        ("correlation with ending", &|r| maybe(r.audit.terminated_correlation)),
+        ("correlation with repetition", &|r| maybe(r.audit.repetition_correlation)),
+        ("correlation with format marks", &|r| maybe(r.audit.marks_correlation)),
+        ("pairs (prompts)", &|r| format!("{} ({})", r.audit.pairs, r.audit.prompts)),
     ];
-    let rows: Vec<Vec<String>> = figures
-        .iter()
-        .map(|(name, figure)| {
-            let cells = run.rounds.iter().map(|round| figure(&round.audit));
-            std::iter::once((*name).to_owned()).chain(cells).collect()
-        })
-        .collect();
-    let columns: Vec<String> =
-        run.rounds.iter().map(|round| format!("Round {}", round.round)).collect();
-    let heads: Vec<&str> =
-        std::iter::once("Held-out pairs").chain(columns.iter().map(String::as_str)).collect();
     let warnings: String = run
         .rounds
         .iter()
@@ -305,7 +300,7 @@ pub(super) fn audit(run: &RunFiles) -> String {
         .map(|(round, warning)| format!("<li>Round {round}: {}</li>", escape(&warning)))
         .collect();
     let warnings = if warnings.is_empty() { warnings } else { format!("<ul>{warnings}</ul>") };
-    format!("{}{warnings}", table(&heads, &rows))
+    format!("{}{warnings}", by_round(run, "Held-out pairs", &figures))
 }
 
 pub(super) fn evaluations(records: &[EvalRecord]) -> String {
@@ -331,10 +326,10 @@ pub(super) fn evaluations(records: &[EvalRecord]) -> String {
         });
         let facts: Vec<String> = roles.chain(settings).collect();
         format!(
-            "<h3>{}</h3><p class=\"dim\">{}</p>{}",
+            "<h3>{}</h3><p class=\"dim\">{}</p><div class=\"stack\">{}</div>",
             escape(&record.evaluation),
             facts.join(" · "),
-            table(&["Figure", "Data", "Value", "95 % interval", "n"], &rows)
+            table(&["Figure", "Data", "Value", "95 % interval", "n"], &rows),
         )
     };
     records.iter().map(one).collect()

@@ -3,13 +3,14 @@
 //! | question | well | look closer | badly |
 //! |---|---|---|---|
 //! | is the reward beyond shortcuts? | the lower end of its accuracy's 95 % interval (Wilson, over prompts) is above the better probe, and the audit warns of nothing | otherwise | its lead over the better probe is below [`MIN_LEAD`] |
-//! | did held-out figures improve? | the 95 % interval of reward less the price of KL, policy less SFT, is above 0, and no judge fell by 2 standard errors in the round | the interval holds 0, or a judge fell, or there is none | the interval is below 0, or no round was kept |
+//! | did held-out figures improve? | the 95 % interval of reward less the price of KL, policy less SFT, is above 0, and no judge fell by 2 standard errors in the round | the interval holds 0, or a judge fell, or there is none | the interval is below 0, nothing moved, or no round was kept |
 //! | did the run stay in its bands? | no band was left | one was | a value was not a number |
 //! | which rounds were kept? | all | some | none |
 
 use super::bands::{Exit, exits};
 use super::curves::Curve;
 use super::held_out::{objective_change, result};
+use super::labels::label;
 use super::metrics::Stage;
 use super::number::{number, signed};
 use super::run::{Round, RunFiles};
@@ -17,6 +18,8 @@ use crate::stats::{Z_95, wilson};
 
 /// Of the reward's accuracy over that of the better probe; the audit's own bound.
 pub const MIN_LEAD: f64 = 0.02;
+/// Of samples that end, below which the page says so.
+const FEW_ENDED: f64 = 0.5;
 /// Standard errors by which a judge's score may fall.
 const JUDGE_FALL: f64 = -2.0;
 
@@ -109,7 +112,9 @@ fn shortcuts(run: &RunFiles) -> Answer {
             number(matched)
         ));
     }
-    sentences.extend(warnings.iter().map(|warning| sentence(warning)));
+    // Accuracy and probes have been said.
+    let rest = warnings.iter().filter(|warning| !warning.starts_with("the reward orders"));
+    sentences.extend(rest.map(|warning| sentence(warning)));
     answer(question, level, sentences)
 }
 
@@ -122,11 +127,10 @@ fn improved(run: &RunFiles) -> Answer {
     let change = run.scores.get(&round.round);
     let change = change.and_then(|scores| objective_change(scores, run.settings.kl_price()));
     let interval = change.as_ref().and_then(|change| change.interval);
-    let gain = round.judge.map(|judge| (judge.after - judge.before) / judge.standard_error);
-    let fell = gain.is_some_and(|gain| gain <= JUDGE_FALL);
+    let fell = round.judge.is_some_and(|judge| judge.gain() <= JUDGE_FALL);
     let level = match interval {
         _ if !round.accepted => Level::Badly,
-        Some((_, high)) if high < 0.0 => Level::Badly,
+        Some((low, high)) if high < 0.0 || (low, high) == (0.0, 0.0) => Level::Badly,
         Some((low, _)) if low > 0.0 && !fell => Level::Well,
         _ => Level::Look,
     };
@@ -140,6 +144,10 @@ fn improved(run: &RunFiles) -> Answer {
         ));
     }
     sentences.push(match (&change, interval) {
+        (Some(_), Some((0.0, 0.0))) => format!(
+            "Not at all: the policy of round {} does on every held-out prompt what the SFT model does.",
+            round.round
+        ),
         (Some(change), Some((low, high))) => format!(
             "From SFT to round {}, reward less the price of KL moved by {} (95 % over prompts: {} to {}), in units of the spread between samples of one prompt.",
             round.round, signed(change.difference()), signed(low), signed(high)
@@ -157,18 +165,31 @@ fn improved(run: &RunFiles) -> Answer {
         signed(round.demonstrations_reward),
         signed(round.sft_log_likelihood - round.after.log_likelihood),
     ));
-    sentences.push(judged(round, gain));
+    if round.after.terminated < FEW_ENDED {
+        let share = match round.after.terminated {
+            0.0 => "No sample ends".to_owned(),
+            share => format!("Only {} of the samples end", number(share)),
+        };
+        sentences.push(format!(
+            "{share} by the terminator; what is cut at data.max_completion_tokens is scored as policy.missing_eos says."
+        ));
+    }
+    sentences.push(judged(run, round));
     answer(question, level, sentences)
 }
 
-fn judged(round: &Round, gain: Option<f64>) -> String {
-    let caution = "The reward is what the policy was trained to raise, so a rise in it is needed and not enough";
-    match (&round.judge, gain) {
-        (Some(judge), Some(gain)) => format!(
-            "{caution}: the judge, a second reward that nothing was trained against, moved by {} in round {} ({} standard errors).",
-            signed(judge.after - judge.before),
+fn judged(run: &RunFiles, round: &Round) -> String {
+    let caution =
+        "The reward is what the policy was trained to raise, so its rise is needed and not enough";
+    let first = run.rounds.first().and_then(|first| first.judge);
+    match (first, round.judge) {
+        (Some(first), Some(judge)) => format!(
+            "{caution}. The judge, a second reward that nothing was trained against, gives samples {} before the first round and {} after round {}, demonstrations {}; in that round alone it moved by {} standard errors.",
+            signed(first.before),
+            signed(judge.after),
             round.round,
-            signed(gain)
+            signed(judge.demonstrations),
+            signed(judge.gain()),
         ),
         _ => format!("{caution}; this run has no judge."),
     }
@@ -208,11 +229,19 @@ fn left(exit: &Exit) -> String {
     };
     format!(
         "{} in {stage}, step {}: {}, {bound} ({}).",
-        exit.name,
+        named(&exit.name),
         exit.at.step,
         number(exit.value),
         exit.band.source
     )
+}
+
+/// A metric by its name for people, then its own.
+fn named(metric: &str) -> String {
+    match label(metric) {
+        (_, name, _) if name == metric => name.into(),
+        (_, name, _) => format!("{name} ({metric})"),
+    }
 }
 
 /// What happened to the rounds.
@@ -248,6 +277,7 @@ fn sentence(text: &str) -> String {
 mod tests {
     use super::super::curves::Point;
     use super::super::example::{round, run};
+    use super::super::run::Samples;
     use super::*;
 
     fn level(run: &RunFiles, question: usize) -> Level {
@@ -290,6 +320,12 @@ mod tests {
         assert_eq!(with(1.0, -2.5, true), Level::Look);
         assert_eq!(with(0.0, 1.0, true), Level::Look);
         assert_eq!(with(-1.0, 1.0, true), Level::Badly);
+        let mut same = run();
+        let scores = same.scores.get_mut(&1).unwrap();
+        scores.after = Samples { kl: vec![0.0; 8], ..scores.sft.clone() };
+        let answer = &verdict(&same, &[])[1];
+        assert_eq!(answer.level, Level::Badly);
+        assert!(answer.sentences[0].starts_with("Not at all"), "{:?}", answer.sentences);
         assert_eq!(with(1.0, 1.0, false), Level::Badly);
     }
 
@@ -333,7 +369,9 @@ mod tests {
         assert_eq!(answer.level, Level::Look);
         let said = &answer.sentences[0];
         assert!(
-            said.contains("objective/kl in round 2 improve, step 2: 5.00, above 3.00"),
+            said.contains(
+                "KL to the anchor (objective/kl) in round 2 improve, step 2: 5.00, above"
+            ),
             "{said}"
         );
     }
