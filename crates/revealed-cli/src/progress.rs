@@ -4,7 +4,7 @@ use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
-use revealed::train::{At, Event, Metric, Observer, RoundReport};
+use revealed::train::{At, Event, Metric, Observer, Phase, RoundReport};
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::format::FmtSpan;
 
@@ -80,14 +80,22 @@ struct Live {
     rounds: Option<ProgressBar>,
     /// Of the stage in hand, by the names of [`FOLLOWED`].
     series: Vec<(&'static str, Vec<f64>)>,
-    /// What each round moved its objective to, held out.
+    /// What each round did on held-out prompts.
     held_out: Vec<String>,
 }
 
 impl Live {
     fn begin(&mut self, title: &str, steps: usize) {
         self.series.clear();
-        self.bar = Some(self.bars.insert(0, new_bar(title, steps)));
+        let bar = self.bars.insert(0, new_bar(title, steps));
+        // Only now: a bar that is drawn on its own leaves its line behind.
+        bar.enable_steady_tick(Duration::from_millis(200));
+        self.bar = Some(bar);
+        if !self.held_out.is_empty() {
+            let bar = self.bars.add(new_text());
+            bar.set_message(format!("held out: {}", self.held_out.join("   ")));
+            self.rounds = Some(bar);
+        }
     }
 
     fn follow(&mut self, metrics: &[Metric]) {
@@ -101,18 +109,18 @@ impl Live {
             }
         }
         let text = figures(&self.series);
-        let bar = self.figures.get_or_insert_with(|| self.bars.add(new_text()));
+        let bar = self.figures.get_or_insert_with(|| self.bars.insert(1, new_text()));
         bar.set_message(text);
     }
 
     fn judged(&mut self, report: &RoundReport) {
         self.held_out.push(round(report));
-        let bar = self.rounds.get_or_insert_with(|| self.bars.add(new_text()));
-        bar.set_message(format!("held out: {}", self.held_out.join("   ")));
     }
 
+    /// Everything goes, so that results on stdout stand alone.
     fn finish(&mut self) {
-        for bar in [self.bar.take(), self.figures.take()].into_iter().flatten() {
+        let all = [self.bar.take(), self.figures.take(), self.rounds.take()];
+        for bar in all.into_iter().flatten() {
             bar.finish_and_clear();
             self.bars.remove(&bar);
         }
@@ -225,6 +233,7 @@ impl Observer for Progress {
 
 fn place(at: At) -> String {
     match at.round {
+        0 if at.phase == Phase::Fit => "judge fit".into(),
         0 => at.phase.to_string(),
         round => format!("round {round} {}", at.phase),
     }
@@ -297,16 +306,13 @@ fn new_bar(title: &str, steps: usize) -> ProgressBar {
         ),
     };
     let style = ProgressStyle::with_template(template);
-    let bar = bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-    bar.set_prefix(title.to_owned());
-    bar.enable_steady_tick(Duration::from_millis(200));
-    bar
+    bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+        .with_prefix(title.to_owned())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use revealed::train::Phase;
 
     #[test]
     fn live_metrics_are_few_and_leave_the_schedule_out() {
@@ -317,7 +323,7 @@ mod tests {
     #[test]
     fn a_place_names_its_round_only_within_the_loop() {
         let at = |round, phase| place(At { round, phase, step: 0 });
-        assert_eq!(at(0, Phase::Sft), "sft");
+        assert_eq!((at(0, Phase::Sft), at(0, Phase::Fit)), ("sft".into(), "judge fit".into()));
         assert_eq!(at(2, Phase::Fit), "round 2 fit");
     }
 

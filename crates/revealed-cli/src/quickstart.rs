@@ -98,7 +98,6 @@ pub fn quickstart(
     })
     .map_err(|error| signals.explain(error))?;
     folder.finish(&state, &recipe, &task, &base_folder)?;
-    write_companions(&out)?;
     report(&state, &world, &task, device, &recipe)
 }
 
@@ -123,6 +122,7 @@ fn report(
         world.demonstrations.iter().map(|(note, reply)| gold(note, reply, true).score).collect();
     let demonstrated = demonstrations.iter().sum::<f64>() / demonstrations.len() as f64;
     write_summary(&rows, demonstrated, state, &kept, recipe)?;
+    write_companions(out)?;
     print_table(&rows, demonstrated);
     print_rounds(state);
     print_samples(&rows, world);

@@ -87,6 +87,7 @@ pub(crate) fn run() -> RunFiles {
         rounds: vec![round(true)],
         scores: BTreeMap::from([(1, scores)]),
         samples: BTreeMap::from([(1, vec![shown])]),
+        gold: None,
         finished: true,
         missing: vec![],
     }

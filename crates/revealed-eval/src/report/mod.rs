@@ -10,6 +10,7 @@ mod csv;
 mod curves;
 #[cfg(test)]
 pub(crate) mod example;
+mod gold;
 mod held_out;
 mod histogram;
 mod labels;
@@ -29,6 +30,7 @@ use thiserror::Error;
 pub use bands::{Band, Exit, GRAD_NORM_FACTOR, MAX_EQUAL_GROUPS, SMOOTH, bands, exits};
 pub use csv::metrics_csv;
 pub use curves::{Curve, Point, curves};
+pub use gold::{Gold, GoldRow};
 pub use held_out::{Change, changes, objective_change, result};
 pub use metrics::{MetricLine, Places, Stage, read_metrics};
 pub use number::{number, signed};

@@ -16,6 +16,7 @@ pub fn html(run: &RunFiles, evaluations: &[EvalRecord]) -> String {
     let sections = [
         ("verdict", "Verdict", sections::verdict(&verdict)),
         ("held-out", "Held-out figures", sections::held_out(run)),
+        ("gold", "True reward", sections::gold(run)),
         ("rounds", "Rounds", sections::rounds(run)),
         ("curves", "Curves", sections::curves(&curves, &run.settings)),
         ("samples", "Samples", sections::samples(run)),
@@ -75,6 +76,7 @@ mod tests {
             rounds: vec![],
             scores: Default::default(),
             samples: Default::default(),
+            gold: None,
             finished: false,
             settings: Default::default(),
             missing: vec!["recipe.toml: <gone>".into()],

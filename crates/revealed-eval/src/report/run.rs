@@ -9,6 +9,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::ReportError;
+use super::gold::{self, Gold};
 use super::metrics::{MetricLine, read_metrics};
 use super::settings::Settings;
 use crate::record::Source;
@@ -165,6 +166,8 @@ pub struct RunFiles {
     pub scores: BTreeMap<usize, Scores>,
     /// Samples shown by round.
     pub samples: BTreeMap<usize, Vec<Shown>>,
+    /// By the true reward, where the run is of the built-in task.
+    pub gold: Option<Gold>,
     /// Whether the run has come to its end: `policy/` and `report.md` are there.
     pub finished: bool,
     /// A sentence for each thing that is missing or damaged.
@@ -193,6 +196,10 @@ impl RunFiles {
         let scores = numbered(path, "samples", "scores-", ".json", &mut missing);
         let scores = consistent(scores, &mut missing);
         let samples = shown(path, &mut missing);
+        let gold = gold::read(path).unwrap_or_else(|damaged| {
+            missing.push(damaged);
+            None
+        });
         let finished = path.join("policy").is_dir() && path.join("report.md").is_file();
         if rounds.is_empty() {
             missing.push(match finished {
@@ -201,7 +208,7 @@ impl RunFiles {
             });
         }
         let path = path.into();
-        Ok(Self { path, settings, metrics, rounds, scores, samples, finished, missing })
+        Ok(Self { path, settings, metrics, rounds, scores, samples, gold, finished, missing })
     }
 
     /// The last kept round.

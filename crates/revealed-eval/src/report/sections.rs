@@ -5,6 +5,7 @@ use std::fmt::Write;
 use super::bands::bands;
 use super::chart;
 use super::curves::Curve;
+use super::gold::GoldRow;
 use super::held_out::{changes, result};
 use super::histogram;
 use super::labels::label;
@@ -109,6 +110,28 @@ pub(super) fn held_out(run: &RunFiles) -> String {
         "<div class=\"stack\">{}</div><p class=\"dim\">Intervals are over prompts, paired: both models answer each prompt with the same random numbers. Rewards are in the unit of round {}’s reward: 0 is the average training demonstration, 1 the spread between samples of one prompt.</p>",
         table(&heads, &rows),
         round.round
+    )
+}
+
+pub(super) fn gold(run: &RunFiles) -> String {
+    let Some(gold) = &run.gold else { return String::new() };
+    let row = |row: &GoldRow| {
+        let [low, high] = row.t1_ci95;
+        vec![
+            escape(&row.name),
+            number(row.t1),
+            format!("{} to {}", number(low), number(high)),
+            number(row.perfect),
+            number(row.t07),
+            number(row.greedy),
+        ]
+    };
+    let rows: Vec<Vec<String>> = gold.rows.iter().map(row).collect();
+    let heads = ["Model", "T = 1", "95 % interval", "Perfect", "T = 0.7", "Greedy"];
+    format!(
+        "<div class=\"stack\">{}</div><p class=\"dim\">The built-in task knows its true reward; demonstrations average {}. It was read for this table only: rounds were kept by held-out demonstrations.</p>",
+        table(&heads, &rows),
+        number(gold.demonstrations)
     )
 }
 
