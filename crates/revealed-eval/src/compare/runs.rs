@@ -60,7 +60,10 @@ pub fn compare_runs(a: &RunFiles, b: &RunFiles) -> RunComparison {
     let mut notes = vec![
         "each run measures rewards by its own reward: figures in rewards compare within a run, not between two".to_owned(),
     ];
-    for (side, run) in [("left", a), ("right", b)] {
+    for (side, run) in [("a", a), ("b", b)] {
+        notes.extend(
+            result(run).map(|round| format!("{side}: its result is round {}", round.round)),
+        );
         notes.extend(run.missing.iter().map(|missing| format!("{side}: {missing}")));
     }
     RunComparison { settings, figures: figures(a, b), rounds, answers, notes }
@@ -77,8 +80,7 @@ fn figures(a: &RunFiles, b: &RunFiles) -> Vec<RunFigure> {
     let of = |run: &RunFiles| -> Vec<(String, f64)> {
         let Some(round) = result(run) else { return vec![] };
         let mut all = vec![
-            ("round".to_owned(), round.round as f64),
-            ("reward accuracy, held-out pairs".into(), round.audit.accuracy),
+            ("reward accuracy, held-out pairs".to_owned(), round.audit.accuracy),
             ("its lead over shortcuts".into(), round.audit.beyond_shortcuts()),
         ];
         for change in changes(run, round) {
@@ -124,8 +126,8 @@ mod tests {
         assert_eq!(keys, ["policy.kl_coef"]);
         assert_eq!(compared.rounds[0].a.as_deref(), Some("kept"));
         assert!(compared.rounds[0].b.as_deref().unwrap().starts_with("rolled back: KL"));
-        assert!(compared.notes.iter().any(|note| note == "right: samples are gone"));
-        let objective = &compared.figures[3];
+        assert!(compared.notes.iter().any(|note| note == "b: samples are gone"));
+        let objective = &compared.figures[2];
         assert_eq!(objective.name, "reward less the price of KL");
         // 0.1 nats at 0.5 instead of 0.1.
         assert!((objective.a.unwrap() - objective.b.unwrap() - 0.04).abs() < 1e-9);

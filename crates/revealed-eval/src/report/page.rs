@@ -3,6 +3,7 @@
 use super::curves::curves;
 use super::run::RunFiles;
 use super::sections;
+use super::tables;
 use super::text::escape;
 use super::verdict::verdict;
 use crate::record::EvalRecord;
@@ -15,14 +16,14 @@ pub fn html(run: &RunFiles, evaluations: &[EvalRecord]) -> String {
     let verdict = verdict(run, &curves);
     let sections = [
         ("verdict", "Verdict", sections::verdict(&verdict)),
-        ("held-out", "Held-out figures", sections::held_out(run)),
-        ("gold", "True reward", sections::gold(run)),
-        ("rounds", "Rounds", sections::rounds(run)),
+        ("held-out", "Held-out figures", tables::held_out(run)),
+        ("gold", "True reward", tables::gold(run)),
+        ("rounds", "Rounds", tables::rounds(run)),
         ("curves", "Curves", sections::curves(&curves, &run.settings)),
         ("samples", "Samples", sections::samples(run)),
         ("rewards", "Rewards of demonstrations and samples", sections::histograms(run)),
-        ("audit", "Shortcut audit", sections::audit(run)),
-        ("evaluations", "Evaluations", sections::evaluations(evaluations)),
+        ("audit", "Shortcut audit", tables::audit(run)),
+        ("evaluations", "Evaluations", tables::evaluations(evaluations)),
         ("settings", "Settings and hashes", sections::settings(run)),
     ];
     let used = || sections.iter().filter(|(_, _, body)| !body.is_empty());
