@@ -4,6 +4,7 @@ use anyhow::Result;
 use revealed::Device;
 use revealed::train::{self, Recipe, Run, RunFolder, State, round_markdown};
 
+use crate::companions::{Events, PAGE, write_companions};
 use crate::output::Output;
 use crate::progress::Progress;
 use crate::setup::{RecipeArgs, Setup, taken_up};
@@ -39,7 +40,8 @@ pub fn align(args: &AlignArgs, device: &Device, progress: &mut Progress) -> Resu
     }
     let objective = recipe.reward.pair_objective();
     let signals = Signals::listen()?;
-    let mut observers = ((&mut files, progress), signals.clone());
+    let mut events = Events::begin(&out)?;
+    let mut observers = ((&mut files, (&mut events, progress)), signals.clone());
     let mut run =
         Run { task: &task, recipe: &recipe, objective: &objective, observer: &mut observers };
     let state = train::align(state, &mut run, |state| {
@@ -47,12 +49,13 @@ pub fn align(args: &AlignArgs, device: &Device, progress: &mut Progress) -> Resu
     })
     .map_err(|error| signals.explain(error))?;
     files.finish(&state, &recipe, &task, &folder)?;
+    write_companions(&out)?;
     let mut output = Output::new();
     for report in &state.reports {
         output.text(round_markdown(report).trim_start())?;
         output.text("\n")?;
     }
-    output.text(&format!("run folder: {}\n", out.display()))?;
+    output.text(&format!("run folder: {}, page: {}\n", out.display(), out.join(PAGE).display()))?;
     output.flush()
 }
 

@@ -4,6 +4,8 @@
 mod align;
 mod bench;
 mod check;
+mod companions;
+mod compare;
 mod desk;
 #[cfg(test)]
 mod documented;
@@ -16,12 +18,14 @@ mod pages;
 mod progress;
 mod quickstart;
 mod recipe;
+mod report;
 mod rows;
 mod sample;
 mod score;
 mod setup;
 mod sft;
 mod signals;
+mod spark;
 
 use std::process::ExitCode;
 
@@ -78,6 +82,10 @@ enum Command {
     Score(score::ScoreArgs),
     /// Measure rewards and policies
     Eval(eval::EvalArgs),
+    /// Write a run's page, event files for TensorBoard, and its metrics as CSV
+    Report(report::ReportArgs),
+    /// Compare two runs, or two records of one evaluation
+    Compare(compare::CompareArgs),
     /// Fold an adapter into full weights
     Merge(merge::MergeArgs),
 }
@@ -116,6 +124,8 @@ fn run(cli: &Cli, progress: &mut Progress) -> Result<()> {
         Command::LogProbs(args) => log_probs::log_probs(args, &device, progress),
         Command::Score(args) => score::score(args, &device, progress),
         Command::Eval(args) => eval::eval(args, &device, progress),
+        Command::Report(args) => report::report(args),
+        Command::Compare(args) => compare::compare(args),
         Command::Merge(args) => merge::merge(args, &device),
     }
 }

@@ -3,12 +3,13 @@
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressStyle};
-use revealed::train::{At, Event, Metric, Observer, RoundReport};
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use revealed::train::{At, Event, Metric, Observer, Phase, RoundReport};
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::format::FmtSpan;
 
 use crate::output::note;
+use crate::spark::spark;
 
 /// How much is said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -52,10 +53,78 @@ pub fn start_log(verbosity: Verbosity) {
         .try_init();
 }
 
+/// Steps in a line of blocks.
+const SPARK: usize = 16;
+/// The figures that the live view follows, with the names it has room for.
+const FOLLOWED: [(&str, &str); 6] = [
+    ("loss", "loss"),
+    ("rewards/accuracies", "accuracy"),
+    ("objective/scores", "reward"),
+    ("objective/kl", "KL"),
+    ("completions/mean_length", "length"),
+    ("completions/terminated", "ended"),
+];
+
 enum Form {
     Silent,
     Lines,
-    Bars(Option<ProgressBar>),
+    Bars(Live),
+}
+
+/// What a terminal shows: a bar for the work in hand and, in a run, a line of figures under it and what rounds came to.
+#[derive(Default)]
+struct Live {
+    bars: MultiProgress,
+    bar: Option<ProgressBar>,
+    figures: Option<ProgressBar>,
+    rounds: Option<ProgressBar>,
+    /// Of the stage in hand, by the names of [`FOLLOWED`].
+    series: Vec<(&'static str, Vec<f64>)>,
+    /// What each round did on held-out prompts.
+    held_out: Vec<String>,
+}
+
+impl Live {
+    fn begin(&mut self, title: &str, steps: usize) {
+        self.series.clear();
+        let bar = self.bars.insert(0, new_bar(title, steps));
+        // Only now: a bar that is drawn on its own leaves its line behind.
+        bar.enable_steady_tick(Duration::from_millis(200));
+        self.bar = Some(bar);
+        if !self.held_out.is_empty() {
+            let bar = self.bars.add(new_text());
+            bar.set_message(format!("held out: {}", self.held_out.join("   ")));
+            self.rounds = Some(bar);
+        }
+    }
+
+    fn follow(&mut self, metrics: &[Metric]) {
+        for (name, label) in FOLLOWED {
+            let Some((_, value)) = metrics.iter().find(|(other, _)| *other == name) else {
+                continue;
+            };
+            match self.series.iter_mut().find(|(of, _)| *of == label) {
+                Some((_, values)) => values.push(*value),
+                None => self.series.push((label, vec![*value])),
+            }
+        }
+        let text = figures(&self.series);
+        let bar = self.figures.get_or_insert_with(|| self.bars.insert(1, new_text()));
+        bar.set_message(text);
+    }
+
+    fn judged(&mut self, report: &RoundReport) {
+        self.held_out.push(round(report));
+    }
+
+    /// Everything goes, so that results on stdout stand alone.
+    fn finish(&mut self) {
+        let all = [self.bar.take(), self.figures.take(), self.rounds.take()];
+        for bar in all.into_iter().flatten() {
+            bar.finish_and_clear();
+            self.bars.remove(&bar);
+        }
+    }
 }
 
 /// Tells people how far the work is.
@@ -71,7 +140,7 @@ impl Progress {
     pub fn new(verbosity: Verbosity) -> Self {
         let form = match verbosity {
             Verbosity::Quiet => Form::Silent,
-            _ if std::io::stderr().is_terminal() => Form::Bars(None),
+            _ if std::io::stderr().is_terminal() => Form::Bars(Live::default()),
             _ => Form::Lines,
         };
         Self { form, title: String::new(), tenth: 0, since: Instant::now() }
@@ -81,7 +150,7 @@ impl Progress {
     pub fn note(&self, text: &str) {
         match &self.form {
             Form::Silent => {}
-            Form::Bars(Some(bar)) => bar.suspend(|| note(text)),
+            Form::Bars(live) => live.bars.suspend(|| note(text)),
             _ => note(text),
         }
     }
@@ -94,7 +163,7 @@ impl Progress {
             Form::Silent => {}
             Form::Lines if steps == 0 => note(&format!("{title} …")),
             Form::Lines => note(&format!("{title}: {steps} steps")),
-            Form::Bars(bar) => *bar = Some(new_bar(title, steps)),
+            Form::Bars(live) => live.begin(title, steps),
         }
     }
 
@@ -102,7 +171,7 @@ impl Progress {
     pub fn step(&mut self, done: usize, steps: usize, metrics: &str) {
         let tenth = done * 10 / steps.max(1);
         match &mut self.form {
-            Form::Bars(Some(bar)) => {
+            Form::Bars(Live { bar: Some(bar), .. }) => {
                 bar.set_length(steps as u64);
                 bar.set_position(done as u64);
                 bar.set_message(metrics.to_owned());
@@ -124,10 +193,8 @@ impl Progress {
     }
 
     fn finish(&mut self) {
-        if let Form::Bars(bar) = &mut self.form
-            && let Some(bar) = bar.take()
-        {
-            bar.finish_and_clear();
+        if let Form::Bars(live) = &mut self.form {
+            live.finish();
         }
     }
 }
@@ -144,9 +211,20 @@ impl Observer for Progress {
             // Saved in the middle, and on it goes.
             Event::Started { at, .. } if at.step > 0 && self.title == place(*at) => {}
             Event::Started { at, steps } => self.begin(&place(*at), *steps),
-            Event::Step { at, steps, metrics } => self.step(at.step, *steps, &live(metrics)),
+            Event::Step { at, steps, metrics } => match &mut self.form {
+                Form::Bars(live) => {
+                    live.follow(metrics);
+                    self.step(at.step, *steps, "");
+                }
+                _ => self.step(at.step, *steps, &live(metrics)),
+            },
             Event::Ended { metrics, .. } => self.end(&live(metrics)),
-            Event::Round(report) => self.note(&verdict(report)),
+            Event::Round(report) => {
+                self.note(&verdict(report));
+                if let Form::Bars(live) = &mut self.form {
+                    live.judged(report);
+                }
+            }
             Event::Note(text) => self.note(text),
             _ => {}
         }
@@ -155,6 +233,7 @@ impl Observer for Progress {
 
 fn place(at: At) -> String {
     match at.round {
+        0 if at.phase == Phase::Fit => "judge fit".into(),
         0 => at.phase.to_string(),
         round => format!("round {round} {}", at.phase),
     }
@@ -195,6 +274,29 @@ fn verdict(report: &RoundReport) -> String {
     line
 }
 
+/// Each series as blocks with its last value.
+fn figures(series: &[(&str, Vec<f64>)]) -> String {
+    let one = |(label, values): &(&str, Vec<f64>)| {
+        let last = values.last().copied().unwrap_or(f64::NAN);
+        format!("{label} {} {}", spark(values, SPARK), figure(last))
+    };
+    series.iter().map(one).collect::<Vec<_>>().join("   ")
+}
+
+/// A round in a few words.
+fn round(report: &RoundReport) -> String {
+    let mark = if report.accepted { "kept" } else { "rolled back" };
+    format!(
+        "round {} {mark}, reward {:.2} to {:.2}, KL {:.2}",
+        report.round, report.before.reward, report.after.reward, report.after.kl
+    )
+}
+
+fn new_text() -> ProgressBar {
+    let style = ProgressStyle::with_template("{wide_msg}");
+    ProgressBar::new_spinner().with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+}
+
 fn new_bar(title: &str, steps: usize) -> ProgressBar {
     let (bar, template) = match steps {
         0 => (ProgressBar::new_spinner(), "{prefix} {spinner} {elapsed} {wide_msg}"),
@@ -204,16 +306,13 @@ fn new_bar(title: &str, steps: usize) -> ProgressBar {
         ),
     };
     let style = ProgressStyle::with_template(template);
-    let bar = bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-    bar.set_prefix(title.to_owned());
-    bar.enable_steady_tick(Duration::from_millis(200));
-    bar
+    bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+        .with_prefix(title.to_owned())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use revealed::train::Phase;
 
     #[test]
     fn live_metrics_are_few_and_leave_the_schedule_out() {
@@ -224,8 +323,14 @@ mod tests {
     #[test]
     fn a_place_names_its_round_only_within_the_loop() {
         let at = |round, phase| place(At { round, phase, step: 0 });
-        assert_eq!(at(0, Phase::Sft), "sft");
+        assert_eq!((at(0, Phase::Sft), at(0, Phase::Fit)), ("sft".into(), "judge fit".into()));
         assert_eq!(at(2, Phase::Fit), "round 2 fit");
+    }
+
+    #[test]
+    fn a_series_is_blocks_and_its_last_value() {
+        let series = [("KL", vec![0.0, 0.5, 1.0]), ("ended", vec![f64::NAN])];
+        assert_eq!(figures(&series), "KL ▁▅█ 1.000   ended   NaN");
     }
 
     #[test]

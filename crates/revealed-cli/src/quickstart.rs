@@ -10,6 +10,7 @@ use revealed::models::CausalLm;
 use revealed::train::{Event, MemoryPlan, Observer, Recipe, Run, RunFolder, State, Task, align};
 use serde_json::json;
 
+use crate::companions::{Events, PAGE, write_companions};
 use crate::desk::{settings, train_base, write_world};
 use crate::gold::{GOLD_SAMPLES, GoldRow, gold_row};
 use crate::setup::taken_up;
@@ -81,7 +82,8 @@ pub fn quickstart(
         }
     };
     let signals = Signals::listen()?;
-    let mut observers = ((&mut folder, observer), signals.clone());
+    let mut events = Events::begin(&out)?;
+    let mut observers = ((&mut folder, (&mut events, observer)), signals.clone());
     let objective = recipe.reward.pair_objective();
     let mut run =
         Run { task: &task, recipe: &recipe, objective: &objective, observer: &mut observers };
@@ -120,6 +122,7 @@ fn report(
         world.demonstrations.iter().map(|(note, reply)| gold(note, reply, true).score).collect();
     let demonstrated = demonstrations.iter().sum::<f64>() / demonstrations.len() as f64;
     write_summary(&rows, demonstrated, state, &kept, recipe)?;
+    write_companions(out)?;
     print_table(&rows, demonstrated);
     print_rounds(state);
     print_samples(&rows, world);
@@ -129,7 +132,7 @@ fn report(
          where SFT is near the top. It says nothing about other data. Gold was read for this table only: rounds were\n\
          kept and stopped on held-out demonstrations."
     );
-    println!("\nrun folder: {}", out.display());
+    println!("\nrun folder: {}, page: {}", out.display(), out.join(PAGE).display());
     Ok(())
 }
 

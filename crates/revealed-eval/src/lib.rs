@@ -3,14 +3,17 @@
 
 pub mod benchmarks;
 pub mod best_of_n;
+pub mod compare;
 mod error;
 mod estimate;
 mod invariance;
 pub mod policy;
 pub mod preferences;
 mod record;
+pub mod report;
 pub mod shop_desk;
 pub mod stats;
+pub mod tensorboard;
 
 pub use error::EvalError;
 pub use estimate::Estimate;

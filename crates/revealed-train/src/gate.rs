@@ -13,6 +13,7 @@ use crate::opinion::{SecondOpinion, second_opinion};
 use crate::pairs::{Origin, count, weight};
 use crate::recipe::{NegativesSection, Stop};
 use crate::run::Run;
+use crate::scores::{HeldOutScores, ScoredSamples};
 use crate::sft::held_out_loss;
 use crate::state::State;
 use crate::task::Row;
@@ -92,8 +93,8 @@ pub fn judge(
     let old = scores(&held.policy)?;
     let new = scores(&after_rows)?;
     let measured = |model, rows, scores: &[f64]| measure((model, sft), rows, scores, at, run);
-    let (before, after) =
-        (measured(&state.policy, &held.policy, &old)?, measured(candidate, &after_rows, &new)?);
+    let (before, kl_before) = measured(&state.policy, &held.policy, &old)?;
+    let (after, kl_after) = measured(candidate, &after_rows, &new)?;
     let group = run.recipe.gate.samples;
     let opinion = |second: &RewardModel| -> Result<SecondOpinion, TrainError> {
         let rows = [&run.task.held_out, &held.policy, &after_rows];
@@ -131,6 +132,15 @@ pub fn judge(
         ));
     }
     show(&held.policy, &after_rows, [&demonstrations, &old, &new], at, run);
+    let scores = HeldOutScores {
+        samples_per_prompt: group,
+        initial: ScoredSamples::new(&held.initial, &initial, vec![]),
+        sft: ScoredSamples::new(&held.sft, &imitated, vec![]),
+        before: ScoredSamples::new(&held.policy, &old, kl_before),
+        after: ScoredSamples::new(&after_rows, &new, kl_after),
+        demonstrations,
+    };
+    run.observer.observe(&Event::HeldOut { round: at.round, scores: &scores });
     Ok((report, after_rows))
 }
 

@@ -64,31 +64,34 @@ impl HeldOutSamples {
     }
 }
 
-/// Measures a policy by its samples and their scores.
+/// Measures a policy by its samples and their scores; gives the estimated KL of each sample too.
 pub(crate) fn measure(
     (model, sft): (&CausalLm, &CausalLm),
     rows: &[Row],
     scores: &[f64],
     at: At,
     run: &Run<'_>,
-) -> Result<Measures, TrainError> {
+) -> Result<(Measures, Vec<f64>), TrainError> {
     let temperature = run.recipe.policy.temperature;
-    let total = |log_probs: Vec<Vec<f32>>| -> f64 {
-        log_probs.iter().flatten().map(|log_prob| f64::from(*log_prob)).sum()
+    let totals = |log_probs: Vec<Vec<f32>>| -> Vec<f64> {
+        let total = |row: &Vec<f32>| row.iter().map(|log_prob| f64::from(*log_prob)).sum();
+        log_probs.iter().map(total).collect()
     };
-    let own = total(run.log_probs(model, rows, temperature)?);
-    let reference = total(run.log_probs(sft, rows, temperature)?);
+    let own = totals(run.log_probs(model, rows, temperature)?);
+    let reference = totals(run.log_probs(sft, rows, temperature)?);
+    let kl: Vec<f64> = own.iter().zip(&reference).map(|(own, other)| own - other).collect();
     let count = rows.len() as f64;
     let completions: Vec<&[u32]> = rows.iter().map(Row::completion).collect();
-    Ok(Measures {
+    let measures = Measures {
         reward: mean(scores),
-        kl: (own - reference) / count,
+        kl: (own.iter().sum::<f64>() - reference.iter().sum::<f64>()) / count,
         log_likelihood: -held_out_loss(model, at, run)?,
         length: completions.iter().map(|c| c.len()).sum::<usize>() as f64 / count,
         terminated: rows.iter().filter(|row| row.terminated).count() as f64 / count,
         repetition: completions.iter().map(|c| repetition(c)).sum::<f64>() / count,
         distinct_2: distinct(&completions),
-    })
+    };
+    Ok((measures, kl))
 }
 
 pub(crate) fn mean(values: &[f64]) -> f64 {

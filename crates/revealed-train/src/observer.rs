@@ -5,6 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::gate::RoundReport;
+use crate::scores::HeldOutScores;
 
 /// A stage of the work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -104,6 +105,13 @@ pub enum Event<'a> {
         round: usize,
         /// The samples.
         samples: &'a [ShownSample],
+    },
+    /// What the held-out samples of a round came to.
+    HeldOut {
+        /// The round.
+        round: usize,
+        /// Their numbers.
+        scores: &'a HeldOutScores,
     },
     /// Something worth a line.
     Note(String),

@@ -1,4 +1,5 @@
-//! A run on disk: `recipe.toml`, `metrics.jsonl`, `samples/`, `checkpoints/`, `report.md`, `policy/`, `reward/`.
+//! A run on disk: `recipe.toml`, `metrics.jsonl`, `samples/`, `reports/`, `checkpoints/`, `report.md`, `policy/`,
+//! `reward/`.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::Write;
@@ -19,7 +20,7 @@ use crate::task::Task;
 const FREE: [&str; 5] =
     ["run.memory_limit_gib", "run.out", "run.rounds", "run.save_steps", "run.save_total_limit"];
 
-/// The folder of a run. As an [`Observer`] it writes metrics and samples.
+/// The folder of a run. As an [`Observer`] it writes metrics, samples and what every round came to.
 #[derive(Debug)]
 pub struct RunFolder {
     path: PathBuf,
@@ -180,17 +181,19 @@ impl RunFolder {
     }
 
     fn samples(&mut self, round: usize, samples: &[crate::observer::ShownSample]) {
-        let folder = self.path.join("samples");
         let lines: String = samples
             .iter()
             .filter_map(|sample| serde_json::to_string(sample).ok())
             .map(|line| line + "\n")
             .collect();
-        let write = || {
-            fs::create_dir_all(&folder)?;
-            fs::write(folder.join(format!("round-{round}.jsonl")), lines)
-        };
-        if let Err(error) = write() {
+        self.file("samples", &format!("round-{round}.jsonl"), &lines);
+    }
+
+    /// A file of a round; where a run goes on before it, the same file is written again.
+    fn file(&mut self, folder: &str, name: &str, text: &str) {
+        let folder = self.path.join(folder);
+        let written = fs::create_dir_all(&folder).and_then(|()| fs::write(folder.join(name), text));
+        if let Err(error) = written {
             self.failed.get_or_insert(error);
         }
     }
@@ -202,6 +205,14 @@ impl Observer for RunFolder {
             Event::Step { at, metrics, .. } => self.line(*at, metrics),
             Event::Ended { at, metrics } if !metrics.is_empty() => self.line(*at, metrics),
             Event::Samples { round, samples } => self.samples(*round, samples),
+            Event::HeldOut { round, scores } => {
+                let text = serde_json::to_string(scores).unwrap_or_default();
+                self.file("samples", &format!("scores-{round}.json"), &text);
+            }
+            Event::Round(report) => {
+                let text = serde_json::to_string_pretty(report).unwrap_or_default();
+                self.file("reports", &format!("round-{}.json", report.round), &text);
+            }
             _ => {}
         }
     }

@@ -7,6 +7,7 @@ mod evals;
 mod faults;
 #[cfg(unix)]
 mod guide;
+mod report;
 mod results;
 mod runs;
 #[cfg(unix)]

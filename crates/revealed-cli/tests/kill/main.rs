@@ -118,7 +118,7 @@ fn start(world: &World, name: &str, call: Option<&str>) -> std::process::Child {
     command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
 }
 
-/// Every file of a run by its path, but for its checkpoints and the line that says where it is.
+/// Every file of a run by its path, but for its checkpoints, event files, which are dated, and what says where it is.
 fn tree(root: &Path) -> BTreeMap<String, Vec<u8>> {
     let mut files = BTreeMap::new();
     let mut folders = vec![root.to_owned()];
@@ -127,8 +127,10 @@ fn tree(root: &Path) -> BTreeMap<String, Vec<u8>> {
             let path = entry.unwrap().path();
             let name = path.strip_prefix(root).unwrap().display().to_string();
             match path.is_dir() {
-                true if name != "checkpoints" => folders.push(path),
-                false if name != "recipe.toml" => {
+                true if !["checkpoints", "tensorboard"].contains(&name.as_str()) => {
+                    folders.push(path);
+                }
+                false if !["recipe.toml", "report.html"].contains(&name.as_str()) => {
                     files.insert(name, std::fs::read(path).unwrap());
                 }
                 _ => {}

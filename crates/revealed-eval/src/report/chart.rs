@@ -1,0 +1,345 @@
+//! A curve as SVG: its line over its healthy band, with the boundaries of rounds. Colours are the page's.
+
+use std::fmt::Write;
+
+use super::bands::Band;
+use super::curves::{Curve, Point, thinned};
+use super::labels::label;
+use super::number::number;
+use super::text::escape;
+
+/// Points of a line at most, so that long runs stay small.
+const MOST_POINTS: usize = 400;
+const WIDTH: f64 = 360.0;
+const HEIGHT: f64 = 190.0;
+const LEFT: f64 = 46.0;
+const RIGHT: f64 = 10.0;
+const TOP: f64 = 16.0;
+const BOTTOM: f64 = 24.0;
+/// Of the highest to the median, from which on the axis is logarithmic: one spike would flatten everything else.
+const LOG_FROM: f64 = 30.0;
+/// How far beyond the values a band's end may lie to be shown, in spans of the values.
+const NEAR: f64 = 0.6;
+
+/// From values to places on the picture.
+struct Axes {
+    places: [f64; 2],
+    values: [f64; 2],
+    log: bool,
+}
+
+impl Axes {
+    /// Around the values, and the ends of bands where they are near.
+    fn of(points: &[Point], bands: &[Band]) -> Self {
+        let mut sorted: Vec<f64> = points.iter().map(|point| point.value).collect();
+        sorted.sort_by(f64::total_cmp);
+        let (low, high) = (sorted[0], sorted[sorted.len() - 1]);
+        let log = low > 0.0 && high > LOG_FROM * sorted[sorted.len() / 2];
+        let mut axes = Self { places: [0.0, 1.0], values: [low, high], log };
+        let span = (high - low).max(1e-3 * high.abs());
+        if !log {
+            let ends = bands.iter().flat_map(|band| [band.low, band.high]).flatten();
+            let near = ends.filter(|end| low - NEAR * span <= *end && *end <= high + NEAR * span);
+            for end in near {
+                axes.values = [axes.values[0].min(end), axes.values[1].max(end)];
+            }
+        }
+        let [low, high] = axes.values;
+        let room = match high - low {
+            gap if gap > 0.0 => 0.06 * gap,
+            _ => (0.1 * high.abs()).max(0.05),
+        };
+        axes.values = if log { [low / 1.2, high * 1.2] } else { [low - room, high + room] };
+        let (first, last) = (points[0].place as f64, points[points.len() - 1].place as f64);
+        axes.places = [first, last.max(first + 1.0)];
+        axes
+    }
+
+    fn x(&self, place: f64) -> f64 {
+        let [low, high] = self.places;
+        LEFT + (place - low) / (high - low) * (WIDTH - LEFT - RIGHT)
+    }
+
+    fn y(&self, value: f64) -> f64 {
+        let scaled = |value: f64| if self.log { value.max(1e-300).ln() } else { value };
+        let [low, high] = self.values.map(scaled);
+        let share = ((scaled(value) - low) / (high - low)).clamp(0.0, 1.0);
+        TOP + (1.0 - share) * (HEIGHT - TOP - BOTTOM)
+    }
+
+    fn value_ticks(&self) -> Vec<f64> {
+        let [low, high] = self.values;
+        if !self.log {
+            return ticks(low, high, 4);
+        }
+        let powers = low.log10().ceil() as i32..=high.log10().floor() as i32;
+        let all: Vec<f64> = powers.map(|power| 10f64.powi(power)).collect();
+        all.iter().copied().step_by(all.len().div_ceil(5).max(1)).collect()
+    }
+}
+
+/// Round numbers within a range, about so many.
+pub(super) fn ticks(low: f64, high: f64, count: usize) -> Vec<f64> {
+    let rough = (high - low) / count as f64;
+    if !(rough.is_finite() && rough > 0.0) {
+        return vec![low];
+    }
+    let power = 10f64.powf(rough.log10().floor());
+    let step = [1.0, 2.0, 2.5, 5.0, 10.0]
+        .into_iter()
+        .map(|factor| factor * power)
+        .find(|step| *step >= rough * 0.999)
+        .unwrap_or(10.0 * power);
+    let first = (low / step).ceil() as i64;
+    (0..).map(|index| (first + index) as f64 * step).take_while(|tick| *tick <= high).collect()
+}
+
+/// The text of a tick: as many decimals as neighbouring ticks need.
+pub(super) fn tick_text(value: f64, step: f64) -> String {
+    let sign = if value < 0.0 { "−" } else { "" };
+    let size = value.abs();
+    match step {
+        _ if size == 0.0 => "0".into(),
+        _ if size >= 1e5 || (size > 0.0 && size < 1e-3) => number(value).replace(".0e", "e"),
+        step if step >= 1.0 && step.fract() == 0.0 => format!("{sign}{size:.0}"),
+        step => {
+            let decimals = (1..9).find(|d| {
+                let scaled = step * 10f64.powi(*d);
+                (scaled - scaled.round()).abs() < 1e-6
+            });
+            format!("{sign}{size:.*}", decimals.unwrap_or(9) as usize)
+        }
+    }
+}
+
+/// The text of a power of ten.
+fn log_text(value: f64) -> String {
+    match value {
+        value if (1e-3..1e5).contains(&value) => value.to_string(),
+        value => number(value).replace(".0e", "e"),
+    }
+}
+
+/// A figure with its caption; `None` of fewer than two numbers.
+pub(super) fn figure(curve: &Curve, bands: &[Band]) -> Option<String> {
+    let (_, label, unit) = label(&curve.name);
+    let points = thinned(&curve.points, MOST_POINTS);
+    let (first, last) = (points.first()?, points.last()?);
+    if first.place == last.place {
+        return None;
+    }
+    let axes = Axes::of(&points, bands);
+    let id = format!("{}-{}", curve.stage, curve.name).replace(|c: char| !c.is_alphanumeric(), "-");
+    let mut svg = format!(
+        "<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-labelledby=\"{id}-t {id}-d\"><title id=\"{id}-t\">{}</title><desc id=\"{id}-d\">{}</desc>",
+        escape(label),
+        escape(&described(&points, bands, axes.log)),
+    );
+    band_areas(&mut svg, bands, &axes);
+    grid(&mut svg, &axes);
+    boundaries(&mut svg, curve, &axes);
+    line(&mut svg, &points, &axes);
+    outside(&mut svg, &points, bands, &axes);
+    svg.push_str("</svg>");
+    let scale = if axes.log { ", log scale" } else { "" };
+    let unit = if unit.is_empty() { String::new() } else { format!(", {unit}") };
+    Some(format!(
+        "<figure class=\"chart\"><figcaption><b>{}</b><span class=\"dim\">{}{scale}</span><span class=\"key\"><code>{}</code>{}</span></figcaption>{svg}</figure>",
+        escape(label),
+        escape(&unit),
+        escape(&curve.name),
+        legend(bands),
+    ))
+}
+
+fn described(points: &[Point], bands: &[Band], log: bool) -> String {
+    let values = points.iter().map(|point| point.value);
+    let (low, high) = values.fold((f64::MAX, f64::MIN), |(low, high), v| (low.min(v), high.max(v)));
+    let (first, last) = (points[0], points[points.len() - 1]);
+    let scale = if log { " on a logarithmic axis" } else { "" };
+    let band = match bands {
+        [] => "",
+        _ => " The shaded area is the healthy band.",
+    };
+    format!(
+        "From {} at step {} to {} at step {}, between {} and {}{scale}.{band}",
+        number(first.value),
+        first.place,
+        number(last.value),
+        last.place,
+        number(low),
+        number(high)
+    )
+}
+
+fn legend(bands: &[Band]) -> String {
+    let Some(band) = bands.first() else { return String::new() };
+    let ends = match (band.low, band.high) {
+        // One band a step has no one number.
+        _ if band.places[0] == band.places[1] => String::new(),
+        (Some(low), Some(high)) => format!(" {} to {}", number(low), number(high)),
+        (Some(low), None) => format!(" ≥ {}", number(low)),
+        (None, Some(high)) => format!(" ≤ {}", number(high)),
+        (None, None) => String::new(),
+    };
+    let several = bands.iter().any(|other| (other.low, other.high) != (band.low, band.high));
+    let first = if several && !ends.is_empty() { " in its first round" } else { "" };
+    format!(" · <span class=\"healthy\">healthy{ends}{first}</span> ({})", escape(band.source))
+}
+
+fn band_areas(svg: &mut String, bands: &[Band], axes: &Axes) {
+    // Bands of single steps are one area, thinned to what a screen can show.
+    let stride = bands.len().div_ceil(MOST_POINTS).max(1);
+    let mut upper = String::new();
+    let mut lower: Vec<String> = Vec::new();
+    for band in bands.iter().step_by(stride) {
+        let [low, high] = [band.low.unwrap_or(axes.values[0]), band.high.unwrap_or(axes.values[1])];
+        for place in band.places {
+            let x = axes.x((place as f64).clamp(axes.places[0], axes.places[1]));
+            let _ = write!(upper, "{x:.1},{:.1} ", axes.y(high));
+            lower.push(format!("{x:.1},{:.1}", axes.y(low)));
+        }
+    }
+    if !lower.is_empty() {
+        lower.reverse();
+        let _ = write!(svg, "<polygon class=\"band\" points=\"{upper}{}\"/>", lower.join(" "));
+    }
+}
+
+fn grid(svg: &mut String, axes: &Axes) {
+    let values = axes.value_ticks();
+    let step = values.windows(2).map(|pair| pair[1] - pair[0]).next().unwrap_or(1.0);
+    for value in &values {
+        let (y, right) = (axes.y(*value), WIDTH - RIGHT);
+        let text = if axes.log { log_text(*value) } else { tick_text(*value, step) };
+        let _ = write!(
+            svg,
+            "<path class=\"grid\" d=\"M{LEFT} {y:.1}H{right}\"/><text class=\"tick\" x=\"{}\" y=\"{:.1}\" text-anchor=\"end\">{text}</text>",
+            LEFT - 5.0,
+            y + 3.5,
+        );
+    }
+    let [low, high] = axes.places;
+    for place in ticks(low, high, 5).into_iter().filter(|place| place.fract() == 0.0) {
+        let x = axes.x(place);
+        let _ = write!(
+            svg,
+            "<text class=\"tick\" x=\"{x:.1}\" y=\"{}\" text-anchor=\"middle\">{place}</text>",
+            HEIGHT - 8.0
+        );
+    }
+}
+
+fn boundaries(svg: &mut String, curve: &Curve, axes: &Axes) {
+    let mut free = LEFT;
+    let rounds: Vec<&[Point]> = curve.rounds().collect();
+    for (index, points) in rounds.iter().enumerate().filter(|(_, points)| points[0].round > 0) {
+        let start = points[0].place as f64;
+        let x = axes.x(if index == 0 { start } else { start - 0.5 });
+        if index > 0 {
+            let bottom = HEIGHT - BOTTOM;
+            let _ = write!(svg, "<path class=\"round\" d=\"M{x:.1} {TOP}V{bottom}\"/>");
+        }
+        // A label wants room for itself.
+        if x >= free {
+            let text = if rounds.len() > 8 { "" } else { "round " };
+            let _ = write!(
+                svg,
+                "<text class=\"tick\" x=\"{:.1}\" y=\"11\">{text}{}</text>",
+                x + 2.0,
+                points[0].round
+            );
+            free = x + 6.0 * (text.len() + 3) as f64;
+        }
+    }
+}
+
+fn line(svg: &mut String, points: &[Point], axes: &Axes) {
+    let mut path = String::new();
+    for points in points.chunk_by(|a, b| a.round == b.round) {
+        for (index, point) in points.iter().enumerate() {
+            let letter = if index == 0 { 'M' } else { 'L' };
+            let (x, y) = (axes.x(point.place as f64), axes.y(point.value));
+            let _ = write!(path, "{letter}{x:.1} {y:.1}");
+        }
+        if let [point] = points {
+            let (x, y) = (axes.x(point.place as f64), axes.y(point.value));
+            let _ = write!(svg, "<circle class=\"dot\" cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"2.5\"/>");
+        }
+    }
+    let _ = write!(svg, "<path class=\"line\" d=\"{path}\"/>");
+}
+
+/// Marks on points outside their band.
+fn outside(svg: &mut String, points: &[Point], bands: &[Band], axes: &Axes) {
+    for point in points {
+        let of_place = |band: &&Band| (band.places[0]..=band.places[1]).contains(&point.place);
+        let Some(band) = bands.iter().find(of_place) else { continue };
+        if band.low.is_some_and(|low| point.value < low)
+            || band.high.is_some_and(|high| point.value > high)
+        {
+            let (x, y) = (axes.x(point.place as f64), axes.y(point.value));
+            let _ = write!(svg, "<circle class=\"out\" cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"2.6\"/>");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::metrics::Stage;
+    use super::*;
+
+    fn curve(values: &[f64]) -> Curve {
+        let point = |(index, value): (usize, &f64)| Point {
+            place: index + 1,
+            round: 1 + index / 5,
+            step: index % 5 + 1,
+            line: index,
+            value: *value,
+        };
+        let points = values.iter().enumerate().map(point).collect();
+        Curve { stage: Stage::Improve, name: "objective/kl".into(), points }
+    }
+
+    #[test]
+    fn ticks_are_round_and_within_the_range() {
+        let close = |a: &[f64], b: &[f64]| {
+            a.len() == b.len() && a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-9)
+        };
+        assert!(close(&ticks(0.0, 1.0, 4), &[0.0, 0.25, 0.5, 0.75, 1.0]));
+        assert!(close(&ticks(-3.0, 17.0, 4), &[0.0, 5.0, 10.0, 15.0]));
+        assert_eq!(ticks(2.0, 2.0, 4), [2.0]);
+        assert_eq!(tick_text(0.75, 0.25), "0.75");
+        assert_eq!((tick_text(-5.0, 5.0), tick_text(0.0, 1e-4)), ("−5".into(), "0".into()));
+        assert_eq!((log_text(0.01), log_text(1e-6)), ("0.01".into(), "1e-6".into()));
+    }
+
+    #[test]
+    fn a_chart_names_itself_and_marks_what_is_outside() {
+        let band = Band { places: [1, 7], low: None, high: Some(2.5), source: "gate.max_kl" };
+        let svg = figure(&curve(&[0.0, 1.0, 2.0, 3.0, 1.0, 1.0, 2.0]), &[band]).unwrap();
+        assert!(
+            svg.contains("role=\"img\"")
+                && svg.contains("<title id=\"improve-objective-kl-t\">KL to the anchor")
+        );
+        assert_eq!(svg.matches("class=\"out\"").count(), 1);
+        assert_eq!(svg.matches("class=\"round\"").count(), 1);
+        assert!(svg.contains("healthy ≤ 2.50</span> (gate.max_kl)"), "{svg}");
+    }
+
+    #[test]
+    fn nothing_to_draw_is_no_chart_and_no_panic() {
+        assert_eq!(figure(&curve(&[]), &[]), None);
+        assert_eq!(figure(&curve(&[1.0]), &[]), None);
+        assert_eq!(figure(&curve(&[f64::NAN, f64::NAN, 1.0]), &[]), None);
+        assert!(figure(&curve(&[1.0, 1.0, 1.0]), &[]).is_some());
+        assert!(figure(&curve(&[1.0, f64::INFINITY, 1e300, -1e300]), &[]).is_some());
+    }
+
+    #[test]
+    fn a_spike_is_shown_on_a_logarithmic_axis() {
+        let mut values = vec![1.0; 20];
+        values[10] = 500.0;
+        assert!(figure(&curve(&values), &[]).unwrap().contains("log scale"));
+    }
+}

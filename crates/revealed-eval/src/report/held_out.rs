@@ -1,0 +1,143 @@
+//! SFT model and final policy on held-out prompts: figures, their differences and the intervals of these.
+
+use super::run::{Round, RunFiles, Samples, Scores};
+use crate::stats::{mean_ci95, mean_sd};
+
+/// A figure of two policies on the same prompts.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Change {
+    /// What it is, with its unit.
+    pub name: &'static str,
+    /// Of the SFT model.
+    pub sft: f64,
+    /// Of the policy.
+    pub policy: f64,
+    /// 95 % interval of the difference, over prompts; `None` where the run kept no values of prompts.
+    pub interval: Option<(f64, f64)>,
+}
+
+impl Change {
+    /// How far the policy is above the SFT model.
+    pub fn difference(&self) -> f64 {
+        self.policy - self.sft
+    }
+}
+
+/// What stands for the run's result: the last kept round, or the last one that was judged.
+pub fn result(run: &RunFiles) -> Option<&Round> {
+    run.last_kept().or(run.rounds.last())
+}
+
+/// The policy of a round compared with the SFT model, under that round's reward; the objective first.
+pub fn changes(run: &RunFiles, round: &Round) -> Vec<Change> {
+    let mut changes = Vec::new();
+    if let Some(scores) = run.scores.get(&round.round) {
+        changes.extend(objective_change(scores, run.settings.kl_price()));
+        changes.extend(of_scores(scores));
+    } else {
+        changes.push(plain("KL to the SFT model, nats a completion", 0.0, round.after.kl));
+    }
+    let likelihood = "log-likelihood of demonstrations, nats a token";
+    changes.push(plain(likelihood, round.sft_log_likelihood, round.after.log_likelihood));
+    // The first round starts from the SFT model.
+    if let Some(first) = run.rounds.first().filter(|first| first.round == 1) {
+        let (sft, after) = (first.before, round.after);
+        changes.push(plain("repeated 4-grams, share", sft.repetition, after.repetition));
+        changes.push(plain("distinct 2-grams, share", sft.distinct_2, after.distinct_2));
+    }
+    changes
+}
+
+/// `E[r] − β KL(π ‖ π_SFT)` of the SFT model and of the policy, which is what a round maximises; `None` where samples have no KL.
+pub fn objective_change(scores: &Scores, price: f64) -> Option<Change> {
+    if scores.after.kl.is_empty() {
+        return None;
+    }
+    let (rewards, kl) = (&scores.after.rewards, &scores.after.kl);
+    let policy: Vec<f64> = rewards.iter().zip(kl).map(|(r, kl)| r - price * kl).collect();
+    Some(paired("reward less the price of KL", scores, &scores.sft.rewards, &policy))
+}
+
+fn of_scores(scores: &Scores) -> Vec<Change> {
+    let Scores { sft, after, .. } = scores;
+    let both = |name, of: &dyn Fn(&Samples) -> Vec<f64>| paired(name, scores, &of(sft), &of(after));
+    let won = |samples: &Samples| -> Vec<f64> {
+        let each = samples.rewards.iter().enumerate().map(|(index, reward)| {
+            match scores.demonstrations[index / scores.samples_per_prompt] - reward {
+                lead if lead > 0.0 => 1.0,
+                lead if lead < 0.0 => 0.0,
+                _ => 0.5,
+            }
+        });
+        each.collect()
+    };
+    let mut changes = vec![
+        both("reward of samples, calibrated", &|of| of.rewards.clone()),
+        both("demonstration above sample, share", &won),
+    ];
+    if !after.kl.is_empty() {
+        let zeros = vec![0.0; after.kl.len()];
+        changes.push(paired("KL to the SFT model, nats a completion", scores, &zeros, &after.kl));
+    }
+    let lengths = |of: &Samples| of.lengths.iter().map(|length| *length as f64).collect();
+    let ended = |of: &Samples| of.terminated.iter().map(|e| f64::from(u8::from(*e))).collect();
+    changes.push(both("length, tokens", &lengths));
+    changes.push(both("ended by the terminator, share", &ended));
+    changes
+}
+
+fn plain(name: &'static str, sft: f64, policy: f64) -> Change {
+    Change { name, sft, policy, interval: None }
+}
+
+/// Differences of the means of each prompt's samples.
+fn paired(name: &'static str, scores: &Scores, sft: &[f64], policy: &[f64]) -> Change {
+    let group = scores.samples_per_prompt;
+    let differences: Vec<f64> = sft
+        .chunks(group)
+        .zip(policy.chunks(group))
+        .map(|(sft, policy)| mean_sd(policy).0 - mean_sd(sft).0)
+        .collect();
+    let (low, high) = mean_ci95(&differences);
+    let interval = (low.is_finite() && high.is_finite()).then_some((low, high));
+    Change { name, sft: mean_sd(sft).0, policy: mean_sd(policy).0, interval }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn samples(rewards: &[f64], kl: &[f64]) -> Samples {
+        let count = rewards.len();
+        Samples {
+            rewards: rewards.into(),
+            lengths: vec![4; count],
+            terminated: vec![true; count],
+            kl: kl.into(),
+        }
+    }
+
+    #[test]
+    fn a_difference_is_paired_by_prompt() {
+        let scores = Scores {
+            samples_per_prompt: 2,
+            demonstrations: vec![0.0, 1.0, 2.0],
+            initial: samples(&[0.0; 6], &[]),
+            sft: samples(&[0.0, 2.0, 10.0, 12.0, -5.0, -3.0], &[]),
+            before: samples(&[0.0; 6], &[]),
+            after: samples(&[1.0, 3.0, 11.0, 15.0, -3.0, 1.0], &[2.0; 6]),
+        };
+        // Means of prompts rise by 1, 2 and 3; at 0.5 a nat, KL takes 1 off each.
+        let change = objective_change(&scores, 0.5).unwrap();
+        assert!((change.difference() - 1.0).abs() < 1e-12);
+        // Mean 1, deviation 1, three prompts: 1 ± 4.303 / √3.
+        let (low, high) = change.interval.unwrap();
+        assert!((high - (1.0 + 4.303 / 3f64.sqrt())).abs() < 1e-9, "{high}");
+        assert!((low + high - 2.0).abs() < 1e-9);
+        let all = of_scores(&scores);
+        assert!((all[0].difference() - 2.0).abs() < 1e-12);
+        // Demonstrations 0, 1, 2 against (0, 2), (10, 12), (−5, −3) and (1, 3), (11, 15), (−3, 1).
+        assert_eq!((all[1].sft, all[1].policy), (2.5 / 6.0, 2.0 / 6.0));
+        assert_eq!(all[3].difference(), 0.0);
+    }
+}

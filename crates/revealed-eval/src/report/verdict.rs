@@ -1,0 +1,378 @@
+//! The verdict in words, by rules with stated bounds.
+//!
+//! | question | well | look closer | badly |
+//! |---|---|---|---|
+//! | is the reward beyond shortcuts? | the lower end of its accuracy's 95 % interval (Wilson, over prompts) is above the better probe, and the audit warns of nothing | otherwise | its lead over the better probe is below [`MIN_LEAD`] |
+//! | did held-out figures improve? | the 95 % interval of reward less the price of KL, policy less SFT, is above 0, and no judge fell by 2 standard errors in the round | the interval holds 0, or a judge fell, or there is none | the interval is below 0, nothing moved, or no round was kept |
+//! | did the run stay in its bands? | no band was left | one was | a value was not a number |
+//! | which rounds were kept? | all | some | none |
+
+use super::bands::{Exit, exits};
+use super::curves::Curve;
+use super::held_out::{objective_change, result};
+use super::labels::label;
+use super::metrics::Stage;
+use super::number::{number, signed};
+use super::run::{Round, RunFiles};
+use crate::stats::{Z_95, wilson};
+
+/// Of the reward's accuracy over that of the better probe; the audit's own bound.
+pub const MIN_LEAD: f64 = 0.02;
+/// Of samples that end, below which the page says so.
+const FEW_ENDED: f64 = 0.5;
+/// Standard errors by which a judge's score may fall.
+const JUDGE_FALL: f64 = -2.0;
+
+/// How an answer is to be taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Level {
+    /// As hoped.
+    Well,
+    /// Worth a look.
+    Look,
+    /// Not as hoped.
+    Badly,
+    /// The run does not say.
+    Unknown,
+}
+
+impl Level {
+    /// In a word or two.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Well => "yes",
+            Self::Look => "look closer",
+            Self::Badly => "no",
+            Self::Unknown => "not known",
+        }
+    }
+}
+
+/// An answer in words.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// What is asked.
+    pub question: &'static str,
+    /// How it is to be taken.
+    pub level: Level,
+    /// Sentences, the first one the answer.
+    pub sentences: Vec<String>,
+}
+
+/// All four answers of a run.
+pub fn verdict(run: &RunFiles, curves: &[Curve]) -> Vec<Answer> {
+    vec![shortcuts(run), improved(run), bands(&exits(curves, &run.settings), curves), rounds(run)]
+}
+
+fn answer(question: &'static str, level: Level, sentences: Vec<String>) -> Answer {
+    Answer { question, level, sentences }
+}
+
+/// Whether the reward knows more than length and words.
+fn shortcuts(run: &RunFiles) -> Answer {
+    let question = "Is the reward more than a shortcut?";
+    let Some(round) = result(run) else {
+        return answer(question, Level::Unknown, vec!["No round has been judged.".into()]);
+    };
+    let audit = &round.audit;
+    let prompts = audit.prompts;
+    // What is not a number counts as none right.
+    let right = (audit.accuracy * prompts as f64).min(prompts as f64).max(0.0);
+    let (low, high) = wilson(right, prompts, Z_95);
+    let probe = audit.length_accuracy.max(audit.bag_accuracy);
+    let lead = audit.beyond_shortcuts();
+    let warnings = audit.warnings();
+    let level = match () {
+        () if lead.is_nan() || prompts == 0 => Level::Unknown,
+        () if lead < MIN_LEAD => Level::Badly,
+        () if low > probe && warnings.is_empty() => Level::Well,
+        () => Level::Look,
+    };
+    let word = match level {
+        Level::Badly => "Nothing shows that it is",
+        Level::Well => "Yes",
+        _ if low > probe => "Yes, with a warning",
+        _ => "It seems so, but chance could explain the lead",
+    };
+    let mut sentences = vec![format!(
+        "{word}: the reward of round {} orders {} of {} held-out pairs (95 % over {prompts} prompts: {} to {}), length alone {}, a bag of tokens {}: a lead of {}.",
+        round.round,
+        number(audit.accuracy),
+        audit.pairs,
+        number(low),
+        number(high),
+        number(audit.length_accuracy),
+        number(audit.bag_accuracy),
+        signed(lead),
+    )];
+    if let Some(matched) = audit.length_matched_accuracy {
+        sentences.push(format!(
+            "On the {} pairs of like length it orders {}.",
+            audit.length_matched_pairs,
+            number(matched)
+        ));
+    }
+    // Accuracy and probes have been said.
+    let rest = warnings.iter().filter(|warning| !warning.starts_with("the reward orders"));
+    sentences.extend(rest.map(|warning| sentence(warning)));
+    answer(question, level, sentences)
+}
+
+/// Whether the final policy is better than the SFT model on held-out prompts.
+fn improved(run: &RunFiles) -> Answer {
+    let question = "Did the policy improve on held-out prompts?";
+    let Some(round) = result(run) else {
+        return answer(question, Level::Unknown, vec!["No round has been judged.".into()]);
+    };
+    let change = run.scores.get(&round.round);
+    let change = change.and_then(|scores| objective_change(scores, run.settings.kl_price()));
+    let interval = change.as_ref().and_then(|change| change.interval);
+    let fell = round.judge.is_some_and(|judge| judge.gain() <= JUDGE_FALL);
+    let level = match interval {
+        _ if !round.accepted => Level::Badly,
+        Some((low, high)) if high < 0.0 || (low, high) == (0.0, 0.0) => Level::Badly,
+        Some((low, _)) if low > 0.0 && !fell => Level::Well,
+        _ => Level::Look,
+    };
+    let mut sentences = Vec::new();
+    if !round.accepted {
+        let what =
+            if run.finished { "the policy is the SFT model" } else { "so far there is none" };
+        sentences.push(format!(
+            "No round was kept: {what}. What follows is the candidate of round {}.",
+            round.round
+        ));
+    }
+    sentences.push(match (&change, interval) {
+        (Some(_), Some((0.0, 0.0))) => format!(
+            "Not at all: the policy of round {} does on every held-out prompt what the SFT model does.",
+            round.round
+        ),
+        (Some(change), Some((low, high))) => format!(
+            "From SFT to round {}, reward less the price of KL moved by {} (95 % over prompts: {} to {}), in units of the spread between samples of one prompt.",
+            round.round, signed(change.difference()), signed(low), signed(high)
+        ),
+        _ => format!(
+            "In round {} the reward of samples moved by {} and their KL by {} nats; this folder has no scores of single samples, so there is no interval.",
+            round.round,
+            signed(round.after.reward - round.before.reward),
+            signed(round.after.kl - round.before.kl)
+        ),
+    });
+    sentences.push(format!(
+        "Samples score {}, held-out demonstrations {}; demonstrations lose {} nats a token of log-likelihood.",
+        signed(round.after.reward),
+        signed(round.demonstrations_reward),
+        signed(round.sft_log_likelihood - round.after.log_likelihood),
+    ));
+    if round.after.terminated < FEW_ENDED {
+        let share = match round.after.terminated {
+            0.0 => "No sample ends".to_owned(),
+            share => format!("Only {} of the samples end", number(share)),
+        };
+        sentences.push(format!(
+            "{share} by the terminator; what is cut at data.max_completion_tokens is scored as policy.missing_eos says."
+        ));
+    }
+    sentences.push(judged(run, round));
+    answer(question, level, sentences)
+}
+
+fn judged(run: &RunFiles, round: &Round) -> String {
+    let caution =
+        "The reward is what the policy was trained to raise, so its rise is needed and not enough";
+    let first = run.rounds.first().and_then(|first| first.judge);
+    match (first, round.judge) {
+        (Some(first), Some(judge)) => format!(
+            "{caution}. The judge, a second reward that nothing was trained against, gives samples {} before the first round and {} after round {}, demonstrations {}; in that round alone it moved by {} standard errors.",
+            signed(first.before),
+            signed(judge.after),
+            round.round,
+            signed(judge.demonstrations),
+            signed(judge.gain()),
+        ),
+        _ => format!("{caution}; this run has no judge."),
+    }
+}
+
+/// Which band was left first.
+fn bands(exits: &[Exit], curves: &[Curve]) -> Answer {
+    let question = "Did training stay in its healthy bands?";
+    if !curves.iter().any(|curve| curve.stage == Stage::Improve) {
+        let text = "There are no rollouts yet.".into();
+        let level = if exits.is_empty() { Level::Unknown } else { Level::Look };
+        let sentences = std::iter::once(text).chain(exits.iter().map(left)).collect();
+        return answer(question, level, sentences);
+    }
+    let Some(first) = exits.first() else {
+        let text =
+            "KL, length, terminators, reward spread and gradient norms stayed in their bands.";
+        return answer(question, Level::Well, vec![text.into()]);
+    };
+    let numbers = exits.iter().all(|exit| exit.value.is_finite());
+    let level = if numbers { Level::Look } else { Level::Badly };
+    let mut sentences = vec![format!("The first to leave its band: {}", left(first))];
+    sentences.extend(exits[1..].iter().map(|exit| format!("Then: {}", left(exit))));
+    answer(question, level, sentences)
+}
+
+fn left(exit: &Exit) -> String {
+    let bound = match (exit.band.low, exit.band.high) {
+        (Some(low), _) if exit.value < low => format!("below {}", number(low)),
+        (_, Some(high)) => format!("above {}", number(high)),
+        (low, None) => format!("not at {} or above", number(low.unwrap_or(f64::NAN))),
+    };
+    let stage = match exit.stage {
+        Stage::Judge => "the judge's fit".to_owned(),
+        Stage::Sft => "sft".to_owned(),
+        stage => format!("round {} {stage}", exit.at.round),
+    };
+    format!(
+        "{} in {stage}, step {}: {}, {bound} ({}).",
+        named(&exit.name),
+        exit.at.step,
+        number(exit.value),
+        exit.band.source
+    )
+}
+
+/// A metric by its name for people, then its own.
+fn named(metric: &str) -> String {
+    match label(metric) {
+        (_, name, _) if name == metric => name.into(),
+        (_, name, _) => format!("{name} ({metric})"),
+    }
+}
+
+/// What happened to the rounds.
+fn rounds(run: &RunFiles) -> Answer {
+    let question = "Were the rounds kept?";
+    let kept = run.rounds.iter().filter(|round| round.accepted).count();
+    let level = match (kept, run.rounds.len()) {
+        (_, 0) => Level::Unknown,
+        (0, _) => Level::Badly,
+        (kept, all) if kept == all => Level::Well,
+        _ => Level::Look,
+    };
+    let mut sentences = vec![match run.rounds.len() {
+        0 => "No round has been judged.".into(),
+        all => format!("{kept} of {all}."),
+    }];
+    for round in &run.rounds {
+        let word = if round.accepted { "kept" } else { "rolled back" };
+        let reasons = round.reasons.join("; ");
+        let colon = if reasons.is_empty() { "" } else { ": " };
+        sentences.push(format!("Round {} was {word}{colon}{reasons}.", round.round));
+    }
+    answer(question, level, sentences)
+}
+
+fn sentence(text: &str) -> String {
+    let mut letters = text.chars();
+    let first = letters.next().map(|letter| letter.to_uppercase().to_string()).unwrap_or_default();
+    format!("{first}{}.", letters.as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::curves::Point;
+    use super::super::example::{round, run};
+    use super::super::run::Samples;
+    use super::*;
+
+    fn level(run: &RunFiles, question: usize) -> Level {
+        verdict(run, &[])[question].level
+    }
+
+    #[test]
+    fn a_reward_is_beyond_shortcuts_where_its_interval_is() {
+        let with = |accuracy: f64, bag: f64, matched: f64| {
+            let mut run = run();
+            let audit = &mut run.rounds[0].audit;
+            (audit.accuracy, audit.bag_accuracy) = (accuracy, bag);
+            audit.length_matched_accuracy = Some(matched);
+            level(&run, 0)
+        };
+        // 90 of 100 prompts: Wilson's lower end is 0.826.
+        assert_eq!(with(0.9, 0.82, 0.8), Level::Well);
+        assert_eq!(with(0.9, 0.83, 0.8), Level::Look);
+        assert_eq!(with(0.9, 0.885, 0.8), Level::Badly);
+        // A warning of the audit: like lengths are ordered no better than by chance.
+        assert_eq!(with(0.9, 0.82, 0.5), Level::Look);
+        assert_eq!(with(f64::NAN, 0.5, 0.8), Level::Unknown);
+    }
+
+    #[test]
+    fn improvement_is_read_off_the_interval_and_the_judge() {
+        let with = |rise: f64, judge: f64, accepted: bool| {
+            let mut run = run();
+            let scores = run.scores.get_mut(&1).unwrap();
+            let sft = scores.sft.rewards.clone();
+            scores.after.rewards = sft.iter().map(|reward| reward + rise).collect();
+            scores.after.rewards[0] += 0.25;
+            let round = &mut run.rounds[0];
+            round.accepted = accepted;
+            let opinion = round.judge.as_mut().unwrap();
+            opinion.after = opinion.before + judge * opinion.standard_error;
+            level(&run, 1)
+        };
+        assert_eq!(with(1.0, 1.0, true), Level::Well);
+        assert_eq!(with(1.0, -2.5, true), Level::Look);
+        assert_eq!(with(0.0, 1.0, true), Level::Look);
+        assert_eq!(with(-1.0, 1.0, true), Level::Badly);
+        let mut same = run();
+        let scores = same.scores.get_mut(&1).unwrap();
+        scores.after = Samples { kl: vec![0.0; 8], ..scores.sft.clone() };
+        let answer = &verdict(&same, &[])[1];
+        assert_eq!(answer.level, Level::Badly);
+        assert!(answer.sentences[0].starts_with("Not at all"), "{:?}", answer.sentences);
+        assert_eq!(with(1.0, 1.0, false), Level::Badly);
+    }
+
+    #[test]
+    fn without_scores_there_is_no_interval_and_no_yes() {
+        let mut run = run();
+        run.scores.clear();
+        let answer = &verdict(&run, &[])[1];
+        assert_eq!(answer.level, Level::Look);
+        assert!(answer.sentences[0].contains("no interval"), "{:?}", answer.sentences);
+        run.rounds.clear();
+        assert_eq!(level(&run, 1), Level::Unknown);
+    }
+
+    #[test]
+    fn rounds_are_kept_all_some_or_none() {
+        let with = |accepted: &[bool]| {
+            let mut run = run();
+            run.rounds = accepted.iter().map(|kept| round(*kept)).collect();
+            level(&run, 3)
+        };
+        assert_eq!(with(&[true, true]), Level::Well);
+        assert_eq!(with(&[true, false]), Level::Look);
+        assert_eq!(with(&[false]), Level::Badly);
+        assert_eq!(with(&[]), Level::Unknown);
+    }
+
+    #[test]
+    fn the_first_exit_is_named_with_its_bound_and_source() {
+        let values = [1.0, 9.0, 9.0];
+        let point = |(index, value): (usize, &f64)| Point {
+            place: index + 1,
+            round: 2,
+            step: index + 1,
+            line: index,
+            value: *value,
+        };
+        let points = values.iter().enumerate().map(point).collect();
+        let curve = Curve { stage: Stage::Improve, name: "objective/kl".into(), points };
+        let answer = &verdict(&run(), &[curve])[2];
+        assert_eq!(answer.level, Level::Look);
+        let said = &answer.sentences[0];
+        assert!(
+            said.contains(
+                "KL to the anchor (objective/kl) in round 2 improve, step 2: 5.00, above"
+            ),
+            "{said}"
+        );
+    }
+}
