@@ -22,5 +22,6 @@ pub use encoder::{Dropped, Encoded, EncodedSet, Encoder, TextRecipe};
 pub use error::{Columns, DataError, Row, RowProblem, Token, Tokens};
 pub use options::{EncodeOptions, LongCompletion, LongPrompt, TemplateChoice, TooLong};
 pub use report::{DataReport, Lengths, Mark, PreviewRow, PreviewToken, SplitSizes, report};
+pub use rows::read_rows;
 pub use split::{Split, split};
 pub use template::{ChatTemplate, GenerationPrompt};

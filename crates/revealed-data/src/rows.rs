@@ -33,6 +33,19 @@ pub(crate) fn for_each(
     }
 }
 
+/// The rows of a `.jsonl`, `.json` or `.parquet` file as they are, whatever their columns.
+///
+/// # Errors
+/// When the file cannot be read, or a row is not an object.
+pub fn read_rows(path: &Path) -> Result<Vec<Map<String, Value>>, DataError> {
+    let mut rows = Vec::new();
+    for_each(path, &mut |_, columns| {
+        rows.push(columns);
+        Ok(())
+    })?;
+    Ok(rows)
+}
+
 /// The error of one row of one file.
 pub(crate) fn refuse(path: &Path, row: Row, problem: RowProblem) -> DataError {
     DataError::Row { path: path.to_owned(), row, problem }
