@@ -6,6 +6,7 @@ pub mod preferences;
 mod record;
 pub mod shop_desk;
 pub mod stats;
+pub mod tasks;
 
 pub use error::EvalError;
 pub use record::{Environment, EvalRecord, Figure, Item, Source};

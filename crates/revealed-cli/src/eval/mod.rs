@@ -7,6 +7,7 @@ use revealed::eval::Environment;
 use crate::progress::Progress;
 
 mod preferences;
+mod tasks;
 
 /// Arguments of `revealed eval`.
 #[derive(Debug, clap::Args)]
@@ -19,17 +20,19 @@ pub struct EvalArgs {
 enum What {
     /// Accuracy on preference pairs: the learned reward, the longer answer, the log-ratio of two models
     Preferences(preferences::PreferencesArgs),
+    /// Multiple-choice and generation benchmarks, as lm-evaluation-harness runs them
+    Tasks(tasks::TasksArgs),
 }
 
 /// Runs one of the evaluations.
 pub fn eval(args: &EvalArgs, device: &Device, progress: &mut Progress) -> Result<()> {
     match &args.what {
         What::Preferences(args) => preferences::preferences(args, device, progress),
+        What::Tasks(args) => tasks::tasks(args, device, progress),
     }
 }
 
 /// This program on a device, for an evaluation's record.
-#[allow(dead_code)] // until the first evaluation that writes a record
 pub fn environment(device: &Device) -> Environment {
     Environment {
         revealed: env!("CARGO_PKG_VERSION").into(),
