@@ -8,6 +8,7 @@ largest difference of a log-likelihood and the items that differ in a metric.
 """
 
 import argparse
+import itertools
 import json
 import os
 import subprocess
@@ -34,6 +35,13 @@ CONTEXT = {
     "doc_to_choice": "{{context_options}}",
     "doc_to_target": "continuation",
 }
+
+
+TASKS = [
+    ("arc_easy", CHOICE, ["acc", "acc_norm"]),
+    ("piqa", CHOICE, ["acc", "acc_norm"]),
+    ("winogrande", CONTEXT, ["acc"]),
+]
 
 
 def toml(name, task, metrics):
@@ -65,6 +73,17 @@ def ours(program, model, name, folder, shots):
     return json.loads(out.read_text())
 
 
+def compared(record, samples, metrics):
+    largest, differing = 0.0, 0
+    for item, sample in zip(record["items"], samples, strict=True):
+        scored = [resp[0] for resp in sample["resps"]]
+        pairs = zip(item["detail"]["log_likelihoods"], scored, strict=True)
+        largest = max([largest, *(abs(a - float(b[0])) for a, b in pairs)])
+        greedy = item["detail"]["greedy"] == [bool(b[1]) for b in scored]
+        differing += not greedy or any(item["values"][metric] != float(sample[metric]) for metric in metrics)
+    return largest, differing
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("program")
@@ -73,32 +92,27 @@ def main():
     parser.add_argument("--limit", type=int, default=100)
     parser.add_argument("--shots", type=int, nargs="+", default=[0, 5])
     args = parser.parse_args()
-    lm = HFLM(pretrained=args.model, dtype="float32", device="cpu", batch_size=4)
+    lm = HFLM(pretrained=args.model, dtype="float32", device="cpu", batch_size=1)
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
-        for name, task, metrics in [("arc_easy", CHOICE, ["acc", "acc_norm"]), ("piqa", CHOICE, ["acc", "acc_norm"]), ("winogrande", CONTEXT, ["acc"])]:
+        for name, task, _ in TASKS:
             rows = (args.folder / f"{name}.jsonl").read_text(encoding="utf-8").splitlines()
             (folder / f"{name}.jsonl").write_text("\n".join(rows[: args.limit]) + "\n", encoding="utf-8")
-            (folder / f"{name}.shots.jsonl").write_text("\n".join(rows[args.limit : args.limit + 200]) + "\n", encoding="utf-8")
+            behind = rows[args.limit : args.limit + 200]
+            (folder / f"{name}.shots.jsonl").write_text("\n".join(behind) + "\n", encoding="utf-8")
+        for shots, (name, task, metrics) in itertools.product(args.shots, TASKS):
             (folder / f"{name}.toml").write_text(toml(name, task, metrics), encoding="utf-8")
-            for shots in args.shots:
-                start = time.perf_counter()
-                record = ours(args.program, args.model, name, folder, shots)
-                middle = time.perf_counter()
-                samples = theirs(lm, name, task, metrics, folder, shots)
-                end = time.perf_counter()
-                largest, differing = 0.0, 0
-                for item, sample in zip(record["items"], samples, strict=True):
-                    pairs = zip(item["detail"]["log_likelihoods"], [resp[0][0] for resp in sample["resps"]], strict=True)
-                    largest = max([largest, *(abs(a - b) for a, b in pairs)])
-                    greedy = item["detail"]["greedy"] == [bool(resp[0][1]) for resp in sample["resps"]]
-                    differing += not greedy or any(item["values"][metric] != float(sample[metric]) for metric in metrics)
-                means = {figure["name"]: round(figure["value"], 4) for figure in record["figures"]}
-                print(json.dumps({
-                    "task": name, "shots": shots, "items": len(samples), "figures": means, "largest_difference": largest,
-                    "items_that_differ": differing, "seconds": {"revealed": round(middle - start, 1), "lm_eval": round(end - middle, 1)},
-                    "tokens": [record["settings"]["tokens_computed"], record["settings"]["tokens_asked"]],
-                }), flush=True)
+            start = time.perf_counter()
+            record = ours(args.program, args.model, name, folder, shots)
+            middle = time.perf_counter()
+            samples = theirs(lm, name, task, metrics, folder, shots)
+            seconds = {"revealed": round(middle - start, 1), "lm_eval": round(time.perf_counter() - middle, 1)}
+            largest, differing = compared(record, samples, metrics)
+            print(json.dumps({
+                "task": name, "shots": shots, "items": len(samples), "items_that_differ": differing, "largest_difference": largest,
+                "figures": {figure["name"]: round(figure["value"], 4) for figure in record["figures"]},
+                "tokens": [record["settings"]["tokens_computed"], record["settings"]["tokens_asked"]], "seconds": seconds,
+            }), flush=True)
 
 
 if __name__ == "__main__":

@@ -27,26 +27,8 @@ impl PrefixCache {
         max_new_tokens: usize,
         ended: impl Fn(&[u32]) -> bool,
     ) -> Result<Vec<Vec<u32>>, ModelError> {
-        let context = self.model.shape().context;
         let mut done: Vec<Vec<u32>> = vec![Vec::new(); prompts.len()];
-        let (mut caches, mut active) = (Vec::new(), Vec::new());
-        for (prompt, ids) in prompts.iter().enumerate() {
-            let ids = ids.as_ref();
-            self.within(prompt, ids, ids.len())?;
-            let Some((&last, before)) = ids.split_last() else {
-                return Err(ModelError::Row { row: prompt, reason: "it has no tokens".into() });
-            };
-            if ids.len().saturating_add(max_new_tokens) > context {
-                let reason = format!(
-                    "it has {} tokens and {max_new_tokens} more are asked for; the model's context is {context}",
-                    ids.len()
-                );
-                return Err(ModelError::Row { row: prompt, reason });
-            }
-            self.advance(before)?;
-            caches.push(self.cache.clone());
-            active.push(Row { prompt, length: ids.len(), last, tokens: Vec::new() });
-        }
+        let (caches, mut active) = self.begin(prompts, max_new_tokens)?;
         if active.is_empty() || max_new_tokens == 0 {
             return Ok(done);
         }
@@ -72,6 +54,34 @@ impl PrefixCache {
             active = kept.into_iter().map(|(_, row)| row).collect();
         }
         Ok(done)
+    }
+
+    /// Every prompt but its last token in a cache of its own.
+    fn begin<R: AsRef<[u32]>>(
+        &mut self,
+        prompts: &[R],
+        max_new_tokens: usize,
+    ) -> Result<(Vec<KvCache>, Vec<Row>), ModelError> {
+        let context = self.model.shape().context;
+        let (mut caches, mut rows) = (Vec::new(), Vec::new());
+        for (prompt, ids) in prompts.iter().enumerate() {
+            let ids = ids.as_ref();
+            self.within(prompt, ids, ids.len())?;
+            let Some((&last, before)) = ids.split_last() else {
+                return Err(ModelError::Row { row: prompt, reason: "it has no tokens".into() });
+            };
+            if ids.len().saturating_add(max_new_tokens) > context {
+                let reason = format!(
+                    "it has {} tokens and {max_new_tokens} more are asked for; the model's context is {context}",
+                    ids.len()
+                );
+                return Err(ModelError::Row { row: prompt, reason });
+            }
+            self.advance(before)?;
+            caches.push(self.cache.clone());
+            rows.push(Row { prompt, length: ids.len(), last, tokens: Vec::new() });
+        }
+        Ok((caches, rows))
     }
 
     /// One token more for every row.

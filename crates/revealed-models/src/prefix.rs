@@ -101,7 +101,7 @@ impl PrefixCache {
         Ok(self.model.decoder.forward_cached(&batch, Some(&mut cache)))
     }
 
-    /// Projects the states that predict a continuation token onto the vocabulary, chunk by chunk.
+    /// Takes each row's scores from the states that predict its continuation.
     fn read<R: AsRef<[u32]>>(
         &self,
         rows: &[(R, usize)],
@@ -117,38 +117,46 @@ impl PrefixCache {
                 targets.push(*token as i32);
             }
         }
-        let hidden = hidden.reshape([branches * time, width]);
-        let head = self.model.head_weight();
-        let device = self.model.device();
-        let (mut log_probs, mut greedy) = (Vec::new(), Vec::new());
-        let size = (LOGITS / self.model.shape().vocab_size).max(16);
-        for (at, wanted) in predicts.chunks(size).zip(targets.chunks(size)) {
-            let ints = |values: &[i32]| Tensor::<1, Int>::from_ints(values, &device);
-            let logits = hidden.clone().select(0, ints(at)).matmul(head.clone().transpose());
-            let likeliest = logits.clone().argmax(1).squeeze_dim::<1>(1);
-            let all = activation::log_softmax(logits, 1);
-            let taken = all.gather(1, ints(wanted).unsqueeze_dim::<2>(1)).squeeze_dim::<1>(1);
-            let device_error = |error| ModelError::Device(format!("{error}"));
-            log_probs.extend(taken.try_into_vec_as::<f32>().map_err(device_error)?);
-            let likeliest = likeliest.try_into_vec_as::<i32>().map_err(device_error)?;
-            greedy.extend(likeliest.iter().zip(wanted).map(|(a, b)| a == b));
-        }
-        let mut start = 0;
+        let all = self.project(hidden.reshape([branches * time, width]), &predicts, &targets)?;
+        let mut rest = all.as_slice();
         rows.iter()
             .enumerate()
-            .map(|(row, (ids, from))| {
-                let range = start..start + ids.as_ref().len() - from;
-                start = range.end;
-                let scored = ScoredTokens {
-                    log_probs: log_probs[range.clone()].to_vec(),
-                    greedy: greedy[range].to_vec(),
-                };
-                match scored.log_probs.iter().all(|value| value.is_finite()) {
-                    true => Ok(scored),
+            .map(|(row, (ids, start))| {
+                let (own, others) = rest.split_at(ids.as_ref().len() - start);
+                rest = others;
+                let (log_probs, greedy): (Vec<f32>, Vec<bool>) = own.iter().copied().unzip();
+                match log_probs.iter().all(|value| value.is_finite()) {
+                    true => Ok(ScoredTokens { log_probs, greedy }),
                     false => Err(ModelError::NonFinite { what: "log-probs", row }),
                 }
             })
             .collect()
+    }
+
+    /// Log-prob of each target at its state among `[N, D]`, and whether it is the likeliest, in chunks of logits.
+    fn project(
+        &self,
+        hidden: Tensor<2>,
+        predicts: &[i32],
+        targets: &[i32],
+    ) -> Result<Vec<(f32, bool)>, ModelError> {
+        let head = self.model.head_weight();
+        let device = self.model.device();
+        let failed = |error| ModelError::Device(format!("{error}"));
+        let size = (LOGITS / self.model.shape().vocab_size).max(16);
+        let mut all = Vec::with_capacity(targets.len());
+        for (at, wanted) in predicts.chunks(size).zip(targets.chunks(size)) {
+            let ints = |values: &[i32]| Tensor::<1, Int>::from_ints(values, &device);
+            let logits = hidden.clone().select(0, ints(at)).matmul(head.clone().transpose());
+            let likeliest = logits.clone().argmax(1).squeeze_dim::<1>(1);
+            let log_probs = activation::log_softmax(logits, 1);
+            let taken = log_probs.gather(1, ints(wanted).unsqueeze_dim::<2>(1)).squeeze_dim::<1>(1);
+            let taken = taken.try_into_vec_as::<f32>().map_err(failed)?;
+            let likeliest = likeliest.try_into_vec_as::<i32>().map_err(failed)?;
+            let greedy = likeliest.iter().zip(wanted).map(|(a, b)| a == b);
+            all.extend(taken.into_iter().zip(greedy));
+        }
+        Ok(all)
     }
 
     /// Makes `ids` what the cache holds.

@@ -87,7 +87,7 @@ fn extract(text: &str, filter: &Filter, regex: &Regex) -> String {
 }
 
 /// A generated text up to the stop texts, cut by one after the other as lm-evaluation-harness does.
-pub(super) fn cut<'a>(text: &'a str, until: &[String]) -> &'a str {
+pub(super) fn up_to<'a>(text: &'a str, until: &[String]) -> &'a str {
     until
         .iter()
         .filter(|stop| !stop.is_empty())
@@ -140,9 +140,9 @@ mod tests {
     #[test]
     fn a_text_ends_before_its_first_stop() {
         let until = ["Q:".to_owned(), String::new(), "\n".to_owned()];
-        assert_eq!(cut("yes\nQ: no", &until), "yes");
-        assert_eq!(cut("Q: no", &until), "");
-        assert_eq!(cut("yes", &until), "yes");
+        assert_eq!(up_to("yes\nQ: no", &until), "yes");
+        assert_eq!(up_to("Q: no", &until), "");
+        assert_eq!(up_to("yes", &until), "yes");
     }
 
     #[test]

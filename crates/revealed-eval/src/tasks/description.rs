@@ -94,6 +94,24 @@ pub enum OutputType {
     GenerateUntil,
 }
 
+impl OutputType {
+    /// The metrics that it can have, and in words.
+    fn metrics(self) -> (&'static [Metric], &'static str) {
+        use Metric::{Acc, AccBytes, AccNorm, ExactMatch, Mc1, Mc2, Perplexity};
+        match self {
+            Self::MultipleChoice => (
+                &[Acc, AccNorm, AccBytes, Mc1, Mc2, ExactMatch],
+                "multiple_choice has acc, acc_norm, acc_bytes, mc1, mc2 and exact_match",
+            ),
+            Self::MultipleContext => {
+                (&[Acc, AccNorm, AccBytes], "multiple_context has acc, acc_norm and acc_bytes")
+            }
+            Self::Loglikelihood => (&[Acc, Perplexity], "loglikelihood has acc and perplexity"),
+            Self::GenerateUntil => (&[ExactMatch], "generate_until has exact_match"),
+        }
+    }
+}
+
 /// A column or template of lists, or the same list for every row.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
@@ -277,20 +295,7 @@ impl TaskDescription {
         let wrong = |field, found: String, expected| {
             Err(TaskError::Field { task: self.task.clone(), field, found, expected })
         };
-        use Metric::{Acc, AccBytes, AccNorm, ExactMatch, Mc1, Mc2, Perplexity};
-        let (known, expected): (&[Metric], _) = match self.output_type {
-            OutputType::MultipleChoice => (
-                &[Acc, AccNorm, AccBytes, Mc1, Mc2, ExactMatch],
-                "multiple_choice has acc, acc_norm, acc_bytes, mc1, mc2 and exact_match",
-            ),
-            OutputType::MultipleContext => {
-                (&[Acc, AccNorm, AccBytes], "multiple_context has acc, acc_norm and acc_bytes")
-            }
-            OutputType::Loglikelihood => {
-                (&[Acc, Perplexity], "loglikelihood has acc and perplexity")
-            }
-            OutputType::GenerateUntil => (&[ExactMatch], "generate_until has exact_match"),
-        };
+        let (known, expected) = self.output_type.metrics();
         if self.metrics.is_empty() {
             return wrong("metrics", "empty".into(), expected);
         }
@@ -312,7 +317,7 @@ impl TaskDescription {
             }
             _ => {}
         }
-        if self.metrics.contains(&Mc2) && self.doc_to_labels.is_none() {
+        if self.metrics.contains(&Metric::Mc2) && self.doc_to_labels.is_none() {
             return wrong("doc_to_labels", "missing".into(), "mc2 needs a list with 1 for true");
         }
         let fixed = matches!(self.doc_to_target, Target::Fixed(_));

@@ -8,7 +8,7 @@ use super::error::TaskError;
 use super::template::{Row, Templates};
 
 /// One question, put together.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub(super) struct Question {
     /// Contexts with what is scored after each; one with an empty continuation where an answer is generated.
     pub requests: Vec<(String, String)>,
@@ -53,48 +53,42 @@ impl Asker<'_> {
         shots: &[(usize, &Row)],
     ) -> Result<Question, TaskError> {
         let task = self.task;
-        let shots = shots.iter().map(|(at, row)| self.turn(*at, row)).collect::<Result<_, _>>()?;
-        let shots: Vec<Turn> = shots;
+        let shots: Vec<Turn> =
+            shots.iter().map(|(at, row)| self.turn(*at, row)).collect::<Result<_, _>>()?;
         let description = self.text("description", &task.description, index, row)?;
-        let context = |last: &str| self.context(&description, &shots, last);
-        let chat = matches!(self.form, Form::Chat(_));
-        // The template ends where the answer begins.
-        let delimiter = if chat { "" } else { task.target_delimiter.as_str() };
-        let mut question = Question {
-            requests: Vec::new(),
-            choices: Vec::new(),
-            gold: Vec::new(),
-            labels: Vec::new(),
-            target: String::new(),
+        let after = |last: &str| self.context(&description, &shots, last);
+        let asked = || after(&self.text("doc_to_text", &task.doc_to_text, index, row)?);
+        // A chat template ends where the answer begins.
+        let delimiter = match self.form {
+            Form::Chat(_) => "",
+            Form::Plain => task.target_delimiter.as_str(),
         };
+        let mut question = Question::default();
         match task.output_type {
-            OutputType::MultipleChoice => {
-                let asked = context(&self.text("doc_to_text", &task.doc_to_text, index, row)?)?;
+            OutputType::MultipleChoice | OutputType::MultipleContext => {
                 question.choices = self.choices(index, row)?;
                 question.gold = self.gold(index, row, &question.choices)?;
                 question.labels = self.labels(index, row, question.choices.len())?;
-                let after = question.choices.iter().map(|choice| format!("{delimiter}{choice}"));
-                question.requests = after.map(|after| (asked.clone(), after)).collect();
             }
-            OutputType::MultipleContext => {
-                question.choices = self.choices(index, row)?;
-                question.gold = self.gold(index, row, &question.choices)?;
-                let after = format!("{delimiter}{}", self.target(index, row)?);
-                for choice in &question.choices {
-                    question.requests.push((context(choice)?, after.clone()));
-                }
-            }
-            OutputType::Loglikelihood => {
-                let asked = context(&self.text("doc_to_text", &task.doc_to_text, index, row)?)?;
+            OutputType::Loglikelihood | OutputType::GenerateUntil => {
                 question.target = self.target(index, row)?;
-                question.requests.push((asked, question.target.clone()));
-            }
-            OutputType::GenerateUntil => {
-                let asked = context(&self.text("doc_to_text", &task.doc_to_text, index, row)?)?;
-                question.target = self.target(index, row)?;
-                question.requests.push((asked, String::new()));
             }
         }
+        let choices = question.choices.iter();
+        question.requests = match task.output_type {
+            OutputType::MultipleChoice => {
+                let asked = asked()?;
+                choices.map(|choice| (asked.clone(), format!("{delimiter}{choice}"))).collect()
+            }
+            OutputType::MultipleContext => {
+                let end = format!("{delimiter}{}", self.target(index, row)?);
+                choices
+                    .map(|choice| Ok((after(choice)?, end.clone())))
+                    .collect::<Result<_, TaskError>>()?
+            }
+            OutputType::Loglikelihood => vec![(asked()?, question.target.clone())],
+            OutputType::GenerateUntil => vec![(asked()?, String::new())],
+        };
         Ok(question)
     }
 

@@ -6,7 +6,7 @@ use revealed_data::Encoder;
 use revealed_models::{CausalLm, PrefixCache};
 use serde_json::{Map, Value, json};
 
-use super::answer::{Answers, cut};
+use super::answer::{Answers, up_to};
 use super::description::{OutputType, TaskDescription};
 use super::encode::TextSide;
 use super::error::TaskError;
@@ -93,11 +93,7 @@ pub fn run_task(
     progress: &mut dyn FnMut(usize, usize),
 ) -> Result<TaskResult, TaskError> {
     let templates = compiled(task)?;
-    let form = match (settings.prompt, encoder.template()) {
-        (PromptForm::Plain, _) => Form::Plain,
-        (PromptForm::Chat, Some(template)) => Form::Chat(template),
-        (PromptForm::Chat, None) => return Err(TaskError::NoTemplate),
-    };
+    let form = form(settings.prompt, encoder)?;
     let count = settings.shots.unwrap_or(task.num_fewshot);
     let drawn = (count, settings.seed);
     let mut shots = Shots::new(task, &templates, rows.questions, rows.examples, drawn)?;
@@ -106,37 +102,37 @@ pub fn run_task(
     if total == 0 {
         return Err(TaskError::NoRows);
     }
-    let mut run = Run {
-        task,
-        answers: Answers::new(task)?,
-        text: TextSide::new(encoder, model.shape().context),
-        cache: PrefixCache::new(model),
-        items: Vec::with_capacity(total),
-        truncated: 0,
-        asked: 0,
-    };
-    let size = match task.output_type {
+    let mut run = Run::new(task, model, encoder)?;
+    let together = match task.output_type {
         OutputType::GenerateUntil => settings.batch_size.max(1),
         _ => 1,
     };
-    for start in (0..total).step_by(size) {
-        let mut batch = Vec::new();
-        for index in start..total.min(start + size) {
+    for start in (0..total).step_by(together) {
+        let end = total.min(start + together);
+        let ask = |index: usize| {
             let row = &rows.questions[index];
             let part = group(task, &templates, index, row)?;
             let question = asker.question(index, row, &shots.of(row, &part)?)?;
-            batch.push(Asked { index, part, question });
-        }
-        let done = start + batch.len();
+            Ok(Asked { index, part, question })
+        };
+        let batch = (start..end).map(ask).collect::<Result<Vec<_>, TaskError>>()?;
         match task.output_type {
             OutputType::GenerateUntil => run.generate(batch)?,
             _ => batch.into_iter().try_for_each(|asked| run.score(asked))?,
         }
-        progress(done, total);
+        progress(end, total);
     }
     let mut result = run.result();
     result.settings = described(task, settings, count, &run_facts(&result, rows, encoder));
     Ok(result)
+}
+
+fn form(prompt: PromptForm, encoder: &Encoder) -> Result<Form<'_>, TaskError> {
+    match (prompt, encoder.template()) {
+        (PromptForm::Plain, _) => Ok(Form::Plain),
+        (PromptForm::Chat, Some(template)) => Ok(Form::Chat(template)),
+        (PromptForm::Chat, None) => Err(TaskError::NoTemplate),
+    }
 }
 
 /// Parses every template, so that a fault is found before the first question.
@@ -215,7 +211,23 @@ struct Run<'a> {
     asked: usize,
 }
 
-impl Run<'_> {
+impl<'a> Run<'a> {
+    fn new(
+        task: &'a TaskDescription,
+        model: &CausalLm,
+        encoder: &'a Encoder,
+    ) -> Result<Self, TaskError> {
+        Ok(Self {
+            task,
+            answers: Answers::new(task)?,
+            text: TextSide::new(encoder, model.shape().context),
+            cache: PrefixCache::new(model),
+            items: Vec::new(),
+            truncated: 0,
+            asked: 0,
+        })
+    }
+
     /// Log-likelihoods of a question's continuations.
     fn score(&mut self, asked: Asked) -> Result<(), TaskError> {
         let question = &asked.question;
@@ -288,27 +300,31 @@ impl Run<'_> {
             end || until.iter().any(|stop| text.decode(tokens).contains(stop.as_str()))
         };
         let answers = self.cache.greedy(&prompts, room, ended)?;
-        for ((asked, tokens), cut_tokens) in batch.into_iter().zip(answers).zip(cuts) {
-            let whole = self.text.decode(&tokens);
-            let answer = cut(&whole, &until);
-            let taken = self.answers.of(answer);
-            let target = &asked.question.target;
-            let values = taken
-                .iter()
-                .map(|(name, taken)| (name.clone(), f64::from(self.answers.equal(taken, target))))
-                .collect();
-            let mut detail = Map::from_iter([
-                ("answer".into(), json!(answer)),
-                ("taken".into(), json!(taken.into_iter().collect::<BTreeMap<_, _>>())),
-                ("target".into(), json!(target)),
-                ("tokens".into(), json!(tokens.len())),
-            ]);
-            if cut_tokens > 0 {
-                detail.insert("tokens_cut".into(), json!(cut_tokens));
-            }
-            self.items.push(asked.item(values, detail));
+        for ((asked, tokens), cut) in batch.into_iter().zip(answers).zip(cuts) {
+            let item = self.answered(asked, &tokens, cut, &until);
+            self.items.push(item);
         }
         Ok(())
+    }
+
+    /// What a generated answer counts, filter by filter.
+    fn answered(&self, asked: Asked, tokens: &[u32], cut: usize, until: &[String]) -> Item {
+        let whole = self.text.decode(tokens);
+        let answer = up_to(&whole, until);
+        let taken = self.answers.of(answer);
+        let target = &asked.question.target;
+        let right = |taken: &String| f64::from(self.answers.equal(taken, target));
+        let values = taken.iter().map(|(name, taken)| (name.clone(), right(taken))).collect();
+        let mut detail = Map::from_iter([
+            ("answer".into(), json!(answer)),
+            ("taken".into(), json!(taken.into_iter().collect::<BTreeMap<_, _>>())),
+            ("target".into(), json!(target)),
+            ("tokens".into(), json!(tokens.len())),
+        ]);
+        if cut > 0 {
+            detail.insert("tokens_cut".into(), json!(cut));
+        }
+        asked.item(values, detail)
     }
 
     /// Texts at which an answer ends; without any the one that ends a shot.
