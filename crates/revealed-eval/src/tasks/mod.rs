@@ -13,6 +13,7 @@ mod metrics;
 mod question;
 mod random;
 mod run;
+mod settings;
 mod shots;
 mod template;
 #[cfg(test)]
@@ -24,5 +25,6 @@ pub use description::{
 };
 pub use error::TaskError;
 pub use metrics::TaskFigure;
-pub use run::{PromptForm, TaskResult, TaskRows, TaskSettings, run_task};
+pub use run::{TaskResult, run_task};
+pub use settings::{PromptForm, TaskRows, TaskSettings};
 pub use template::Row;

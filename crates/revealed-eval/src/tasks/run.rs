@@ -12,56 +12,10 @@ use super::encode::TextSide;
 use super::error::TaskError;
 use super::metrics::{Scored, TaskFigure, choice, figures, values};
 use super::question::{Asker, Form, Question};
+use super::settings::{PromptForm, TaskRows, TaskSettings, described};
 use super::shots::{Shots, group};
 use super::template::{Row, Templates};
 use crate::record::Item;
-
-/// What a run of a task depends on beside its description, its rows and the model.
-///
-/// | field | default | |
-/// |---|---|---|
-/// | `shots` | the description's | answered examples before every question |
-/// | `seed` | 1234, as in lm-evaluation-harness | draws them |
-/// | `limit` | all | the first so many rows |
-/// | `prompt` | plain | see [`PromptForm`] |
-/// | `batch_size` | 8 | ≥ 1, answers generated together: speed and memory, not results |
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TaskSettings {
-    /// Answered examples before every question.
-    pub shots: Option<usize>,
-    /// Draws them.
-    pub seed: u64,
-    /// The first so many rows.
-    pub limit: Option<usize>,
-    /// Plain text or a conversation.
-    pub prompt: PromptForm,
-    /// Answers generated together.
-    pub batch_size: usize,
-}
-
-/// How shots and question become a prompt.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PromptForm {
-    /// As one text.
-    Plain,
-    /// As turns of the encoder's chat template, the description as the system's message; nothing delimits a choice.
-    Chat,
-}
-
-impl Default for TaskSettings {
-    fn default() -> Self {
-        Self { shots: None, seed: 1234, limit: None, prompt: PromptForm::Plain, batch_size: 8 }
-    }
-}
-
-/// The rows of a task: the questions, and the examples that shots are taken from.
-#[derive(Debug, Clone, Copy)]
-pub struct TaskRows<'a> {
-    /// The questions.
-    pub questions: &'a [Row],
-    /// The examples; without any, shots are other questions.
-    pub examples: Option<&'a [Row]>,
-}
 
 /// What a task came to.
 #[derive(Debug, Clone, PartialEq)]
@@ -123,7 +77,14 @@ pub fn run_task(
         progress(end, total);
     }
     let mut result = run.result();
-    result.settings = described(task, settings, count, &run_facts(&result, rows, encoder));
+    let from = rows.examples.is_some();
+    result.settings = described(task, settings, count, encoder);
+    result.settings.extend([
+        ("shots_from".into(), json!(if from { "the shots' file" } else { "the other questions" })),
+        ("truncated".into(), json!(result.truncated)),
+        ("tokens_asked".into(), json!(result.tokens_asked)),
+        ("tokens_computed".into(), json!(result.tokens_computed)),
+    ]);
     Ok(result)
 }
 
@@ -151,41 +112,6 @@ fn compiled(task: &TaskDescription) -> Result<Templates, TaskError> {
         templates.check("doc_to_labels", text)?;
     }
     Ok(templates)
-}
-
-/// What only the run knows of its settings.
-fn run_facts(result: &TaskResult, rows: TaskRows, encoder: &Encoder) -> Map<String, Value> {
-    let prefix: Vec<String> = encoder.prefix().iter().map(|id| encoder.token(*id)).collect();
-    let from = if rows.examples.is_some() { "the shots' file" } else { "the other questions" };
-    Map::from_iter([
-        ("shots_from".into(), json!(from)),
-        ("text_begins_with".into(), json!(prefix)),
-        ("truncated".into(), json!(result.truncated)),
-        ("tokens_asked".into(), json!(result.tokens_asked)),
-        ("tokens_computed".into(), json!(result.tokens_computed)),
-    ])
-}
-
-fn described(
-    task: &TaskDescription,
-    settings: &TaskSettings,
-    shots: usize,
-    facts: &Map<String, Value>,
-) -> Map<String, Value> {
-    let chat = match settings.prompt {
-        PromptForm::Plain => "plain",
-        PromptForm::Chat => "chat",
-    };
-    let mut all = Map::from_iter([
-        ("shots".into(), json!(shots)),
-        ("seed".into(), json!(settings.seed)),
-        ("limit".into(), json!(settings.limit)),
-        ("prompt".into(), json!(chat)),
-        // The fields are plain data with text keys, which is always JSON.
-        ("description".into(), serde_json::to_value(task).unwrap_or_default()),
-    ]);
-    all.extend(facts.clone());
-    all
 }
 
 /// A question with its place.
