@@ -1,6 +1,6 @@
 """The same rows and model through lm-evaluation-harness and through `revealed eval tasks`, item by item.
 
-    python golden/tasks/compare.py REVEALED MODEL FOLDER [--limit 100] [--shots 0 5]
+    python golden/tasks/compare.py REVEALED MODEL FOLDER [--limit 100] [--shots 0 5] [--tasks piqa]
 
 REVEALED is the program, MODEL a model folder, FOLDER holds arc_easy.jsonl and piqa.jsonl (`query`, `choices`, `gold`) and winogrande.jsonl
 (`context_options`, `continuation`, `gold`). The first rows are asked; shots are drawn from the rows behind them. Prints the
@@ -21,6 +21,7 @@ os.environ.update(HF_HUB_OFFLINE="1", HF_DATASETS_OFFLINE="1", TOKENIZERS_PARALL
 from lm_eval.api.task import ConfigurableTask
 from lm_eval.evaluator import evaluate
 from lm_eval.models.huggingface import HFLM
+from transformers import PreTrainedTokenizerFast
 
 CHOICE = {
     "output_type": "multiple_choice",
@@ -91,16 +92,20 @@ def main():
     parser.add_argument("folder", type=Path)
     parser.add_argument("--limit", type=int, default=100)
     parser.add_argument("--shots", type=int, nargs="+", default=[0, 5])
+    parser.add_argument("--tasks", nargs="+", default=[name for name, _, _ in TASKS])
     args = parser.parse_args()
-    lm = HFLM(pretrained=args.model, dtype="float32", device="cpu", batch_size=1)
+    # Transformers 5 may rebuild a tokenizer of a named class from its vocabulary and lose tokenizer.json's own rules.
+    side = PreTrainedTokenizerFast.from_pretrained(args.model)
+    lm = HFLM(pretrained=args.model, tokenizer=side, dtype="float32", device="cpu", batch_size=1)
+    tasks = [task for task in TASKS if task[0] in args.tasks]
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
-        for name, task, _ in TASKS:
+        for name, _, _ in tasks:
             rows = (args.folder / f"{name}.jsonl").read_text(encoding="utf-8").splitlines()
             (folder / f"{name}.jsonl").write_text("\n".join(rows[: args.limit]) + "\n", encoding="utf-8")
             behind = rows[args.limit : args.limit + 200]
             (folder / f"{name}.shots.jsonl").write_text("\n".join(behind) + "\n", encoding="utf-8")
-        for shots, (name, task, metrics) in itertools.product(args.shots, TASKS):
+        for shots, (name, task, metrics) in itertools.product(args.shots, tasks):
             (folder / f"{name}.toml").write_text(toml(name, task, metrics), encoding="utf-8")
             start = time.perf_counter()
             record = ours(args.program, args.model, name, folder, shots)

@@ -14,7 +14,7 @@ use super::metrics::{Scored, TaskFigure, choice, figures, values};
 use super::question::{Asker, Form, Question};
 use super::settings::{PromptForm, TaskRows, TaskSettings, described};
 use super::shots::{Shots, group};
-use super::template::{Row, Templates};
+use super::template::Templates;
 use crate::record::Item;
 
 /// What a task came to.
