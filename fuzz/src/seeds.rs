@@ -3,6 +3,9 @@
 use std::fs;
 use std::path::Path;
 
+// Coverage counters of the libraries need its symbols.
+use libfuzzer_sys as _;
+
 fn main() -> std::io::Result<()> {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus");
     for (target, seeds) in revealed_fuzz::seeds() {

@@ -14,6 +14,7 @@ use crate::template::ChatTemplate;
 use crate::{DataError, Demonstration, EncodeOptions, Message, Prompt, TemplateChoice, TooLong};
 
 mod encode;
+mod plain;
 mod spelling;
 
 pub(crate) use encode::{Boundary, kept};

@@ -13,6 +13,7 @@ mod record;
 pub mod report;
 pub mod shop_desk;
 pub mod stats;
+pub mod tasks;
 pub mod tensorboard;
 
 pub use error::EvalError;

@@ -146,4 +146,29 @@ impl KvCache {
             }
         }
     }
+
+    /// Caches of one row each as one, ended in the same slot: filler stands before the shorter ones.
+    pub fn left_padded(rows: &[KvCache], capacity: usize, device: &Device) -> Self {
+        let len = rows.iter().map(|row| row.len).max().unwrap_or(0);
+        let together = |buffers: Vec<&Tensor<4>>| {
+            let each = buffers.into_iter().zip(rows).map(|(buffer, row)| {
+                let [_, heads, _, width] = buffer.dims();
+                let zeros = |slots| Tensor::zeros([1, heads, slots, width], device);
+                let mut parts = vec![zeros(len - row.len), zeros(capacity - len)];
+                if row.len > 0 {
+                    parts.insert(1, buffer.clone().narrow(2, 0, row.len));
+                }
+                parts.retain(|part| part.dims()[2] > 0);
+                Tensor::cat(parts, 2)
+            });
+            Tensor::cat(each.collect(), 0)
+        };
+        let layers = (0..rows.first().map_or(0, |row| row.layers.len()))
+            .map(|layer| LayerCache {
+                k: together(rows.iter().map(|row| &row.layers[layer].k).collect()),
+                v: together(rows.iter().map(|row| &row.layers[layer].v).collect()),
+            })
+            .collect();
+        Self { layers, len }
+    }
 }

@@ -15,6 +15,7 @@ mod policy;
 mod policy_results;
 mod preferences;
 mod table;
+mod tasks;
 mod win_rate;
 mod yardsticks;
 
@@ -41,6 +42,8 @@ enum What {
     Policy(policy::PolicyArgs),
     /// How often the answers of one file beat those of another by a reward
     WinRate(win_rate::WinRateArgs),
+    /// Multiple-choice and generation benchmarks, as lm-evaluation-harness runs them
+    Tasks(tasks::TasksArgs),
 }
 
 /// Runs one of the evaluations.
@@ -54,6 +57,7 @@ pub fn eval(args: &EvalArgs, device: &Device, progress: &mut Progress) -> Result
         What::RmBench(args) => benchmarks::run(Benchmark::RmBench, args, &[], device, progress),
         What::Policy(args) => policy::policy(args, device, progress),
         What::WinRate(args) => win_rate::win_rate(args, device, progress),
+        What::Tasks(args) => tasks::tasks(args, device, progress),
     }
 }
 

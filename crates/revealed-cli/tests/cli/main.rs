@@ -12,4 +12,5 @@ mod results;
 mod runs;
 #[cfg(unix)]
 mod signals;
+mod tasks;
 mod world;

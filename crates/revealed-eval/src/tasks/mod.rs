@@ -1,0 +1,30 @@
+//! Multiple-choice and generation benchmarks as lm-evaluation-harness runs them.
+//!
+//! A task is data: a [`TaskDescription`] says in its field names how a row becomes a question, and the rows come from the
+//! user's files. [`run_task`] puts the questions together, scores or answers them and gives figures with every item behind
+//! them. Contexts that begin alike are run through the model once.
+
+mod answer;
+mod builtin;
+mod description;
+mod encode;
+mod error;
+mod metrics;
+mod question;
+mod random;
+mod run;
+mod settings;
+mod shots;
+mod template;
+#[cfg(test)]
+mod tests;
+
+pub use builtin::builtin_tasks;
+pub use description::{
+    Choices, ExactMatch, Filter, Generation, Metric, OutputType, Sampler, Target, TaskDescription,
+};
+pub use error::TaskError;
+pub use metrics::TaskFigure;
+pub use run::{TaskResult, run_task};
+pub use settings::{PromptForm, TaskRows, TaskSettings};
+pub use template::Row;

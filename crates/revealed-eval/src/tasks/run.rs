@@ -1,0 +1,277 @@
+//! A task's questions through a model.
+
+use std::collections::BTreeMap;
+
+use revealed_data::Encoder;
+use revealed_models::{CausalLm, PrefixCache};
+use serde_json::{Map, Value, json};
+
+use super::answer::{Answers, up_to};
+use super::description::{OutputType, TaskDescription};
+use super::encode::TextSide;
+use super::error::TaskError;
+use super::metrics::{Scored, TaskFigure, choice, figures, values};
+use super::question::{Asker, Form, Question};
+use super::settings::{PromptForm, TaskRows, TaskSettings, described};
+use super::shots::{Shots, group};
+use super::template::Templates;
+use crate::record::Item;
+
+/// What a task came to.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TaskResult {
+    /// Over all questions, then by group.
+    pub figures: Vec<TaskFigure>,
+    /// Question by question, in order; an id is the row's number from 0.
+    pub items: Vec<Item>,
+    /// The description and everything else that the figures depend on, for the record.
+    pub settings: Map<String, Value>,
+    /// Questions whose context was cut from the left to fit the model.
+    pub truncated: usize,
+    /// Tokens run through the model to score or to begin to answer; with nothing shared it would be `tokens_asked`.
+    pub tokens_computed: usize,
+    /// Tokens of all contexts and continuations.
+    pub tokens_asked: usize,
+}
+
+/// Asks the model every question; `progress` hears of questions done and of all.
+///
+/// # Errors
+/// When the description does not fit the rows or its templates fail, there are too few examples, a question does not fit the
+/// model, or the model fails.
+pub fn run_task(
+    task: &TaskDescription,
+    rows: TaskRows,
+    settings: &TaskSettings,
+    (model, encoder): (&CausalLm, &Encoder),
+    progress: &mut dyn FnMut(usize, usize),
+) -> Result<TaskResult, TaskError> {
+    let templates = compiled(task)?;
+    let form = form(settings.prompt, encoder)?;
+    let count = settings.shots.unwrap_or(task.num_fewshot);
+    let drawn = (count, settings.seed);
+    let mut shots = Shots::new(task, &templates, rows.questions, rows.examples, drawn)?;
+    let asker = Asker { task, templates: &templates, form };
+    let total = settings.limit.unwrap_or(usize::MAX).min(rows.questions.len());
+    if total == 0 {
+        return Err(TaskError::NoRows);
+    }
+    let mut run = Run::new(task, model, encoder)?;
+    let together = match task.output_type {
+        OutputType::GenerateUntil => settings.batch_size.max(1),
+        _ => 1,
+    };
+    for start in (0..total).step_by(together) {
+        let end = total.min(start + together);
+        let ask = |index: usize| {
+            let row = &rows.questions[index];
+            let part = group(task, &templates, index, row)?;
+            let question = asker.question(index, row, &shots.of(row, &part)?)?;
+            Ok(Asked { index, part, question })
+        };
+        let batch = (start..end).map(ask).collect::<Result<Vec<_>, TaskError>>()?;
+        match task.output_type {
+            OutputType::GenerateUntil => run.generate(batch)?,
+            _ => batch.into_iter().try_for_each(|asked| run.score(asked))?,
+        }
+        progress(end, total);
+    }
+    let mut result = run.result();
+    let from = rows.examples.is_some();
+    result.settings = described(task, settings, count, encoder);
+    result.settings.extend([
+        ("shots_from".into(), json!(if from { "the shots' file" } else { "the other questions" })),
+        ("truncated".into(), json!(result.truncated)),
+        ("tokens_asked".into(), json!(result.tokens_asked)),
+        ("tokens_computed".into(), json!(result.tokens_computed)),
+    ]);
+    Ok(result)
+}
+
+fn form(prompt: PromptForm, encoder: &Encoder) -> Result<Form<'_>, TaskError> {
+    match (prompt, encoder.template()) {
+        (PromptForm::Plain, _) => Ok(Form::Plain),
+        (PromptForm::Chat, Some(template)) => Ok(Form::Chat(template)),
+        (PromptForm::Chat, None) => Err(TaskError::NoTemplate),
+    }
+}
+
+/// Parses every template, so that a fault is found before the first question.
+fn compiled(task: &TaskDescription) -> Result<Templates, TaskError> {
+    use super::description::{Choices, Target};
+    let templates = Templates::new(&task.task)?;
+    templates.check("description", &task.description)?;
+    templates.check("doc_to_text", &task.doc_to_text)?;
+    if let Some(Choices::Of(text)) = &task.doc_to_choice {
+        templates.check("doc_to_choice", text)?;
+    }
+    if let Target::Of(text) = &task.doc_to_target {
+        templates.check("doc_to_target", text)?;
+    }
+    if let Some(text) = &task.doc_to_labels {
+        templates.check("doc_to_labels", text)?;
+    }
+    Ok(templates)
+}
+
+/// A question with its place.
+struct Asked {
+    index: usize,
+    part: Option<String>,
+    question: Question,
+}
+
+impl Asked {
+    fn item(self, values: BTreeMap<String, f64>, detail: Map<String, Value>) -> Item {
+        Item { id: self.index.to_string(), subset: self.part, values, detail }
+    }
+}
+
+struct Run<'a> {
+    task: &'a TaskDescription,
+    answers: Answers,
+    text: TextSide<'a>,
+    cache: PrefixCache,
+    items: Vec<Item>,
+    truncated: usize,
+    asked: usize,
+}
+
+impl<'a> Run<'a> {
+    fn new(
+        task: &'a TaskDescription,
+        model: &CausalLm,
+        encoder: &'a Encoder,
+    ) -> Result<Self, TaskError> {
+        Ok(Self {
+            task,
+            answers: Answers::new(task)?,
+            text: TextSide::new(encoder, model.shape().context),
+            cache: PrefixCache::new(model),
+            items: Vec::new(),
+            truncated: 0,
+            asked: 0,
+        })
+    }
+
+    /// Log-likelihoods of a question's continuations.
+    fn score(&mut self, asked: Asked) -> Result<(), TaskError> {
+        let question = &asked.question;
+        let pairs = question
+            .requests
+            .iter()
+            .map(|(context, after)| self.text.pair(asked.index, context, after))
+            .collect::<Result<Vec<_>, _>>()?;
+        self.truncated += usize::from(pairs.iter().any(|pair| pair.cut > 0));
+        let rows: Vec<(&[u32], usize)> =
+            pairs.iter().map(|pair| (pair.ids.as_slice(), pair.start)).collect();
+        self.asked += rows.iter().map(|(ids, _)| ids.len() - 1).sum::<usize>();
+        let scored: Vec<Scored> = self
+            .cache
+            .score(&rows)?
+            .into_iter()
+            .map(|scored| Scored {
+                log_likelihood: scored.log_probs.iter().map(|v| f64::from(*v)).sum(),
+                greedy: scored.greedy.iter().all(|greedy| *greedy),
+                tokens: scored.log_probs.len(),
+            })
+            .collect();
+        let cut: usize = pairs.iter().map(|pair| pair.cut).max().unwrap_or(0);
+        let detail = self.detail(question, &scored, cut);
+        let values = values(self.task, question, &scored);
+        self.items.push(asked.item(values, detail));
+        Ok(())
+    }
+
+    fn detail(&self, question: &Question, scored: &[Scored], cut: usize) -> Map<String, Value> {
+        let each = |of: fn(&Scored) -> Value| Value::Array(scored.iter().map(of).collect());
+        let mut detail = Map::from_iter([
+            ("log_likelihoods".into(), each(|scored| json!(scored.log_likelihood))),
+            ("greedy".into(), each(|scored| json!(scored.greedy))),
+            ("tokens".into(), each(|scored| json!(scored.tokens))),
+        ]);
+        match question.gold.as_slice() {
+            [] => detail.insert("target".into(), json!(question.target)),
+            gold => {
+                let chosen = self.task.metrics.iter().map(|metric| {
+                    (metric.name().to_owned(), json!(choice(*metric, question, scored)))
+                });
+                detail.insert("chosen".into(), Value::Object(chosen.collect()));
+                detail.insert("gold".into(), json!(gold))
+            }
+        };
+        if cut > 0 {
+            detail.insert("tokens_cut".into(), json!(cut));
+        }
+        detail
+    }
+
+    /// Greedy answers to some questions together.
+    fn generate(&mut self, batch: Vec<Asked>) -> Result<(), TaskError> {
+        let room = self.task.generation.max_gen_toks;
+        let (mut prompts, mut cuts) = (Vec::new(), Vec::new());
+        for asked in &batch {
+            for (context, _) in &asked.question.requests {
+                let (ids, cut) = self.text.prompt(asked.index, context, room)?;
+                self.asked += ids.len() - 1;
+                self.truncated += usize::from(cut > 0);
+                prompts.push(ids);
+                cuts.push(cut);
+            }
+        }
+        let until = self.until();
+        let text = &self.text;
+        let ended = |tokens: &[u32]| {
+            let end = tokens.last().is_some_and(|last| text.ends().contains(last));
+            end || until.iter().any(|stop| text.decode(tokens).contains(stop.as_str()))
+        };
+        let answers = self.cache.greedy(&prompts, room, ended)?;
+        for ((asked, tokens), cut) in batch.into_iter().zip(answers).zip(cuts) {
+            let item = self.answered(asked, &tokens, cut, &until);
+            self.items.push(item);
+        }
+        Ok(())
+    }
+
+    /// What a generated answer counts, filter by filter.
+    fn answered(&self, asked: Asked, tokens: &[u32], cut: usize, until: &[String]) -> Item {
+        let whole = self.text.decode(tokens);
+        let answer = up_to(&whole, until);
+        let taken = self.answers.of(answer);
+        let target = &asked.question.target;
+        let right = |taken: &String| f64::from(self.answers.equal(taken, target));
+        let values = taken.iter().map(|(name, taken)| (name.clone(), right(taken))).collect();
+        let mut detail = Map::from_iter([
+            ("answer".into(), json!(answer)),
+            ("taken".into(), json!(taken.into_iter().collect::<BTreeMap<_, _>>())),
+            ("target".into(), json!(target)),
+            ("tokens".into(), json!(tokens.len())),
+        ]);
+        if cut > 0 {
+            detail.insert("tokens_cut".into(), json!(cut));
+        }
+        asked.item(values, detail)
+    }
+
+    /// Texts at which an answer ends; without any the one that ends a shot.
+    fn until(&self) -> Vec<String> {
+        let mut until = self.task.generation.until.clone();
+        if until.is_empty() {
+            until.push(self.task.fewshot_delimiter.clone());
+        }
+        until.retain(|stop| !stop.is_empty());
+        until.push(self.text.end_text());
+        until
+    }
+
+    fn result(self) -> TaskResult {
+        TaskResult {
+            figures: figures(&self.items),
+            items: self.items,
+            settings: Map::new(),
+            truncated: self.truncated,
+            tokens_computed: self.cache.computed(),
+            tokens_asked: self.asked,
+        }
+    }
+}

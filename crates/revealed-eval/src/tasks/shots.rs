@@ -1,0 +1,178 @@
+//! Which answered examples come before a question.
+
+use std::collections::HashMap;
+
+use super::description::{Sampler, TaskDescription};
+use super::error::TaskError;
+use super::random::PythonRandom;
+use super::template::{Row, Templates};
+
+/// The rows of one group, and their generator.
+struct Pool<'a> {
+    rows: Vec<(usize, &'a Row)>,
+    random: PythonRandom,
+}
+
+/// Chooses shots, question by question in order: `default` draws on from where it was.
+///
+/// Every group has rows and a generator of its own, as it would as a task of its own.
+pub(super) struct Shots<'a> {
+    pools: HashMap<Option<String>, Pool<'a>>,
+    sampler: Sampler,
+    count: usize,
+    /// Whether the questions themselves are the examples.
+    own: bool,
+}
+
+/// The group of a row, where the task has groups.
+pub(super) fn group(
+    task: &TaskDescription,
+    templates: &Templates,
+    index: usize,
+    row: &Row,
+) -> Result<Option<String>, TaskError> {
+    let column = task.group.as_ref();
+    column.map(|column| templates.text("group", column, index, row)).transpose()
+}
+
+impl<'a> Shots<'a> {
+    /// `count` shots of `examples`, or of the questions themselves, each but for its own.
+    pub fn new(
+        task: &TaskDescription,
+        templates: &Templates,
+        questions: &'a [Row],
+        examples: Option<&'a [Row]>,
+        (count, seed): (usize, u64),
+    ) -> Result<Self, TaskError> {
+        let mut pools = HashMap::new();
+        for (index, row) in examples.unwrap_or(questions).iter().enumerate() {
+            let group = if count > 0 { group(task, templates, index, row)? } else { None };
+            let pool = || Pool { rows: Vec::new(), random: PythonRandom::new(seed) };
+            pools.entry(group).or_insert_with(pool).rows.push((index, row));
+        }
+        Ok(Self { pools, sampler: task.fewshot_sampler, count, own: examples.is_none() })
+    }
+
+    /// The shots of a question, with their places in their file.
+    pub fn of(
+        &mut self,
+        question: &Row,
+        group: &Option<String>,
+    ) -> Result<Vec<(usize, &'a Row)>, TaskError> {
+        let count = self.count;
+        if count == 0 {
+            return Ok(Vec::new());
+        }
+        let too_few = |found| TaskError::TooFewShots { asked: count, found, group: group.clone() };
+        let Some(pool) = self.pools.get_mut(group) else { return Err(too_few(0)) };
+        let others = || pool.rows.iter().copied().filter(|(_, row)| *row != question);
+        let shots: Vec<(usize, &Row)> = match (self.sampler, self.own) {
+            (Sampler::FirstN, false) => pool.rows.iter().copied().take(count).collect(),
+            (Sampler::FirstN, true) => others().take(count).collect(),
+            (Sampler::Default, false) => pick(pool, count),
+            (Sampler::Default, true) | (Sampler::DefaultWithoutDoc, _) => {
+                let drawn = pick(pool, count + 1);
+                let kept: Vec<(usize, &Row)> =
+                    drawn.into_iter().filter(|(_, row)| *row != question).take(count).collect();
+                if kept.len() == count || pool.rows.len() <= count {
+                    kept
+                } else {
+                    // Copies of the question were drawn: again, from the rows that are none.
+                    let rows = pool.rows.iter().copied().filter(|(_, row)| *row != question);
+                    let rows: Vec<(usize, &Row)> = rows.collect();
+                    let drawn = pool.random.sample(rows.len(), count).unwrap_or_default();
+                    drawn.into_iter().map(|at| rows[at]).collect()
+                }
+            }
+        };
+        if shots.len() < count {
+            return Err(too_few(pool.rows.len()));
+        }
+        Ok(shots)
+    }
+}
+
+fn pick<'a>(pool: &mut Pool<'a>, count: usize) -> Vec<(usize, &'a Row)> {
+    let drawn = pool.random.sample(pool.rows.len(), count).unwrap_or_default();
+    drawn.into_iter().map(|at| pool.rows[at]).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn rows(names: &[&str]) -> Vec<Row> {
+        let row = |name: &&str| json!({"q": name, "s": &name[..1]}).as_object().unwrap().clone();
+        names.iter().map(row).collect()
+    }
+
+    fn task(sampler: &str, group: &str) -> TaskDescription {
+        let text = format!(
+            "task = 't'\noutput_type = 'loglikelihood'\ndoc_to_text = 'q'\ndoc_to_target = 'q'\nmetrics = ['acc']\nfewshot_sampler = '{sampler}'\n{group}"
+        );
+        TaskDescription::parse(&text, "here").unwrap()
+    }
+
+    fn places(
+        task: &TaskDescription,
+        questions: &[Row],
+        examples: Option<&[Row]>,
+        count: usize,
+    ) -> Result<Vec<Vec<usize>>, TaskError> {
+        let templates = Templates::new("t").unwrap();
+        let mut shots = Shots::new(task, &templates, questions, examples, (count, 1234))?;
+        questions
+            .iter()
+            .map(|row| {
+                let group = group(task, &templates, 0, row)?;
+                Ok(shots.of(row, &group)?.into_iter().map(|(at, _)| at).collect())
+            })
+            .collect()
+    }
+
+    #[test]
+    fn the_first_ones_are_the_same_for_all_but_a_question_is_never_its_own_example() {
+        let (questions, examples) = (rows(&["a1", "a2"]), rows(&["a2", "b", "c"]));
+        let first = task("first_n", "");
+        assert_eq!(places(&first, &questions, Some(&examples), 2).unwrap(), [[0, 1], [0, 1]]);
+        let own = rows(&["a", "b", "c"]);
+        assert_eq!(places(&first, &own, None, 2).unwrap(), [[1, 2], [0, 2], [0, 1]]);
+    }
+
+    #[test]
+    fn drawing_goes_on_from_question_to_question() {
+        let names = ["a", "b", "c", "d", "e", "f", "g", "h"];
+        let examples = rows(&names);
+        let questions = rows(&["x", "y", "z"]);
+        // python: r = random.Random(1234); [r.sample(range(8), 3) for _ in range(3)]
+        let drawn = places(&task("default", ""), &questions, Some(&examples), 3).unwrap();
+        assert_eq!(drawn, DRAWN);
+        // python: the same with sample(range(8), 4), without the question's own place, and then the first three.
+        let own = places(&task("default_without_doc", ""), &examples, None, 3).unwrap();
+        assert_eq!(own[..3], OWN);
+    }
+
+    #[test]
+    fn groups_have_their_own_examples_and_generators() {
+        let examples = rows(&["a1", "b1", "a2", "b2"]);
+        let questions = rows(&["b9", "a9"]);
+        let grouped = task("first_n", "group = 's'");
+        assert_eq!(places(&grouped, &questions, Some(&examples), 2).unwrap(), [[1, 3], [0, 2]]);
+        let error = places(&grouped, &questions, Some(&examples), 3).unwrap_err().to_string();
+        assert!(error.contains("3 shots") && error.contains("`b`"), "{error}");
+        assert!(places(&grouped, &rows(&["c"]), Some(&examples), 1).is_err());
+    }
+
+    #[test]
+    fn copies_of_a_question_are_drawn_around() {
+        let examples = rows(&["a", "a", "a", "b"]);
+        let copies = task("default_without_doc", "");
+        let drawn = places(&copies, &rows(&["a"; 4]), Some(&examples), 1).unwrap();
+        assert!(drawn.iter().all(|places| *places == [3]), "{drawn:?}");
+    }
+
+    const DRAWN: [[usize; 3]; 3] = [[7, 0, 6], [1, 6, 4], [0, 5, 6]];
+    const OWN: [[usize; 3]; 3] = [[7, 6, 5], [0, 5, 6], [1, 6, 7]];
+}

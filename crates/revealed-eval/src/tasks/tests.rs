@@ -1,0 +1,199 @@
+//! `golden/tasks`: what lm-evaluation-harness makes of the same rows, model and tokenizers.
+
+use std::path::PathBuf;
+
+use burn::tensor::Device;
+use revealed_data::{EncodeOptions, Encoder, TemplateChoice, read_rows};
+use revealed_models::CausalLm;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::record::Item;
+
+fn golden(name: &str) -> PathBuf {
+    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../golden/tasks")).join(name)
+}
+
+fn expected() -> Value {
+    serde_json::from_str(&std::fs::read_to_string(golden("expected.json")).unwrap()).unwrap()
+}
+
+fn rows(name: &Value) -> Option<Vec<Row>> {
+    Some(read_rows(&golden(&format!("data/{}.jsonl", name.as_str()?))).unwrap())
+}
+
+fn model() -> CausalLm {
+    CausalLm::load(&golden("model"), &Device::flex()).unwrap()
+}
+
+/// The tokenizer alone is what `bos` differs in.
+fn encoder(side: &str, chat: bool) -> Encoder {
+    let template = if chat { TemplateChoice::Auto } else { TemplateChoice::None };
+    let options = EncodeOptions { template, ..EncodeOptions::default() };
+    Encoder::from_folder(&golden(side), options).unwrap()
+}
+
+fn description(run: &Value) -> TaskDescription {
+    let name = run["task"].as_str().unwrap();
+    let mut task = match name.ends_with(".toml") {
+        true => TaskDescription::read(golden(name).to_str().unwrap()).unwrap(),
+        false => TaskDescription::read(name).unwrap(),
+    };
+    if let Some(text) = run["description"].as_str() {
+        task.description = text.into();
+    }
+    if let Some(tokens) = run["max_gen_toks"].as_u64() {
+        task.generation.max_gen_toks = tokens as usize;
+    }
+    task
+}
+
+fn run(run: &Value) -> TaskResult {
+    let chat = run["chat"].as_bool() == Some(true);
+    let encoder = encoder(run["tokenizer"].as_str().unwrap_or("model"), chat);
+    let settings = TaskSettings {
+        shots: Some(run["shots"].as_u64().unwrap() as usize),
+        prompt: if chat { PromptForm::Chat } else { PromptForm::Plain },
+        batch_size: 2,
+        ..TaskSettings::default()
+    };
+    let questions = rows(&run["data"]).unwrap();
+    let examples = match &run["shots_data"] {
+        // lm-eval draws from the split that it asks about where there is no other.
+        shots if *shots == run["data"] => None,
+        shots => rows(shots),
+    };
+    let rows = TaskRows { questions: &questions, examples: examples.as_deref() };
+    run_task(&description(run), rows, &settings, (&model(), &encoder), &mut |_, _| {}).unwrap()
+}
+
+/// 1e-3 on log-likelihoods: sums of some tens of tokens, each within 1e-5; mc2 moves by its own size times that.
+fn assert_equal(found: &Item, wanted: &Value, name: &str) {
+    let at = format!("{name}, {}: {found:?} {wanted}", found.id);
+    for (metric, value) in wanted["values"].as_object().unwrap() {
+        let (found, wanted) = (found.values[metric], value.as_f64().unwrap());
+        let near = if metric == "log_likelihood" || metric == "mc2" { 1e-3 } else { 0.0 };
+        assert!((found - wanted).abs() <= near, "{metric}, {at}");
+    }
+    assert_eq!(found.values.len(), wanted["values"].as_object().unwrap().len(), "{at}");
+    for (field, near) in [("log_likelihoods", 1e-3), ("greedy", 0.0)] {
+        let Some(wanted) = wanted[field].as_array() else { continue };
+        let found = found.detail[field].as_array().unwrap();
+        assert_eq!(found.len(), wanted.len(), "{at}");
+        for (found, wanted) in found.iter().zip(wanted) {
+            match (found.as_f64(), wanted.as_f64()) {
+                (Some(found), Some(wanted)) => assert!((found - wanted).abs() < near, "{at}"),
+                _ => assert_eq!(found, wanted, "{at}"),
+            }
+        }
+    }
+    for field in ["answer", "taken"] {
+        if let Some(wanted) = wanted.get(field) {
+            assert_eq!(found.detail[field], *wanted, "{at}");
+        }
+    }
+}
+
+#[test]
+fn every_run_is_that_of_lm_eval_item_by_item() {
+    let golden = expected();
+    let runs = golden["runs"].as_array().unwrap();
+    assert!(runs.len() > 20);
+    for wanted in runs {
+        let found = run(wanted);
+        let name = format!("{} {} {}", wanted["task"], wanted["shots"], wanted["tokenizer"]);
+        let items = wanted["items"].as_array().unwrap();
+        assert_eq!(found.items.len(), items.len(), "{name}");
+        for (found, wanted) in found.items.iter().zip(items) {
+            assert_equal(found, wanted, &name);
+        }
+        for TaskFigure { figure, .. } in found.figures.iter().filter(|f| f.figure.subset.is_none())
+        {
+            // TruthfulQA's metrics are both `acc` there.
+            let key = if figure.name.starts_with("mc") { "acc" } else { &figure.name };
+            if let Some(wanted) = wanted["figures"][key].as_f64() {
+                let close = (figure.value - wanted).abs() < 1e-3 * wanted.abs().max(1.0);
+                assert!(close, "{name}: {figure:?} {wanted}");
+            }
+        }
+    }
+}
+
+#[test]
+fn filters_take_and_compare_as_lm_eval_does() {
+    let answers = answer::Answers::new(&TaskDescription::read("gsm8k").unwrap()).unwrap();
+    for row in expected()["filters"].as_array().unwrap() {
+        let target = row["target"].as_str().unwrap();
+        for (name, taken) in answers.of(row["text"].as_str().unwrap()) {
+            assert_eq!(row["taken"][&name], json!(taken), "{row}");
+            let equal = f64::from(answers.equal(&taken, target));
+            assert_eq!(row["values"][&name], json!(equal), "{row}");
+        }
+    }
+}
+
+fn of(task: &str, tokenizer: &str, shots: u64) -> TaskResult {
+    let golden = expected();
+    let runs = golden["runs"].as_array().unwrap();
+    let is = |run: &&Value| {
+        run["task"] == task
+            && run["tokenizer"].as_str().unwrap_or("model") == tokenizer
+            && run["shots"] == shots
+    };
+    run(runs.iter().find(is).unwrap())
+}
+
+#[test]
+fn what_questions_share_is_computed_once_and_what_does_not_fit_is_counted() {
+    // First-n shots of two subjects, four choices of one letter each.
+    let mmlu = of("mmlu", "model", 2);
+    assert!(mmlu.tokens_computed * 3 < mmlu.tokens_asked, "{mmlu:?}");
+    assert_eq!(mmlu.truncated, 0);
+    let parts: Vec<Option<&str>> =
+        mmlu.figures.iter().map(|figure| figure.figure.subset.as_deref()).collect();
+    assert_eq!(parts, [None, Some("garden_lore"), Some("smithing")]);
+    let cut = of("arc_challenge", "bos", 12);
+    assert_eq!(cut.truncated, 4);
+    assert!(cut.items.iter().all(|item| item.detail["tokens_cut"].as_u64() > Some(0)));
+    assert_eq!(cut.settings["truncated"], json!(4));
+    assert_eq!(cut.settings["text_begins_with"], json!(["<s>"]));
+    assert_eq!(cut.settings["description"]["task"], json!("arc_challenge"));
+}
+
+fn asked(
+    task: &TaskDescription,
+    row: Value,
+    settings: &TaskSettings,
+) -> Result<TaskResult, TaskError> {
+    let questions = [row.as_object().unwrap().clone()];
+    let rows = TaskRows { questions: &questions, examples: None };
+    run_task(task, rows, settings, (&model(), &encoder("model", false)), &mut |_, _| {})
+}
+
+#[test]
+fn what_cannot_be_asked_is_refused_with_its_reason() {
+    let refused = |name: &str, row: Value, settings: &TaskSettings, reason: &str| {
+        let task = TaskDescription::read(name).unwrap();
+        let error = asked(&task, row, settings).unwrap_err().to_string();
+        assert!(error.contains(reason), "{error}");
+    };
+    let plain = TaskSettings { shots: Some(0), ..TaskSettings::default() };
+    let chat = TaskSettings { prompt: PromptForm::Chat, ..plain.clone() };
+    let none = TaskSettings { limit: Some(0), ..plain.clone() };
+    let piqa = |label: Value| json!({"goal": "g", "sol1": "a", "sol2": "b", "label": label});
+    refused("piqa", piqa(json!(2)), &plain, "row 0: `doc_to_target` gives 2");
+    refused("piqa", piqa(json!("")), &plain, "gives nothing");
+    refused("piqa", piqa(json!(-1)), &plain, "gives -1");
+    refused("piqa", json!({"goal": "g"}), &plain, "`doc_to_choice` gives [undef");
+    refused("piqa", piqa(json!(0)), &chat, "chat template");
+    refused("piqa", piqa(json!(0)), &none, "no rows");
+    refused("piqa", piqa(json!(0)), &TaskSettings { shots: Some(1), ..none.clone() }, "no rows");
+    let one = TaskSettings { shots: Some(1), ..plain.clone() };
+    refused("piqa", piqa(json!(0)), &one, "1 shots are asked for");
+    let long = json!({"goal": "g", "sol1": "never ".repeat(300), "sol2": "b", "label": 0});
+    refused("piqa", long, &plain, "the model's context is 256");
+    let gsm8k = json!({"question": "q", "answer": "a"});
+    refused("gsm8k", gsm8k, &plain, "256 generated ones");
+    let mc2 = json!({"question": "q", "mc2_targets": {"choices": ["a", "b"], "labels": [1]}});
+    refused("truthfulqa_mc2", mc2, &plain, "`doc_to_labels` gives");
+}
