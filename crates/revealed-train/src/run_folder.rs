@@ -25,7 +25,7 @@ const FREE: [&str; 5] =
 pub struct RunFolder {
     path: PathBuf,
     metrics: File,
-    failed: Option<std::io::Error>,
+    failed: Option<TrainError>,
 }
 
 impl RunFolder {
@@ -138,8 +138,8 @@ impl RunFolder {
         task: &Task,
         model_folder: &Path,
     ) -> Result<(), TrainError> {
-        if let Some(source) = self.failed.take() {
-            return Err(TrainError::Io { path: self.path.join("metrics.jsonl"), source });
+        if let Some(error) = self.failed.take() {
+            return Err(error);
         }
         let base = recipe.model.path.as_str();
         let policy = self.path.join("policy");
@@ -175,8 +175,9 @@ impl RunFolder {
             line[*name] = json!(value);
         }
         let written = writeln!(self.metrics, "{line}");
-        if let Err(error) = written {
-            self.failed.get_or_insert(error);
+        if let Err(source) = written {
+            let path = self.path.join("metrics.jsonl");
+            self.failed.get_or_insert(TrainError::Io { path, source });
         }
     }
 
@@ -192,8 +193,9 @@ impl RunFolder {
     /// A file of a round; where a run goes on before it, the same file is written again.
     fn file(&mut self, folder: &str, name: &str, text: &str) {
         let folder = self.path.join(folder);
-        let written = fs::create_dir_all(&folder).and_then(|()| fs::write(folder.join(name), text));
-        if let Err(error) = written {
+        let written = fs::create_dir_all(&folder).map_err(TrainError::io(&folder));
+        let write = || revealed_models::write_file(&folder.join(name), text.as_bytes());
+        if let Err(error) = written.and_then(|()| Ok(write()?)) {
             self.failed.get_or_insert(error);
         }
     }

@@ -53,16 +53,25 @@ impl Recipe {
         let plain = toml::to_string(&shown).unwrap_or_default();
         let mut section = String::new();
         let mut text = String::new();
-        for line in plain.lines() {
-            if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
-                section = name.to_owned();
-            } else if let Some((field, _)) = line.split_once(" = ")
-                && let Some(comment) = comment(&section, field)
+        // Inside a text of several lines nothing is a section or a field.
+        let mut inside = None;
+        for line in plain.split_inclusive('\n') {
+            let whole = line;
+            let line = line.trim_end_matches(['\r', '\n']);
+            if let Some(delimiter) = inside {
+                inside = (!closes(line, delimiter)).then_some(delimiter);
+            } else if let Some(name) =
+                line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'))
             {
-                text.push_str(&format!("# {}\n", comment.trim()));
+                section = name.to_owned();
+            } else if let Some((field, value)) = line.split_once(" = ") {
+                if let Some(comment) = comment(&section, field) {
+                    text.push_str(&format!("# {}\n", comment.trim()));
+                }
+                let opened = ["\"\"\"", "'''"].into_iter().find(|open| value.starts_with(open));
+                inside = opened.filter(|open| !closes(&value[open.len()..], open));
             }
-            text.push_str(line);
-            text.push('\n');
+            text.push_str(whole);
         }
         text
     }
@@ -76,6 +85,22 @@ impl Recipe {
         }
         keys
     }
+}
+
+/// Whether a text that this delimiter opened ends in a line of it.
+fn closes(line: &str, delimiter: &str) -> bool {
+    let mut rest = line;
+    while !rest.is_empty() {
+        if rest.starts_with(delimiter) {
+            return true;
+        }
+        // What a backslash stands before is no delimiter; literal texts know no backslashes.
+        let escaped = rest.starts_with('\\') && delimiter.starts_with('"');
+        let mut letters = rest.chars();
+        (0..1 + usize::from(escaped)).for_each(|_| drop(letters.next()));
+        rest = letters.as_str();
+    }
+    false
 }
 
 fn comment(section: &str, field: &str) -> Option<&'static str> {

@@ -18,6 +18,24 @@ fn refused(text: &str, overrides: &[&str]) -> String {
 }
 
 #[test]
+fn texts_of_several_lines_come_back_as_they_were() {
+    for path in [
+        "a\nseed = 3\n[run]\n",
+        "\"\"\"\n'''\nr = 1\n\"\"\"",
+        "'''\r\n\\\"\"\"\n[gate]\nmax_kl = 2",
+        "\n\"\"\"\"\\\n\\",
+    ] {
+        let mut recipe = Recipe::default();
+        recipe.model.path = path.into();
+        let text = recipe.to_commented_toml();
+        let again =
+            Recipe::parse(&text, "again", &[]).unwrap_or_else(|error| panic!("{error}\n{text}"));
+        assert_eq!(again.model.path, path, "{text}");
+        assert_eq!(text.matches("# Rank\n").count(), 1, "{text}");
+    }
+}
+
+#[test]
 fn an_empty_recipe_is_the_default_and_the_default_is_in_range() {
     let recipe = parse("", &[]).unwrap();
     assert_eq!(recipe, Recipe::default());
