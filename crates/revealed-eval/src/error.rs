@@ -2,8 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
+use revealed_data::DataError;
 use revealed_models::ModelError;
 use thiserror::Error;
+
+use crate::judge::JudgeError;
+use crate::mt_bench::MtBenchError;
 
 /// Why an evaluation has no result.
 #[derive(Debug, Error)]
@@ -25,6 +29,22 @@ pub enum EvalError {
         /// Where and why.
         source: serde_json::Error,
     },
+    /// A line of a file is not the JSON it should be.
+    #[error("{}, line {line}: {source}", path.display())]
+    Line {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// Why.
+        source: serde_json::Error,
+    },
+    /// A file that another process appends to.
+    #[error("{}: another process is writing to it; wait for it, or name another file", path.display())]
+    InUse {
+        /// The file.
+        path: PathBuf,
+    },
     /// A result is not a number.
     #[error("`{name}` is {value}; a result has to be finite")]
     NotFinite {
@@ -36,6 +56,15 @@ pub enum EvalError {
     /// A model cannot be read, run or written.
     #[error(transparent)]
     Model(#[from] ModelError),
+    /// A text cannot be made into tokens.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// A judge cannot be asked.
+    #[error(transparent)]
+    Judge(#[from] JudgeError),
+    /// Questions, answers, references and prompts do not fit together.
+    #[error(transparent)]
+    MtBench(#[from] MtBenchError),
 }
 
 impl EvalError {

@@ -2,6 +2,10 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod error;
+pub mod judge;
+pub mod log;
+pub mod mt_bench;
+pub mod pairwise;
 pub mod preferences;
 mod record;
 pub mod shop_desk;
