@@ -68,8 +68,10 @@ fn markdown(figures: &[Figure]) -> String {
             figures.iter().find(|each| each.name == name && each.subset.as_deref() == subset)
         };
         let n = columns.iter().find_map(|name| of(name)).map_or(0, |figure| figure.n);
-        let cells: String =
-            columns.iter().map(|name| format!(" {} |", of(name).map_or("–".into(), cell))).collect();
+        let cells: String = columns
+            .iter()
+            .map(|name| format!(" {} |", of(name).map_or("–".into(), cell)))
+            .collect();
         text.push_str(&format!("| {} | {n} |{cells}\n", subset.unwrap_or("all")));
     }
     text.push('\n');

@@ -170,7 +170,8 @@ impl PairwiseArgs {
                 (path.file_stem().unwrap_or_default().to_string_lossy().into_owned(), text)
             }
         };
-        let (first, second) = (read_demonstrations(&self.first)?, read_demonstrations(&self.second)?);
+        let (first, second) =
+            (read_demonstrations(&self.first)?, read_demonstrations(&self.second)?);
         let (mut matches, alone) = matches_of_rows([&first, &second], (&name, &template))?;
         if matches.is_empty() {
             bail!(

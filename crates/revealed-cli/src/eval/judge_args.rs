@@ -69,14 +69,17 @@ impl JudgeArgs {
     fn key(&self) -> Result<Option<ApiKey>> {
         let name = &self.judge_key_env;
         // A key pasted where its variable's name belongs would be recorded with the command line.
-        if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
+        if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+        {
             bail!("--judge-key-env takes the name of an environment variable, not a key");
         }
         match std::env::var(name) {
             Ok(text) if text.trim().is_empty() => Ok(None),
             Ok(text) => Ok(Some(ApiKey::new(&text).with_context(|| name.clone())?)),
             Err(std::env::VarError::NotPresent) => Ok(None),
-            Err(std::env::VarError::NotUnicode(_)) => bail!("{name} holds something that is no text"),
+            Err(std::env::VarError::NotUnicode(_)) => {
+                bail!("{name} holds something that is no text")
+            }
         }
     }
 }

@@ -143,7 +143,8 @@ pub fn mt_bench(args: &MtBenchArgs, device: &Device, progress: &mut Progress) ->
     let questions = args.files.questions()?;
     let (model_id, answers, models) = args.answers(&questions, device, progress)?;
     let Some((client, bench)) = judge else {
-        progress.note("no judge is named, so nothing is graded; give --judge-url and --judge-model");
+        progress
+            .note("no judge is named, so nothing is graded; give --judge-url and --judge-model");
         return Ok(());
     };
     let k = client.settings().k;
@@ -166,7 +167,9 @@ pub fn mt_bench(args: &MtBenchArgs, device: &Device, progress: &mut Progress) ->
     let judge = &client.settings().model;
     figures::print(&[("model", &model_id), ("judge", judge)], &grades.figures, args.table)?;
     match &args.out {
-        Some(out) => Ok(args.record(&client, bench, models, grades, &grading, device)?.write(out)?),
+        Some(out) => {
+            Ok(args.record(&client, bench, models, grades, &grading, device)?.write(out)?)
+        }
         None => Ok(()),
     }
 }

@@ -4,8 +4,12 @@
 mod bad_inputs;
 #[cfg(target_os = "linux")]
 mod faults;
+mod judge;
 mod results;
 mod runs;
 #[cfg(unix)]
 mod signals;
+#[allow(dead_code)] // not all that it can do is done here
+#[path = "../../../revealed-eval/src/judge/stub.rs"]
+mod stub;
 mod world;
