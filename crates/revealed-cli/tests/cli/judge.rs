@@ -141,6 +141,19 @@ fn answers_are_kept_come_out_the_same_again_and_are_not_mixed_with_others() {
 }
 
 #[test]
+fn a_conversation_that_fills_the_context_is_answered_with_nothing_and_counted() {
+    let world = world();
+    // The model's context is 64 tokens.
+    let long = "my order is late . ".repeat(13);
+    let question =
+        json!({"question_id": 81, "category": "writing", "turns": [long, "thank you ."]});
+    world.write("question.jsonl", &question.to_string());
+    let done = with_key(&world, &ANSWER).ok();
+    assert!(done.stderr.contains("2 had no room in it and are empty"), "{}", done.stderr);
+    assert_eq!(turns(&world)[0][0]["turns"], json!(["", ""]));
+}
+
+#[test]
 fn two_sets_of_rows_are_compared_in_both_orders() {
     let world = world();
     let rows = |mark: &str| -> String {
