@@ -1,6 +1,6 @@
 //! One request to a judge, made until it is answered or no more can be hoped for.
 
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::thread::sleep;
 use std::time::{Duration, SystemTime};
 
@@ -200,11 +200,16 @@ impl JudgeClient {
 
     fn failed(&self, error: ureq::Error, attempts: u32) -> Failed {
         let host = self.host();
-        let timed_out = |error: &std::io::Error| error.kind() == std::io::ErrorKind::TimedOut;
+        let is = |error: &std::io::Error, kind| error.kind() == kind;
         match error {
             ureq::Error::Timeout(_) => Failed::Passing(self.timeout(attempts), None),
-            ureq::Error::Io(error) if timed_out(&error) => {
+            ureq::Error::Io(error) if is(&error, ErrorKind::TimedOut) => {
                 Failed::Passing(self.timeout(attempts), None)
+            }
+            // A certificate that is not trusted, which no retry changes.
+            ureq::Error::Io(error) if is(&error, ErrorKind::InvalidData) => {
+                let reason = error.to_string();
+                Failed::Lasting(JudgeError::Connection { host, reason, attempts })
             }
             ureq::Error::Io(_)
             | ureq::Error::Protocol(_)

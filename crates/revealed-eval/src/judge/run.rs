@@ -22,17 +22,27 @@ pub fn ask_all<J: Sync>(
     ask: impl Fn(&J) -> &Ask + Sync,
     mut each: impl FnMut(&J, Result<Reply, JudgeError>) -> Result<(), EvalError>,
 ) -> Result<(), EvalError> {
-    let (next, stopped) = (AtomicUsize::new(0), AtomicBool::new(false));
-    let (sender, outcomes) = mpsc::channel();
-    let work = |sender: mpsc::Sender<_>| {
+    let (next, in_a_row) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let stopped = AtomicBool::new(false);
+    // Without room for outcomes: nobody asks on while the one before is not yet written down.
+    let (sender, outcomes) = mpsc::sync_channel(0);
+    let work = |sender: mpsc::SyncSender<_>| {
         while !stopped.load(Ordering::Relaxed)
             && let Some(job) = jobs.get(next.fetch_add(1, Ordering::Relaxed))
         {
             let outcome = client.ask(ask(job));
-            if outcome.as_ref().is_err_and(JudgeError::ends_the_run) {
+            let failed = match outcome {
+                Ok(_) => {
+                    in_a_row.store(0, Ordering::Relaxed);
+                    0
+                }
+                Err(_) => in_a_row.fetch_add(1, Ordering::Relaxed) + 1,
+            };
+            let fatal = outcome.as_ref().is_err_and(JudgeError::ends_the_run);
+            if fatal || failed >= FAILED_IN_A_ROW {
                 stopped.store(true, Ordering::Relaxed);
             }
-            if sender.send((job, outcome)).is_err() {
+            if sender.send((job, outcome, failed)).is_err() {
                 return;
             }
         }
@@ -43,9 +53,8 @@ pub fn ask_all<J: Sync>(
             scope.spawn(|| work(sender));
         }
         drop(sender);
-        let (mut ended, mut failed) = (Ok(()), 0);
-        for (job, outcome) in outcomes {
-            failed = if outcome.is_err() { failed + 1 } else { 0 };
+        let mut ended = Ok(());
+        for (job, outcome, failed) in outcomes {
             let fatal = match outcome {
                 Err(error) if error.ends_the_run() => Err(error.into()),
                 Err(error) if failed >= FAILED_IN_A_ROW => {
