@@ -63,7 +63,10 @@ fn markdown(figures: &[Figure]) -> String {
     }
     let heads: String = columns.iter().map(|name| format!(" {name} |")).collect();
     let mut text = format!("| subset | n |{heads}\n|---|---|{}\n", "---|".repeat(columns.len()));
-    for subset in subsets {
+    if columns.is_empty() {
+        text.clear();
+    }
+    for subset in subsets.into_iter().filter(|_| !columns.is_empty()) {
         let of = |name: &str| {
             figures.iter().find(|each| each.name == name && each.subset.as_deref() == subset)
         };
@@ -74,7 +77,9 @@ fn markdown(figures: &[Figure]) -> String {
             .collect();
         text.push_str(&format!("| {} | {n} |{cells}\n", subset.unwrap_or("all")));
     }
-    text.push('\n');
+    if !text.is_empty() {
+        text.push('\n');
+    }
     for figure in whole {
         text.push_str(&format!("{}: {} (of {})\n", figure.name, cell(figure), figure.n));
     }
@@ -111,5 +116,6 @@ mod tests {
         assert!(table.contains("| all | 4 | 0.500 (0.250–0.750) |"), "{table}");
         assert!(table.contains("| math | 4 | 0.500 |"), "{table}");
         assert!(table.contains("unparsed: 0.500 (of 4)"), "{table}");
+        assert_eq!(markdown(&figures[2..]), "unparsed: 0.500 (of 4)\n");
     }
 }
