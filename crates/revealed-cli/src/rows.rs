@@ -35,6 +35,11 @@ impl ModelArgs {
         Self { model: model.into(), adapter: None, template: TemplateChoice::Auto }
     }
 
+    /// As given on a command line where a model is one choice of several.
+    pub fn new(model: String, adapter: Option<PathBuf>, template: TemplateChoice) -> Self {
+        Self { model, adapter, template }
+    }
+
     /// The model, with its adapter.
     ///
     /// # Errors

@@ -8,6 +8,8 @@ use revealed_reward::RewardError;
 use thiserror::Error;
 
 use crate::benchmarks::QuestionProblem;
+use crate::judge::JudgeError;
+use crate::mt_bench::MtBenchError;
 
 /// Why an evaluation has no result.
 #[derive(Debug, Error)]
@@ -29,6 +31,22 @@ pub enum EvalError {
         /// Where and why.
         source: serde_json::Error,
     },
+    /// A line of a file is not the JSON it should be.
+    #[error("{}, line {line}: {source}", path.display())]
+    Line {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// Why.
+        source: serde_json::Error,
+    },
+    /// A file that another process appends to.
+    #[error("{}: another process is writing to it; wait for it, or name another file", path.display())]
+    InUse {
+        /// The file.
+        path: PathBuf,
+    },
     /// A result is not a number.
     #[error("`{name}` is {value}; a result has to be finite")]
     NotFinite {
@@ -40,7 +58,7 @@ pub enum EvalError {
     /// A model cannot be read, run or written.
     #[error(transparent)]
     Model(#[from] ModelError),
-    /// A file of data cannot be read.
+    /// A file of data cannot be read, or a text made into tokens.
     #[error(transparent)]
     Data(#[from] DataError),
     /// A reward cannot score.
@@ -56,6 +74,12 @@ pub enum EvalError {
         /// What is wrong with it.
         problem: QuestionProblem,
     },
+    /// A judge cannot be asked.
+    #[error(transparent)]
+    Judge(#[from] JudgeError),
+    /// Questions, answers, references and prompts do not fit together.
+    #[error(transparent)]
+    MtBench(#[from] MtBenchError),
 }
 
 impl EvalError {

@@ -2,7 +2,7 @@
 //! given.
 
 use std::cmp::Ordering;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
 
 /// The standard normal quantile of a two-sided 95 % interval.
@@ -54,6 +54,25 @@ pub fn mean_ci95(values: &[f64]) -> (f64, f64) {
         return (f64::NAN, f64::NAN);
     }
     let half = t_975(values.len() - 1) * sd / (values.len() as f64).sqrt();
+    (mean - half, mean + half)
+}
+
+/// The two-sided 95 % interval `(low, high)` of the mean of values of which those of one cluster go together,
+/// `x̄ ± t₀.₉₇₅(G − 1) · √V` with `V = G/(G − 1) · Σ_g (Σ_{i∈g} (x_i − x̄))² / n²` over `G` clusters; [`mean_ci95`] where
+/// every cluster has one value. NaN for fewer than two clusters.
+pub fn clustered_ci95<C: Eq + Hash>(values: &[(C, f64)]) -> (f64, f64) {
+    let n = values.len() as f64;
+    let mean = values.iter().map(|(_, value)| value).sum::<f64>() / n;
+    let mut sums: HashMap<&C, f64> = HashMap::new();
+    for (cluster, value) in values {
+        *sums.entry(cluster).or_default() += value - mean;
+    }
+    if sums.len() < 2 {
+        return (f64::NAN, f64::NAN);
+    }
+    let groups = sums.len() as f64;
+    let squares: f64 = sums.values().map(|sum| sum * sum).sum();
+    let half = t_975(sums.len() - 1) * (groups / (groups - 1.0) * squares).sqrt() / n;
     (mean - half, mean + half)
 }
 
@@ -178,6 +197,22 @@ mod tests {
         assert_abs_diff_eq!(low, 3.0 - 1.96293, epsilon = 1e-4);
         assert_abs_diff_eq!(high, 3.0 + 1.96293, epsilon = 1e-4);
         assert!(mean_ci95(&[1.0]).0.is_nan());
+    }
+
+    #[test]
+    fn the_interval_of_clusters_is_that_of_a_mean_where_each_has_one_value() {
+        let values = [1.0, 2.0, 3.0, 4.0, 5.0];
+        let (low, high) = mean_ci95(&values);
+        let alone: Vec<(usize, f64)> = values.into_iter().enumerate().collect();
+        let (a, b) = clustered_ci95(&alone);
+        assert_abs_diff_eq!(a, low, epsilon = 1e-12);
+        assert_abs_diff_eq!(b, high, epsilon = 1e-12);
+        // Every value twice in its cluster says no more than once.
+        let twice: Vec<(usize, f64)> = alone.iter().flat_map(|each| [*each, *each]).collect();
+        let (a, b) = clustered_ci95(&twice);
+        assert_abs_diff_eq!(a, low, epsilon = 1e-12);
+        assert_abs_diff_eq!(b, high, epsilon = 1e-12);
+        assert!(clustered_ci95(&[(0, 1.0), (0, 2.0)]).0.is_nan());
     }
 
     #[test]

@@ -11,6 +11,10 @@ mod accuracies;
 mod answers;
 mod benchmarks;
 mod completions;
+mod figures;
+mod judge;
+mod judge_args;
+mod mt_bench;
 mod policy;
 mod policy_results;
 mod preferences;
@@ -44,6 +48,10 @@ enum What {
     WinRate(win_rate::WinRateArgs),
     /// Multiple-choice and generation benchmarks, as lm-evaluation-harness runs them
     Tasks(tasks::TasksArgs),
+    /// MT-Bench: the model's answers to questions of two turns, graded by a judge
+    MtBench(mt_bench::MtBenchArgs),
+    /// Win rate of one set of answers over another, by a judge that sees them in both orders
+    Judge(judge::PairwiseArgs),
 }
 
 /// Runs one of the evaluations.
@@ -58,6 +66,8 @@ pub fn eval(args: &EvalArgs, device: &Device, progress: &mut Progress) -> Result
         What::Policy(args) => policy::policy(args, device, progress),
         What::WinRate(args) => win_rate::win_rate(args, device, progress),
         What::Tasks(args) => tasks::tasks(args, device, progress),
+        What::MtBench(args) => mt_bench::mt_bench(args, device, progress),
+        What::Judge(args) => judge::judge(args, device, progress),
     }
 }
 

@@ -7,10 +7,14 @@ mod evals;
 mod faults;
 #[cfg(unix)]
 mod guide;
+mod judge;
 mod report;
 mod results;
 mod runs;
 #[cfg(unix)]
 mod signals;
+#[allow(dead_code)] // not all that it can do is done here
+#[path = "../../../revealed-eval/src/judge/stub.rs"]
+mod stub;
 mod tasks;
 mod world;

@@ -6,7 +6,9 @@
 //! | `completions/mean_length` | within a factor `gate.max_length_factor` of the round's first rollout | the recipe |
 //! | `completions/terminated` | at most `gate.max_terminated_drop` below the round's first rollout | the recipe |
 //! | `frac_reward_zero_std` | at most [`MAX_EQUAL_GROUPS`], where a prompt has several samples | a choice of ours |
-//! | `grad_norm` | at most [`GRAD_NORM_FACTOR`] times the median of the round's steps so far | a choice of ours |
+//! | `grad_norm` | at most [`GRAD_NORM_FACTOR`] times the median of the stage's last [`NORMS`] steps | a choice of ours |
+//!
+//! The trainer goes by the same bands (but for `frac_reward_zero_std`) when it says which was left first.
 //!
 //! A band is left where the mean of a value and the [`SMOOTH`]` − 1` before it is outside: a rollout's means are noisy. A
 //! gradient's norm is taken as it is, since one step is enough to do harm.
@@ -19,10 +21,11 @@ use super::settings::Settings;
 pub const SMOOTH: usize = 3;
 /// Of prompts whose samples all score the same: beyond it, most of a rollout teaches nothing.
 pub const MAX_EQUAL_GROUPS: f64 = 0.5;
-/// Of the gradient's norm to its median so far.
+/// Of the gradient's norm to its median.
 pub const GRAD_NORM_FACTOR: f64 = 10.0;
-/// Steps before a median says something.
-const MEDIAN_STEPS: usize = 5;
+/// Steps whose median it is, and how many there must be.
+const NORMS: usize = 32;
+const MEDIAN_STEPS: usize = 8;
 
 /// A healthy range over some places of a curve.
 #[derive(Debug, Clone, PartialEq)]
@@ -100,17 +103,19 @@ pub fn bands(curve: &Curve, settings: &Settings) -> Vec<Band> {
 
 /// One band a step, from the steps before it.
 fn norm_bands(points: &[Point]) -> Vec<Band> {
-    let mut sorted: Vec<f64> = Vec::new();
+    let mut last: Vec<f64> = Vec::new();
     let mut bands = Vec::new();
     for point in points {
-        if sorted.len() >= MEDIAN_STEPS {
-            let high = Some(GRAD_NORM_FACTOR * sorted[sorted.len() / 2]);
-            let source = "10 × median so far, our choice";
+        if last.len() >= MEDIAN_STEPS {
+            let mut sorted = last.clone();
+            sorted.sort_by(f64::total_cmp);
+            let high = Some(GRAD_NORM_FACTOR * sorted[sorted.len() / 2]).filter(|high| *high > 0.0);
+            let source = "10 × median of the last steps, our choice";
             bands.push(Band { places: [point.place; 2], low: None, high, source });
         }
         if point.value.is_finite() {
-            let at = sorted.partition_point(|value| *value < point.value);
-            sorted.insert(at, point.value);
+            last.push(point.value);
+            last.drain(..last.len().saturating_sub(NORMS));
         }
     }
     bands
@@ -187,9 +192,14 @@ mod tests {
     }
 
     #[test]
-    fn one_gradient_is_enough_and_needs_five_before_it() {
-        assert_eq!(left("grad_norm", &[1.0, 50.0, 1.0, 1.0, 1.0, 9.9]), None);
-        assert_eq!(left("grad_norm", &[1.0, 1.0, 1.0, 1.0, 1.0, 10.1]), Some(6));
+    fn one_gradient_is_enough_and_needs_eight_before_it() {
+        let after = |before: &[f64], norm: f64| left("grad_norm", &[before, &[norm]].concat());
+        assert_eq!(after(&[1.0; 7], 50.0), None);
+        assert_eq!(after(&[1.0, 50.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0], 9.9), None);
+        assert_eq!(after(&[1.0; 8], 10.1), Some(9));
+        // The median is that of the last 32; of nothing but noughts there is no band.
+        assert_eq!(after(&[[1.0; 32], [9.0; 32]].concat(), 50.0), None);
+        assert_eq!(after(&[0.0; 8], 10.1), None);
     }
 
     #[test]
