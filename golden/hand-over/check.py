@@ -105,6 +105,7 @@ with tempfile.TemporaryDirectory() as scratch:
     print("trl: RLOOTrainer improves the policy against the reward")
 
     import lm_eval
+    from lm_eval.tasks import TaskManager
     from lm_eval.models.huggingface import HFLM
 
     start.save_pretrained(Path(scratch) / "merged")
@@ -119,7 +120,7 @@ with tempfile.TemporaryDirectory() as scratch:
         ("merged", HFLM(pretrained=str(Path(scratch) / "merged"), device="cpu", batch_size=1)),
         ("adapter", HFLM(pretrained=base, peft=str(run / "policy"), device="cpu", batch_size=1)),
     ]:
-        manager = lm_eval.tasks.TaskManager(include_path=scratch, include_defaults=False)
+        manager = TaskManager(include_path=scratch, include_defaults=False)
         result = lm_eval.simple_evaluate(model=model, tasks=["own"], task_manager=manager)
         print(f"lm-eval: the {name} policy, acc {result['results']['own']['acc,none']}")
 print("all taken")
