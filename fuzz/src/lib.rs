@@ -133,8 +133,23 @@ fn tokenizer_bench() -> Bench {
     })
 }
 
+/// Panics of other crates that are caught and made errors are no findings; the fuzzer's hook would take them for its end. One that
+/// nobody catches still ends it.
+fn quiet() {
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    ONCE.call_once(|| {
+        let report = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| {
+            if !revealed_data::panic_is_caught() {
+                report(info);
+            }
+        }));
+    });
+}
+
 /// A tokenizer's files; what loads encodes a conversation and decodes what it made.
 pub fn tokenizer(data: &[u8]) {
+    quiet();
     bench!(tokenizer_bench()).with_borrow(|bench| {
         bench.with(data, |_| {
             let options = bench.world.recipe.data.encode_options();
@@ -177,10 +192,7 @@ fn rows_bench() -> Bench {
 
 /// Data files of the three kinds.
 pub fn rows(data: &[u8]) {
-    // The reader catches the panics of the Parquet decoder, which the fuzzer's hook would take for its own end. One that nobody
-    // catches still ends it.
-    static QUIET: std::sync::Once = std::sync::Once::new();
-    QUIET.call_once(|| std::panic::set_hook(Box::new(|_| {})));
+    quiet();
     bench!(rows_bench()).with_borrow(|bench| {
         bench.with(data, |file| {
             let _ = revealed_data::read(file);

@@ -58,13 +58,16 @@ pub fn note(text: &str) {
     let _ = writeln!(io::stderr(), "{text}");
 }
 
-/// Makes `print!` to a closed stdout end the program instead of a panic's message.
+/// Makes `print!` to a closed stdout end the program instead of a panic's message, and says nothing of panics that become errors.
 pub fn leave_quietly_when_stdout_closes() {
     let report = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {
         let text = info.payload_as_str().unwrap_or_default();
         if text.starts_with("failed printing to stdout") {
             std::process::exit(0);
+        }
+        if revealed::data::panic_is_caught() {
+            return;
         }
         report(info);
     }));

@@ -10,6 +10,7 @@ use tokenizers::Tokenizer;
 
 use crate::error::{Token, Tokens};
 use crate::folder::{Folder, template_file};
+use crate::guard::guarded;
 use crate::template::ChatTemplate;
 use crate::{DataError, Demonstration, EncodeOptions, Message, Prompt, TemplateChoice, TooLong};
 
@@ -253,7 +254,7 @@ impl Encoder {
     /// The text of tokens, special tokens left out.
     pub fn decode(&self, ids: &[u32]) -> String {
         // Decoding fails only in decoders no causal language model has; there is no text then.
-        self.tokenizer.decode(ids, true).unwrap_or_default()
+        guarded(|| self.tokenizer.decode(ids, true).unwrap_or_default()).unwrap_or_default()
     }
 
     /// One token as text for people: specials by name, spaces as spaces; `<id>` if unknown.
@@ -312,9 +313,7 @@ impl Encoder {
     /// Whether a text of the prompt spells a special token.
     pub(crate) fn spells_special(&self, prompt: &Prompt) -> bool {
         let spells = |text: &str| {
-            self.tokenizer
-                .encode_fast(text, false)
-                .is_ok_and(|encoding| encoding.get_ids().iter().any(|id| self.special.contains(id)))
+            self.ids(text).is_ok_and(|ids| ids.iter().any(|id| self.special.contains(id)))
         };
         match prompt {
             Prompt::Text(text) => spells(text),

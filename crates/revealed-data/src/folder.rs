@@ -9,6 +9,7 @@ use serde_json::Value;
 use tokenizers::Tokenizer;
 
 use crate::DataError;
+use crate::guard::guarded;
 
 /// The largest tokenizers have some tens of megabytes.
 const MAX_BYTES: u64 = 1 << 30;
@@ -67,13 +68,19 @@ impl Folder {
     }
 }
 
+/// What a panic of the tokenizer's own code comes to.
+pub(crate) const PANICKED: &str =
+    "tokenizer.json is damaged: it names something that it does not hold";
+
 fn tokenizer(folder: &Path) -> Result<Tokenizer, DataError> {
     let path = folder.join("tokenizer.json");
     let Some(bytes) = bytes(&path)? else {
         return Err(DataError::NoTokenizer { folder: folder.to_owned() });
     };
     let refuse = |source| DataError::Tokenizer { path: path.clone(), source };
-    let mut tokenizer = Tokenizer::from_bytes(bytes).map_err(refuse)?;
+    let panicked = || Err(PANICKED.into());
+    let mut tokenizer =
+        guarded(|| Tokenizer::from_bytes(bytes)).unwrap_or_else(panicked).map_err(refuse)?;
     // Files keep what their last user set; limits and padding are ours alone.
     tokenizer.with_truncation(None).map_err(refuse)?;
     tokenizer.with_padding(None);

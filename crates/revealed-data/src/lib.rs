@@ -6,6 +6,7 @@ mod dataset;
 mod encoder;
 mod error;
 mod folder;
+mod guard;
 mod layout;
 mod options;
 mod report;
@@ -20,6 +21,7 @@ pub use dataset::{
 };
 pub use encoder::{Dropped, Encoded, EncodedSet, Encoder, TextRecipe};
 pub use error::{Columns, DataError, Row, RowProblem, Token, Tokens};
+pub use guard::panic_is_caught;
 pub use options::{EncodeOptions, LongCompletion, LongPrompt, TemplateChoice, TooLong};
 pub use report::{DataReport, Lengths, Mark, PreviewRow, PreviewToken, SplitSizes, report};
 pub use split::{Split, split};

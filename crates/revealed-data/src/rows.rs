@@ -6,11 +6,12 @@ use std::path::Path;
 
 use parquet::errors::ParquetError;
 use parquet::file::reader::SerializedFileReader;
-use parquet::record::{Field, Row as ParquetRow};
+use parquet::record::Field;
 use serde_json::{Map, Value};
 
 use crate::DataError;
 use crate::error::{Row, RowProblem};
+use crate::guard::guarded;
 
 /// Named columns of one row.
 pub(crate) type Columns = Map<String, Value>;
@@ -136,16 +137,10 @@ fn parquet_file(
     let refuse = |source| DataError::Parquet { path: path.to_owned(), source };
     let file = open(path)?;
     check_size(path, &file)?;
-    // The decoder panics on some damaged files; such a file is bad input, not a bug of ours.
-    let guard = |decode: &mut dyn FnMut() -> Option<Result<ParquetRow, ParquetError>>| {
-        std::panic::catch_unwind(std::panic::AssertUnwindSafe(decode)).unwrap_or_else(|_| {
-            Some(Err(ParquetError::General("the decoder met damaged pages".to_owned())))
-        })
-    };
     let mut rows = None;
     let mut file = Some(file);
     for index in 0.. {
-        let next = guard(&mut || {
+        let next = guarded(|| {
             if let Some(file) = file.take() {
                 match SerializedFileReader::new(file).map(|reader| reader.into_iter()) {
                     Ok(iterator) => rows = Some(iterator),
@@ -154,7 +149,8 @@ fn parquet_file(
             }
             rows.as_mut().and_then(Iterator::next)
         });
-        let Some(row) = next else { break };
+        let damaged = || ParquetError::General("the decoder met damaged pages".to_owned());
+        let Some(row) = next.ok_or_else(damaged).map_err(refuse)? else { break };
         let columns = row.map_err(refuse)?.into_columns();
         each(
             Row::Index(index),

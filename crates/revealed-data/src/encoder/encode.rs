@@ -4,6 +4,8 @@ use rayon::prelude::*;
 
 use super::*;
 use crate::error::Columns;
+use crate::folder::PANICKED;
+use crate::guard::guarded;
 use crate::template::GenerationPrompt;
 use crate::{LongCompletion, LongPrompt};
 
@@ -222,10 +224,14 @@ impl Encoder {
     }
 
     pub(super) fn ids(&self, text: &str) -> Result<Vec<u32>, DataError> {
-        let encoding = self.tokenizer.encode_fast(text, false).map_err(|source| {
-            DataError::Encode { text: text.chars().take(40).collect(), source }
-        })?;
-        Ok(encoding.get_ids().to_vec())
+        self.raw_ids(text, false)
+    }
+
+    fn raw_ids(&self, text: &str, with_specials: bool) -> Result<Vec<u32>, DataError> {
+        guarded(|| self.tokenizer.encode_fast(text, with_specials))
+            .unwrap_or_else(|| Err(PANICKED.into()))
+            .map(|encoding| encoding.get_ids().to_vec())
+            .map_err(|source| DataError::Encode { text: text.chars().take(40).collect(), source })
     }
 
     fn plain(&self, text: &str) -> Result<Vec<u32>, DataError> {
@@ -234,11 +240,7 @@ impl Encoder {
 
     pub(super) fn find_prefix(&self, add_bos: Option<bool>) -> Result<Vec<u32>, DataError> {
         let bare = self.ids("a")?;
-        let whole = self
-            .tokenizer
-            .encode_fast("a", true)
-            .map_err(|source| DataError::Encode { text: "a".to_owned(), source })?;
-        let whole = whole.get_ids();
+        let whole = self.raw_ids("a", true)?;
         let at = (0..whole.len()).find(|&at| whole[at..].starts_with(&bare)).unwrap_or(0);
         let prefix = whole[..at].to_vec();
         // tokenizer_config.json may say otherwise than tokenizer.json; Transformers follows the former.

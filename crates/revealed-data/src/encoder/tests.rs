@@ -348,3 +348,21 @@ proptest! {
 }
 
 mod golden;
+
+#[test]
+fn a_template_of_special_tokens_that_are_not_there_is_an_error() {
+    let folder = folder(&[]);
+    let path = folder.path().join("tokenizer.json");
+    let mut tokenizer: Value =
+        serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
+    let special = json!({"SpecialToken": {"id": "<s>", "type_id": 0}});
+    let text = json!({"Sequence": {"id": "A", "type_id": 0}});
+    tokenizer["post_processor"] = json!({
+        "type": "TemplateProcessing", "single": [special, text], "pair": [text, text],
+        "special_tokens": {},
+    });
+    std::fs::write(&path, tokenizer.to_string()).unwrap();
+    let error = Encoder::from_folder(folder.path(), EncodeOptions::default()).unwrap_err();
+    let causes = format!("{error}: {}", error.source().unwrap());
+    assert!(causes.contains("names something that it does not hold"), "{causes}");
+}
