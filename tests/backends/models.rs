@@ -11,7 +11,7 @@ use revealed::models::{
 use revealed::objectives::likelihood::token_cross_entropy;
 use revealed::objectives::reduce::token_mean;
 
-use crate::{close, devices, flex, golden, host};
+use crate::{Other, close, devices, flex, golden, host};
 
 /// One of every family, with GQA, biases, sliding windows, exact GELU and both kinds of residual.
 const MODELS: [&str; 6] =
@@ -55,11 +55,11 @@ fn logits_log_probs_and_entropy_with_padding_on_either_side() {
 }
 
 /// The gradients of every parameter that has one, in the module's order.
-fn gradients<M: Module>(model: &M, gradients: &GradientsParams) -> Vec<f32> {
-    struct Collect<'a>(&'a GradientsParams, Vec<f32>);
+fn gradients<M: Module>(model: &M, gradients: &GradientsParams) -> Vec<Vec<f32>> {
+    struct Collect<'a>(&'a GradientsParams, Vec<Vec<f32>>);
     impl ModuleVisitor for Collect<'_> {
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-            self.1.extend(self.0.get::<D>(param.id).map(host).unwrap_or_default());
+            self.1.extend(self.0.get::<D>(param.id).map(host));
         }
     }
     let mut all = Collect(gradients, vec![]);
@@ -67,7 +67,7 @@ fn gradients<M: Module>(model: &M, gradients: &GradientsParams) -> Vec<f32> {
     all.1
 }
 
-fn backward(model: &CausalLm, device: &Device) -> Vec<f32> {
+fn backward(model: &CausalLm, device: &Device) -> Vec<Vec<f32>> {
     let batch = batch(PaddingSide::Right, device);
     let mask = batch.completion_mask.clone();
     let done = model.backward(&batch, 1.0, |log_probs| {
@@ -76,14 +76,24 @@ fn backward(model: &CausalLm, device: &Device) -> Vec<f32> {
     gradients(model, &done.gradients)
 }
 
+/// Compares gradients, a parameter's in the unit of its largest entry on flex: what sums lose by rounding goes by the size of what is
+/// summed.
+fn close_each(found: &[Vec<f32>], wanted: &[Vec<f32>], other: &Other, what: &str) {
+    assert!(wanted.len() >= 4 && found.len() == wanted.len(), "{}: {what}", other.name);
+    for (index, (found, wanted)) in found.iter().zip(wanted).enumerate() {
+        let unit = wanted.iter().fold(0.0f32, |most, value| most.max(value.abs())).max(1e-6);
+        let scaled = |values: &[f32]| values.iter().map(|v| v / unit).collect::<Vec<_>>();
+        close(&scaled(found), &scaled(wanted), other, &format!("{what}, parameter {index}"));
+    }
+}
+
 #[test]
 fn gradients_of_full_models_and_of_adapters() {
     for other in devices() {
         for name in MODELS {
             let of = |device: &Device| backward(&model(name, device).trainable(), device);
             let wanted = of(&flex());
-            assert!(wanted.len() > 1000);
-            close(&of(&other.device), &wanted, &other, &format!("{name}, full"));
+            close_each(&of(&other.device), &wanted, &other, &format!("{name}, full"));
         }
         for name in ["llama3", "pythia"] {
             let of = |device: &Device| {
@@ -91,7 +101,11 @@ fn gradients_of_full_models_and_of_adapters() {
                 let model = model(name, device).with_adapter(&adapter).unwrap().trainable();
                 backward(&model, device)
             };
-            close(&of(&other.device), &of(&flex()), &other, &format!("{name}, adapter"));
+            let (found, wanted) = (of(&other.device), of(&flex()));
+            // These adapters are large, and amplify: PyTorch's own gradients in f32 are up to 1.1e-4 from those in f64.
+            let loose =
+                Other { tolerance: (3.0 * 1.1e-4f32).max(other.tolerance), ..other.clone() };
+            close_each(&found, &wanted, &loose, &format!("{name}, adapter"));
         }
     }
 }
