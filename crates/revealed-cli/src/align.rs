@@ -7,7 +7,7 @@ use revealed::train::{self, Recipe, Run, RunFolder, State, round_markdown};
 use crate::companions::{Events, PAGE, write_companions};
 use crate::output::Output;
 use crate::progress::Progress;
-use crate::setup::{RecipeArgs, Setup, taken_up};
+use crate::setup::{LOST_METRICS, RecipeArgs, Setup, taken_up};
 use crate::signals::Signals;
 
 /// Arguments of `revealed align`.
@@ -34,10 +34,13 @@ pub fn align(args: &AlignArgs, device: &Device, progress: &mut Progress) -> Resu
         Some(saved) => taken_up(saved, progress),
         None => (State::new(base, policy), 0),
     };
-    files.rewind(bytes)?;
+    if files.rewind(bytes)? {
+        progress.note(LOST_METRICS);
+    }
     if args.resume {
         progress.note(&whereabouts(&state, &recipe));
     }
+    let losses = files.losses();
     let objective = recipe.reward.pair_objective();
     let signals = Signals::listen()?;
     let mut events = Events::begin(&out)?;
@@ -45,6 +48,7 @@ pub fn align(args: &AlignArgs, device: &Device, progress: &mut Progress) -> Resu
     let mut run =
         Run { task: &task, recipe: &recipe, objective: &objective, observer: &mut observers };
     let state = train::align(state, &mut run, |state| {
+        losses.check()?;
         checkpoints.save(state, RunFolder::metrics_bytes(&out)?)
     })
     .map_err(|error| signals.explain(error))?;

@@ -13,7 +13,7 @@ use serde_json::json;
 use crate::companions::{Events, PAGE, write_companions};
 use crate::desk::{settings, train_base, write_world};
 use crate::gold::{GOLD_SAMPLES, GoldRow, gold_row};
-use crate::setup::taken_up;
+use crate::setup::{LOST_METRICS, taken_up};
 use crate::signals::Signals;
 
 /// Arguments of `revealed quickstart`.
@@ -73,7 +73,9 @@ pub fn quickstart(
     let state = match args.resume.then(|| checkpoints.load(&base)).transpose()?.flatten() {
         Some(saved) => {
             let (state, bytes) = taken_up(saved, observer);
-            folder.rewind(bytes)?;
+            if folder.rewind(bytes)? {
+                observer.observe(&Event::Note(LOST_METRICS.into()));
+            }
             state
         }
         None => {
@@ -81,6 +83,7 @@ pub fn quickstart(
             State::new(base.clone(), base.clone())
         }
     };
+    let losses = folder.losses();
     let signals = Signals::listen()?;
     let mut events = Events::begin(&out)?;
     let mut observers = ((&mut folder, (&mut events, observer)), signals.clone());
@@ -88,6 +91,7 @@ pub fn quickstart(
     let mut run =
         Run { task: &task, recipe: &recipe, objective: &objective, observer: &mut observers };
     let state = align(state, &mut run, |state| {
+        losses.check()?;
         if state.reports.last().is_some_and(|last| last.accepted) {
             let round = out.join("rounds").join(state.reports.len().to_string());
             if !round.join("config.json").is_file() {

@@ -52,6 +52,7 @@ impl ModelArgs {
             max_prompt_tokens: limit,
             max_completion_tokens: limit,
             too_long: TooLong { prompts: LongPrompt::Drop, completions: LongCompletion::Drop },
+            now: None,
         };
         let encoder = Encoder::from_folder(&folder, options)?;
         let model = load_model(&folder, self.adapter.as_deref(), device)?;

@@ -53,7 +53,7 @@ impl Setup {
         if let Some(note) = fit_to_context(&mut recipe.data, &folder)? {
             progress.note(&note);
         }
-        let encoder = Encoder::from_folder(&folder, recipe.data.encode_options())?;
+        let encoder = dated_encoder(&mut recipe, &folder)?;
         let task = Task::load(&recipe.data, encoder, recipe.run.seed)?;
         let base = CausalLm::load(&folder, device)?;
         within_vocabulary(&task, base.shape().vocab_size, &folder)?;
@@ -78,6 +78,9 @@ impl Setup {
     }
 }
 
+/// Said where a run's metrics are shorter than its checkpoint remembers.
+pub const LOST_METRICS: &str = "metrics.jsonl is shorter than when the checkpoint was saved: lines of the past are missing, and the page and its curves will lack them";
+
 /// What a checkpoint holds, with a note for every newer one that was damaged.
 pub fn taken_up(saved: Saved, observer: &mut dyn Observer) -> (State, u64) {
     for error in &saved.damaged {
@@ -85,6 +88,24 @@ pub fn taken_up(saved: Saved, observer: &mut dyn Observer) -> (State, u64) {
         observer.observe(&Event::Note(text));
     }
     (saved.state, saved.metrics_bytes)
+}
+
+/// The path from text to tokens. A template that shows the date shows that of the run's first start, however often the run goes on
+/// later: the run's own recipe keeps it.
+fn dated_encoder(recipe: &mut Recipe, folder: &Path) -> Result<Encoder> {
+    let encoder = Encoder::from_folder(folder, recipe.data.encode_options())?;
+    let Some(template) = encoder.template().filter(|t| t.text().contains("strftime_now")) else {
+        return Ok(encoder);
+    };
+    if recipe.data.now > 0 {
+        return Ok(encoder);
+    }
+    let own = recipe.run.out.join("recipe.toml");
+    recipe.data.now = match own.is_file() {
+        true => Recipe::read(&own, &[])?.data.now,
+        false => template.now(),
+    };
+    Ok(Encoder::from_folder(folder, recipe.data.encode_options())?)
 }
 
 /// Refuses a run that the plan says will not fit, before it has cost an hour.

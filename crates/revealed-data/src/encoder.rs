@@ -151,7 +151,9 @@ impl Encoder {
             },
         };
         // A clock before 1970 is a date as good as any: it only has to be the same for every row.
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
+        let clock =
+            || SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
+        let now = options.now.unwrap_or_else(clock);
         let template = source
             .map(|(text, origin)| ChatTemplate::new(&text, &origin, folder.specials.clone(), now))
             .transpose()?;
@@ -179,6 +181,7 @@ impl Encoder {
             max_prompt_tokens: recipe.max_prompt_tokens,
             max_completion_tokens: recipe.max_completion_tokens,
             too_long: recipe.too_long,
+            now: Some(recipe.now),
         };
         options.check()?;
         let encoder = Self::new(folder, template, options)?;

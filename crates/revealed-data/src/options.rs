@@ -80,6 +80,7 @@ pub struct TooLong {
 /// | `max_completion_tokens` | 512 | limit of a completion, terminator included | ≥ 1 |
 /// | `too_long.prompts` | `"drop"` | or `"truncate-left"` | |
 /// | `too_long.completions` | `"truncate"` | or `"drop"` | |
+/// | `now` | the moment of loading | what `strftime_now` shows, seconds since 1970 | |
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct EncodeOptions {
@@ -91,6 +92,9 @@ pub struct EncodeOptions {
     pub max_completion_tokens: usize,
     /// The rules for texts beyond the limits.
     pub too_long: TooLong,
+    /// What a template's `strftime_now` shows, in seconds since 1970; none for the moment of loading.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub now: Option<u64>,
 }
 
 impl Default for EncodeOptions {
@@ -100,6 +104,7 @@ impl Default for EncodeOptions {
             max_prompt_tokens: 512,
             max_completion_tokens: 512,
             too_long: TooLong::default(),
+            now: None,
         }
     }
 }

@@ -16,7 +16,9 @@ use crate::dataset::Message;
 mod python;
 
 /// Steps and output (a step per 64 bytes) that one rendering may cost.
-const FUEL: u64 = 20_000_000;
+const FUEL: u64 = 5_000_000;
+/// Of the thread that renders, reserved and not used: a list in a list in a list, a level a step, is let go of level by level.
+const STACK: usize = 1 << 29;
 /// Unicode noncharacters around generated text; no message may hold them where spans are asked for.
 const START: char = '\u{FDD0}';
 const END: char = '\u{FDD1}';
@@ -126,10 +128,22 @@ impl ChatTemplate {
             __marked => marked,
         };
         let variables = Value::from_pairs(self.variables.iter().map(|(k, v)| (&**k, &**v)));
-        self.environment
-            .get_template("chat")
-            .and_then(|template| template.render(context! { ..own, ..variables }))
-            .map_err(|source| failure(&self.origin, source))
+        let render = move || {
+            let template = self.environment.get_template("chat")?;
+            template.render(context! { ..own, ..variables })
+        };
+        // What a panic of the renderer comes to; there is none that is known.
+        let no_thread = |what: &str| {
+            Err(Error::new(ErrorKind::InvalidOperation, format!("no thread to render on: {what}")))
+        };
+        std::thread::scope(|scope| {
+            let builder = std::thread::Builder::new().stack_size(STACK);
+            match builder.spawn_scoped(scope, render) {
+                Ok(thread) => thread.join().unwrap_or_else(|_| no_thread("it panicked")),
+                Err(error) => no_thread(&error.to_string()),
+            }
+        })
+        .map_err(|source| failure(&self.origin, source))
     }
 }
 

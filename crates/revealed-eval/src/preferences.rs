@@ -64,6 +64,8 @@ impl Accuracy {
             prompts.iter().map(|(right, size)| (right - share * *size as f64).powi(2)).sum();
         let variance = groups / (groups - 1.0).max(1.0) * squares / (n * n);
         let effective = match share * (1.0 - share) / variance {
+            // Each its own prompt: as many as there are, and no estimate.
+            _ if prompts.len() == count => n,
             size if size.is_finite() && size > 0.0 => size.min(n),
             _ => groups,
         };

@@ -94,9 +94,7 @@ impl Checkpoints {
         let numbers = self.numbers()?;
         let number = numbers.iter().chain(&self.best()?).max().map_or(1, |last| last + 1);
         let partial = self.folder.join(format!(".{number:06}.partial"));
-        if partial.exists() {
-            fs::remove_dir_all(&partial).map_err(TrainError::io(&partial))?;
-        }
+        self.tidy()?;
         fs::create_dir(&partial).map_err(TrainError::io(&partial))?;
         self.write(state, metrics_bytes, &partial)?;
         let name = self.folder_of(number);
@@ -153,6 +151,7 @@ impl Checkpoints {
                 Ok((state, metrics_bytes)) => {
                     for (folder, _) in &damaged {
                         let aside = folder.with_extension("damaged");
+                        keep::clear(&aside)?;
                         fs::rename(folder, &aside).map_err(TrainError::io(folder))?;
                     }
                     let damaged = damaged.into_iter().map(|(_, error)| error).collect();
@@ -166,6 +165,10 @@ impl Checkpoints {
 
     fn read(&self, folder: &Path, initial: &CausalLm) -> Result<(State, u64), TrainError> {
         let saved: SavedState = read_json(&folder.join(STATE))?;
+        sound(&saved, initial).map_err(|reason| TrainError::Checkpoint {
+            path: folder.join(STATE),
+            reason: format!("{reason}; it has been edited: remove this checkpoint"),
+        })?;
         let store = Store { folder, recipe: &self.recipe };
         let reward = |name: &str| -> Result<Option<RewardModel>, TrainError> {
             let calibration = saved.calibrations.get(name);
@@ -210,12 +213,36 @@ impl Checkpoints {
             return Ok(vec![]);
         }
         let entries = fs::read_dir(&self.folder).map_err(TrainError::io(&self.folder))?;
-        let mut numbers: Vec<u32> = entries
-            .filter_map(|entry| strip(entry.ok()?.file_name().to_str()?)?.parse().ok())
-            .collect();
+        let number = |name: &str| -> Option<u32> {
+            let number = strip(name)?;
+            // A sign in front, or another length, is no name of ours.
+            let ours = number.len() == 6 && number.bytes().all(|digit| digit.is_ascii_digit());
+            number.parse().ok().filter(|_| ours)
+        };
+        let mut numbers: Vec<u32> =
+            entries.filter_map(|entry| number(entry.ok()?.file_name().to_str()?)).collect();
         numbers.sort_unstable();
         Ok(numbers)
     }
+}
+
+/// Refuses numbers that no run writes, and that would break one.
+fn sound(saved: &SavedState, initial: &CausalLm) -> Result<(), String> {
+    let vocab = initial.shape().vocab_size;
+    let held = [&saved.held.initial, &saved.held.sft, &saved.held.policy];
+    let rows = held.into_iter().flatten().chain(saved.pool.negatives.iter().map(|n| &n.row));
+    for row in rows {
+        if row.completion_start > row.input_ids.len() {
+            return Err(format!("a completion begins at {}, after its row", row.completion_start));
+        }
+        if let Some(id) = row.input_ids.iter().find(|id| **id as usize >= vocab) {
+            return Err(format!("token {id} is outside the vocabulary of {vocab}"));
+        }
+    }
+    if !(1..1 << 32).contains(&saved.round) {
+        return Err(format!("the round is {}", saved.round));
+    }
+    saved.progress.as_ref().map_or(Ok(()), SavedProgress::sound)
 }
 
 /// Every reward of a state with its folder's name.
@@ -276,6 +303,10 @@ impl std::io::Write for HashWriter<'_> {
 
 fn verify(folder: &Path) -> Result<(), TrainError> {
     let manifest: Manifest = read_json(&folder.join(MANIFEST))?;
+    if !manifest.files.iter().any(|(name, ..)| name == STATE) {
+        let reason = format!("it does not list {STATE}; remove this checkpoint");
+        return Err(TrainError::Checkpoint { path: folder.join(MANIFEST), reason });
+    }
     for (name, size, hash) in manifest.files {
         let path = folder.join(&name);
         if !Path::new(&name).components().all(|part| matches!(part, Component::Normal(_))) {
@@ -299,6 +330,11 @@ fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<(), TrainError> {
 }
 
 fn read_json<T: for<'de> Deserialize<'de>>(path: &Path) -> Result<T, TrainError> {
+    // A pipe would wait for ever, and a device never end.
+    if !fs::metadata(path).map_err(TrainError::io(path))?.is_file() {
+        let reason = "it is no file; remove this checkpoint".into();
+        return Err(TrainError::Checkpoint { path: path.into(), reason });
+    }
     let text = fs::read_to_string(path).map_err(TrainError::io(path))?;
     serde_json::from_str(&text).map_err(|error| TrainError::Checkpoint {
         path: path.into(),

@@ -131,6 +131,20 @@ pub enum TrainError {
         /// What is wrong and what to do.
         reason: String,
     },
+    /// SFT has made the model worse than it was.
+    #[error(
+        "{at}: the held-out loss began at {start:.3} nats a token and is {found:.3} at its best{diagnosis}. lower sft.optimizer.lr"
+    )]
+    Diverged {
+        /// Round, phase and step.
+        at: At,
+        /// That of the model it began with.
+        start: f64,
+        /// The best epoch's.
+        found: f64,
+        /// What was skipped before, and what left its band first; may be empty.
+        diagnosis: String,
+    },
     /// A resumed run has another recipe.
     #[error(
         "{}: resuming with another recipe: {keys}; start a new run folder, or restore these values",

@@ -5,9 +5,10 @@ use burn::tensor::Tensor;
 use revealed_models::CausalLm;
 use sha2::{Digest, Sha256};
 
-/// SHA-256 of a model's weights with their names and shapes, adapters left out; one tensor at a time is read back.
+/// SHA-256 of a model's config, and of its weights with their names and shapes, adapters left out; one tensor at a time is read back.
 pub(crate) fn of_weights(model: &CausalLm) -> String {
     let mut visitor = Hash { path: vec![], hasher: Sha256::new() };
+    visitor.hasher.update(serde_json::to_vec(model.config().fields()).unwrap_or_default());
     model.visit(&mut visitor);
     visitor.hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -60,7 +60,7 @@ pub use reward::{LogRatioReward, Reward};
 pub use reward_fit::{calibrate, fit_reward};
 pub use rollout::Rollout;
 pub use run::Run;
-pub use run_folder::RunFolder;
+pub use run_folder::{Losses, RunFolder};
 pub use scores::{HeldOutScores, ScoredSamples};
 pub use seed::derive;
 pub use self_play::{SelfPlay, fit_log_ratio, self_play};

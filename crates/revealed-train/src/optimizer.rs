@@ -135,6 +135,13 @@ pub(crate) struct Place {
     watch: Watch,
 }
 
+impl Place {
+    /// Steps of the schedule that are over.
+    pub(crate) fn step(&self) -> usize {
+        self.step
+    }
+}
+
 /// An optimizer with its place in the schedule.
 #[derive(Clone)]
 pub(crate) struct Updater<M: Module> {

@@ -15,6 +15,7 @@ use crate::reward_fit::RewardUpdater;
 use crate::rollout::Rollout;
 use crate::run::{Run, at};
 use crate::steps::{Steps, to_the_end};
+use crate::totals::of_rollout;
 use crate::watch::Course;
 
 /// Improves a policy against a reward for `policy.steps` rollouts, near an anchor; gives it back without gradients.
@@ -152,6 +153,7 @@ impl Improvement {
             let at = at(self.round, Phase::Improve, self.step + 1);
             ended_by = self.learner.updater.watch().see(&rollout, at, run.recipe);
             if ended_by.is_some() {
+                run.step(at, steps, &of_rollout(&rollout));
                 break;
             }
             let metrics = self.learner.step(&rollout, at, run)?;

@@ -78,6 +78,8 @@ section! {
         long_prompts: LongPrompt = LongPrompt::Drop,
         /// A longer completion is "drop" or "truncate"; a truncated one has no terminator
         long_completions: LongCompletion = LongCompletion::Drop,
+        /// What a template that shows the date takes for now, in seconds since 1970; 0 for the run's first start
+        now: u64 = 0,
     }
 }
 
@@ -403,6 +405,7 @@ impl DataSection {
             max_prompt_tokens: self.max_prompt_tokens,
             max_completion_tokens: self.max_completion_tokens,
             too_long: TooLong { prompts: self.long_prompts, completions: self.long_completions },
+            now: (self.now > 0).then_some(self.now),
         }
     }
 }

@@ -84,6 +84,13 @@ impl Rollout {
         Tensor::from_floats(rewards.as_slice(), device)
     }
 
+    /// The share of prompts whose completions all score the same: they teach nothing.
+    pub fn equal_groups(&self) -> f64 {
+        let same = |group: &&[f64]| group.iter().all(|score| *score == group[0]);
+        let groups = self.scores.chunks(self.group);
+        groups.clone().filter(same).count() as f64 / groups.len() as f64
+    }
+
     /// Completion tokens of all rows.
     pub fn tokens(&self) -> usize {
         self.old_log_probs.iter().map(Vec::len).sum()

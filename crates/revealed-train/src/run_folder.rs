@@ -4,6 +4,7 @@
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::json;
 
@@ -25,7 +26,7 @@ const FREE: [&str; 5] =
 pub struct RunFolder {
     path: PathBuf,
     metrics: File,
-    failed: Option<TrainError>,
+    failed: Arc<Mutex<Option<TrainError>>>,
 }
 
 impl RunFolder {
@@ -86,7 +87,7 @@ impl RunFolder {
                 reason: "another process works in this run folder; wait for it, or choose another with run.out".into(),
             });
         }
-        Ok(Self { path: path.into(), metrics, failed: None })
+        Ok(Self { path: path.into(), metrics, failed: Arc::default() })
     }
 
     /// Where it is.
@@ -115,15 +116,28 @@ impl RunFolder {
         }
     }
 
-    /// Cuts `metrics.jsonl` back to a checkpoint's length, so that no step stands there twice.
+    /// Cuts `metrics.jsonl` back to a checkpoint's length, so that no step stands there twice; a file that is shorter, never filled
+    /// up, back to its last whole line. Gives whether that is so: lines of the run's past are missing then.
     ///
     /// # Errors
     /// When the file cannot be changed.
-    pub fn rewind(&mut self, bytes: u64) -> Result<(), TrainError> {
+    pub fn rewind(&mut self, bytes: u64) -> Result<bool, TrainError> {
         let file = self.path.join("metrics.jsonl");
-        // A machine that lost power may have lost lines that the checkpoint counts; never fill up with zeros.
-        let cut = |metrics: &File| metrics.set_len(bytes.min(metrics.metadata()?.len()));
-        cut(&self.metrics).map_err(TrainError::io(file))
+        let cut = |metrics: &File| {
+            let length = metrics.metadata()?.len();
+            let whole = match length < bytes {
+                true => fs::read(&file)?.iter().rposition(|b| *b == b'\n').map_or(0, |at| at + 1),
+                false => bytes as usize,
+            };
+            metrics.set_len(whole as u64)?;
+            Ok(length < bytes)
+        };
+        cut(&self.metrics).map_err(TrainError::io(&file))
+    }
+
+    /// What could not be written, to be asked before a state is saved: a checkpoint must not be past a line that is lost.
+    pub fn losses(&self) -> Losses {
+        Losses(self.failed.clone())
     }
 
     /// Writes what the run made: `policy/` (adapter or full model), `reward/` (a sequence classifier, merged),
@@ -132,15 +146,13 @@ impl RunFolder {
     /// # Errors
     /// When something cannot be written, or a metrics line could not be before.
     pub fn finish(
-        mut self,
+        self,
         state: &State,
         recipe: &Recipe,
         task: &Task,
         model_folder: &Path,
     ) -> Result<(), TrainError> {
-        if let Some(error) = self.failed.take() {
-            return Err(error);
-        }
+        self.losses().check()?;
         let base = recipe.model.path.as_str();
         let policy = self.path.join("policy");
         match recipe.model.tuning {
@@ -177,8 +189,12 @@ impl RunFolder {
         let written = writeln!(self.metrics, "{line}");
         if let Err(source) = written {
             let path = self.path.join("metrics.jsonl");
-            self.failed.get_or_insert(TrainError::Io { path, source });
+            self.lost(TrainError::Io { path, source });
         }
+    }
+
+    fn lost(&self, error: TrainError) {
+        self.failed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
     }
 
     fn samples(&mut self, round: usize, samples: &[crate::observer::ShownSample]) {
@@ -196,8 +212,20 @@ impl RunFolder {
         let written = fs::create_dir_all(&folder).map_err(TrainError::io(&folder));
         let write = || revealed_models::write_file(&folder.join(name), text.as_bytes());
         if let Err(error) = written.and_then(|()| Ok(write()?)) {
-            self.failed.get_or_insert(error);
+            self.lost(error);
         }
+    }
+}
+
+/// What a run's folder could not write.
+#[derive(Debug, Clone)]
+pub struct Losses(Arc<Mutex<Option<TrainError>>>);
+
+impl Losses {
+    /// # Errors
+    /// The first thing that could not be written.
+    pub fn check(&self) -> Result<(), TrainError> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take().map_or(Ok(()), Err)
     }
 }
 

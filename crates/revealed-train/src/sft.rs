@@ -47,6 +47,8 @@ pub(crate) struct Counters {
     pub worse: usize,
     /// The last held-out loss; none before the first epoch's end.
     pub last: Option<f64>,
+    /// That of the model it began with.
+    pub start: Option<f64>,
 }
 
 impl Imitation {
@@ -63,6 +65,10 @@ impl Imitation {
     ) -> Result<Steps<Self, CausalLm>, TrainError> {
         let [per_epoch, total] = plan(run);
         run.started(at(0, Phase::Sft, self.counters.step), total);
+        if self.counters.start.is_none() && total > 0 {
+            let start = held_out_loss(&self.model, at(0, Phase::Sft, 0), run)?;
+            self.counters.start = Some(start);
+        }
         loop {
             if self.counters.step < total {
                 self = self.step(per_epoch, total, run)?;
@@ -71,7 +77,7 @@ impl Imitation {
             if step == total || step.is_multiple_of(per_epoch) {
                 self.measure(step.div_ceil(per_epoch.max(1)), run)?;
                 if self.counters.worse > run.recipe.sft.patience || step == total {
-                    return Ok(Steps::Done(self.end(run)));
+                    return Ok(Steps::Done(self.end(run)?));
                 }
             }
             if run.pauses(step) {
@@ -110,14 +116,24 @@ impl Imitation {
         Ok(())
     }
 
-    fn end(self, run: &mut Run<'_>) -> CausalLm {
+    /// The epoch that is kept.
+    ///
+    /// # Errors
+    /// When it has lost more of the held-out demonstrations' likelihood than a round may.
+    fn end(mut self, run: &mut Run<'_>) -> Result<CausalLm, TrainError> {
         let last = (self.counters.last.unwrap_or(f64::NAN), self.model.valid());
         let (loss, model) = match run.recipe.sft.keep {
             Keep::Best => self.best.unwrap_or(last),
             Keep::Last => last,
         };
-        run.ended(at(0, Phase::Sft, self.counters.step), &[("eval_loss", loss)]);
-        model
+        let at = at(0, Phase::Sft, self.counters.step);
+        run.ended(at, &[("eval_loss", loss)]);
+        let start = self.counters.start.unwrap_or(loss);
+        if loss - start > run.recipe.gate.max_likelihood_drop {
+            let diagnosis = self.updater.watch().diagnosis();
+            return Err(TrainError::Diverged { at, start, found: loss, diagnosis });
+        }
+        Ok(model)
     }
 }
 

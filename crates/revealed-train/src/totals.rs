@@ -28,33 +28,43 @@ impl Totals {
         self.lr = lr;
     }
 
+    /// The rollout's numbers, then those of its steps, of which there are none where every one was skipped.
     pub(crate) fn metrics(&self, rollout: &Rollout) -> Vec<Metric> {
-        let rows = rollout.rows.len() as f64;
-        let mean = |values: &[f64]| values.iter().sum::<f64>() / rows;
-        let (kl, score) = (mean(&rollout.kl()), mean(&rollout.scores));
-        let log_probs: f64 = rollout.old_log_probs.iter().flatten().map(|l| f64::from(*l)).sum();
-        let same = |group: &&[f64]| group.iter().all(|score| *score == group[0]);
-        let equal = rollout.scores.chunks(rollout.group).filter(same).count() as f64;
-        let ended = rollout.rows.iter().filter(|row| row.terminated).count() as f64;
-        // Where every step was skipped.
-        let steps = self.steps.max(1.0);
-        let mut metrics = vec![
-            ("objective/scores", score),
-            ("objective/kl", kl),
-            ("frac_reward_zero_std", equal / (rows / rollout.group as f64)),
-            ("objective/entropy", -log_probs / rollout.tokens() as f64),
-            ("completions/mean_length", rollout.tokens() as f64 / rows),
-            ("completions/terminated", ended / rows),
-            ("loss/policy_avg", self.loss / steps),
-            ("policy/approxkl_avg", self.approx_kl / steps),
-            ("policy/clipfrac_avg", self.clip_fraction / steps),
-            ("val/ratio_farthest", self.largest_log_ratio.exp()),
-            ("grad_norm", self.grad_norm / steps),
-            ("learning_rate", self.lr),
-        ];
-        if self.value_loss > 0.0 {
-            metrics.push(("loss/value_avg", self.value_loss / steps));
+        let mut metrics = of_rollout(rollout);
+        if self.steps > 0.0 {
+            metrics.extend(self.of_steps());
         }
         metrics
     }
+
+    fn of_steps(&self) -> Vec<Metric> {
+        let mut metrics = vec![
+            ("loss/policy_avg", self.loss / self.steps),
+            ("policy/approxkl_avg", self.approx_kl / self.steps),
+            ("policy/clipfrac_avg", self.clip_fraction / self.steps),
+            ("val/ratio_farthest", self.largest_log_ratio.exp()),
+            ("grad_norm", self.grad_norm / self.steps),
+            ("learning_rate", self.lr),
+        ];
+        if self.value_loss > 0.0 {
+            metrics.push(("loss/value_avg", self.value_loss / self.steps));
+        }
+        metrics
+    }
+}
+
+/// What a rollout says of its policy.
+pub(crate) fn of_rollout(rollout: &Rollout) -> Vec<Metric> {
+    let rows = rollout.rows.len() as f64;
+    let mean = |values: &[f64]| values.iter().sum::<f64>() / rows;
+    let log_probs: f64 = rollout.old_log_probs.iter().flatten().map(|l| f64::from(*l)).sum();
+    let ended = rollout.rows.iter().filter(|row| row.terminated).count() as f64;
+    vec![
+        ("objective/scores", mean(&rollout.scores)),
+        ("objective/kl", mean(&rollout.kl())),
+        ("frac_reward_zero_std", rollout.equal_groups()),
+        ("objective/entropy", -log_probs / rollout.tokens() as f64),
+        ("completions/mean_length", rollout.tokens() as f64 / rows),
+        ("completions/terminated", ended / rows),
+    ]
 }

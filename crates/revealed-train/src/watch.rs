@@ -7,6 +7,7 @@
 //! | `objective/kl` of a rollout | up to `gate.max_kl` | `guard.max_kl` |
 //! | `completions/mean_length` of a rollout | within `gate.max_length_factor` of the round's first | `guard.max_length_factor` |
 //! | `completions/terminated` of a rollout | down to `gate.max_terminated_drop` below the round's first | never: the gate decides |
+//! | `frac_reward_zero_std` of a rollout, where a prompt has several samples | up to ½ | never |
 //!
 //! A rollout's means are noisy, so it is the mean of the last three that has to leave a band. That does nothing but be remembered: it
 //! is the first word of a diagnosis.
@@ -26,6 +27,8 @@ const NORMS: usize = 32;
 const ENOUGH_NORMS: usize = 8;
 /// Times their median that a norm may be.
 const NORM_FACTOR: f64 = 10.0;
+/// Of prompts whose samples all score the same: beyond it, most of a rollout teaches nothing.
+const MAX_EQUAL: f64 = 0.5;
 /// Rollouts whose mean is compared with a band.
 const SMOOTH: usize = 3;
 
@@ -66,8 +69,8 @@ pub(crate) struct Watch {
     pub first: Option<Breach>,
     /// Mean length and share of terminated completions of the round's first rollout.
     start: Option<[f64; 2]>,
-    /// KL, length and share of terminated completions of the last rollouts.
-    last: Vec<[f64; 3]>,
+    /// KL, length, share of terminated completions and of equal groups of the last rollouts.
+    last: Vec<[f64; 4]>,
 }
 
 impl Watch {
@@ -104,7 +107,7 @@ impl Watch {
     }
 
     /// What skipped steps and bands have to say about a failure.
-    fn diagnosis(&self) -> String {
+    pub fn diagnosis(&self) -> String {
         let skipped = match self.skipped {
             0 => String::new(),
             count => format!("; {count} steps of its stage were skipped before"),
@@ -137,13 +140,14 @@ impl Watch {
         let kl = rollout.kl().iter().sum::<f64>() / rows;
         let length = rollout.tokens() as f64 / rows;
         let ended = rollout.rows.iter().filter(|row| row.terminated).count() as f64 / rows;
+        let equal = if rollout.group > 1 { rollout.equal_groups() } else { 0.0 };
         let [first_length, first_ended] = *self.start.get_or_insert([length, ended]);
-        self.last.push([kl, length, ended]);
+        self.last.push([kl, length, ended, equal]);
         self.last.drain(..self.last.len().saturating_sub(SMOOTH));
         let mean = |which: usize| {
             self.last.iter().map(|figures| figures[which]).sum::<f64>() / self.last.len() as f64
         };
-        let means = [mean(0), mean(1), mean(2)];
+        let means = [mean(0), mean(1), mean(2), mean(3)];
         let (gate, guard) = (&recipe.gate, &recipe.guard);
         let mut ends = None;
         let bands = [
@@ -160,6 +164,7 @@ impl Watch {
                 [first_ended - gate.max_terminated_drop, f64::INFINITY],
                 at_most(f64::INFINITY),
             ),
+            ("frac_reward_zero_std", equal, at_most(MAX_EQUAL), at_most(f64::INFINITY)),
         ];
         for ((quantity, value, healthy, last), mean) in bands.into_iter().zip(means) {
             if let Some(bound) = outside(mean, healthy) {
@@ -253,7 +258,7 @@ mod tests {
             canonical: rows.clone(),
             rows,
             group: 4,
-            scores: vec![0.0; 4],
+            scores: vec![0.0, 1.0, 2.0, 3.0],
             token_scores: None,
             old_log_probs: vec![vec![each; length]; 4],
             ref_log_probs: vec![vec![0.0; length]; 4],

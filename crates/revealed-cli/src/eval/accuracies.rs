@@ -97,7 +97,7 @@ impl<'a> Measured<'a> {
     pub fn items(&self) -> impl Iterator<Item = Item> {
         self.used().enumerate().map(|(place, pair)| {
             let right = |(name, all): (&&str, &Vec<Vec<f64>>)| {
-                (format!("{name}/correct"), right(&all[place]))
+                (format!("{name}/accuracy"), right(&all[place]))
             };
             Item {
                 id: format!("{}/{}", self.file.name, pair.id),

@@ -142,7 +142,7 @@ impl Figures {
                 })
                 .collect();
             for (credits, one) in credits.iter_mut().zip(&scored) {
-                credits.insert(format!("{name}/credit"), benchmark.credit(one));
+                credits.insert(format!("{name}/accuracy"), benchmark.credit(one));
             }
             let mut figures = benchmark.figures(&scored);
             // What is looked at first.

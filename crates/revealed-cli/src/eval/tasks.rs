@@ -175,6 +175,7 @@ fn encoder(folder: &Path, template: &TemplateChoice) -> Result<Encoder> {
         max_prompt_tokens: limit,
         max_completion_tokens: limit,
         too_long: TooLong { prompts: LongPrompt::Drop, completions: LongCompletion::Drop },
+        now: None,
     };
     Ok(Encoder::from_folder(folder, options)?)
 }

@@ -51,7 +51,7 @@ fn a_benchmark_ends_in_its_score_and_a_record() {
     let ids: Vec<&str> = record.items.iter().map(|item| item.id.as_str()).collect();
     assert_eq!(ids, ["alpacaeval-easy/0", "1", "2", "3", "math-prm/0"]);
     assert_eq!(record.items[0].detail["length"], json!([20.0, 28.0]));
-    let credits = record.items.iter().map(|item| item.values["length/credit"]);
+    let credits = record.items.iter().map(|item| item.values["length/accuracy"]);
     assert_eq!(credits.sum::<f64>(), 0.0);
     assert!(record.models.contains_key("reward") && record.data.len() == 2);
     assert_eq!(record.settings["batch_difference"]["rows"], 10);
@@ -194,7 +194,7 @@ fn preferences_leave_a_record_too() {
     let figure = record.figure("reward/accuracy", Some("pairs")).unwrap();
     assert_eq!(json!(figure.value), lines[0]["reward"]["accuracy"]);
     assert_eq!(record.items.len(), 10);
-    let right: f64 = record.items.iter().map(|item| item.values["reward/correct"]).sum();
+    let right: f64 = record.items.iter().map(|item| item.values["reward/accuracy"]).sum();
     assert!((right / 10.0 - figure.value).abs() < 1e-12);
     assert_eq!(record.settings["files"]["pairs"]["failed"], 0);
     assert!(lines[0]["batch_difference"]["largest"].as_f64().unwrap() < 1e-4);

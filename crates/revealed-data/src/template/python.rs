@@ -7,6 +7,38 @@ use minijinja::{Error, ErrorKind, Output, State};
 use serde::Serialize;
 use serde_json::ser::{CompactFormatter, Formatter, PrettyFormatter};
 
+/// Parts of a list or mapping that is written, those of its parts included: lists that hold a list twice grow without costing steps.
+const MOST_PARTS: usize = 1_000_000;
+/// Lists in lists, as JSON readers limit them.
+const MOST_LEVELS: usize = 128;
+/// Letters of a date's format.
+const LONGEST_FORMAT: usize = 1000;
+
+/// Refuses what no template writes.
+fn within(value: &Value, left: &mut usize, level: usize) -> Result<(), Error> {
+    let large = || {
+        Error::new(
+            ErrorKind::InvalidOperation,
+            "a list or mapping is too large or too deep to be written",
+        )
+    };
+    *left = left.checked_sub(1).ok_or_else(large)?;
+    if level > MOST_LEVELS {
+        return Err(large());
+    }
+    let kind = value.kind();
+    if !matches!(kind, ValueKind::Seq | ValueKind::Map) {
+        return Ok(());
+    }
+    for part in value.try_iter()? {
+        if kind == ValueKind::Map {
+            within(&value.get_item(&part)?, left, level + 1)?;
+        }
+        within(&part, left, level + 1)?;
+    }
+    Ok(())
+}
+
 /// `{{ value }}`: Python prints `True`, `False` and `None`.
 pub(super) fn write(out: &mut Output, state: &mut State, value: &Value) -> Result<(), Error> {
     match value.kind() {
@@ -14,6 +46,10 @@ pub(super) fn write(out: &mut Output, state: &mut State, value: &Value) -> Resul
             out.write_str(if value.is_true() { "True" } else { "False" }).map_err(Error::from)
         }
         ValueKind::None => out.write_str("None").map_err(Error::from),
+        ValueKind::Seq | ValueKind::Map | ValueKind::Iterable => {
+            within(value, &mut MOST_PARTS.clone(), 0)?;
+            minijinja::escape_formatter(out, state, value)
+        }
         _ => minijinja::escape_formatter(out, state, value),
     }
 }
@@ -26,6 +62,7 @@ pub(super) fn tojson(value: &Value, options: Kwargs) -> Result<Value, Error> {
         let _: Option<Value> = options.get(known)?;
     }
     options.assert_all_used()?;
+    within(value, &mut MOST_PARTS.clone(), 0)?;
     let bytes = match indent {
         // A pretty printer's indent is text; no template needs more than a few spaces.
         Some(width) => {
@@ -88,6 +125,10 @@ const DAYS: [&str; 7] =
 
 /// Python's `strftime` in UTC, for the directives that templates use.
 pub(super) fn strftime(format: &str, seconds: u64) -> Result<String, Error> {
+    if format.len() > LONGEST_FORMAT {
+        let message = format!("strftime_now takes {LONGEST_FORMAT} letters at most");
+        return Err(Error::new(ErrorKind::InvalidOperation, message));
+    }
     let days = seconds / 86_400;
     let clock = seconds % 86_400;
     let (year, month, day) = civil(days);

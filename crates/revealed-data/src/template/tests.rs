@@ -137,3 +137,24 @@ proptest! {
         });
     }
 }
+
+#[test]
+fn lists_in_lists_that_cost_no_steps_are_an_error_and_not_the_end() {
+    let refused = |text: &str| {
+        let template = ChatTemplate::new(text, Path::new("t"), BTreeMap::new(), 0).unwrap();
+        template.render(&[], GenerationPrompt::Omit).map_err(|error| {
+            let cause = std::error::Error::source(&error).map(ToString::to_string);
+            cause.unwrap_or_default()
+        })
+    };
+    let twice = "{% set ns = namespace(l=['x']) %}{% for i in range(60) %}{% set ns.l = [ns.l, ns.l] %}{% endfor %}";
+    for written in ["{{ ns.l }}", "{{ ns.l | tojson }}"] {
+        let cause = refused(&format!("{twice}{written}")).unwrap_err();
+        assert!(cause.contains("too large or too deep"), "{cause}");
+    }
+    let deep = "{% set ns = namespace(l=[]) %}{% for i in range(1000) %}{% for j in range(400) %}{% set ns.l = [ns.l] %}{% endfor %}{% endfor %}";
+    assert_eq!(refused(&format!("{deep}done")).unwrap(), "done");
+    assert!(refused(&format!("{deep}{{{{ ns.l }}}}")).unwrap_err().contains("too deep"));
+    let long = refused("{{ strftime_now('%Y' * 1000) }}").unwrap_err();
+    assert!(long.contains("1000 letters at most"), "{long}");
+}

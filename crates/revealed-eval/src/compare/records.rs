@@ -137,8 +137,13 @@ fn pairing(a: &EvalRecord, b: &EvalRecord, [in_a, in_b]: &[Items<'_>; 2]) -> Pai
         (Some(a), Some(b)) if a.is_empty() || b.is_empty() => {
             unpaired("a record names no data, so nothing says that ids mean the same items")
         }
-        (Some(a), Some(b)) if a != b => unpaired("the data differ"),
-        (Some(_), Some(_)) if items == 0 => unpaired("no item is in both"),
+        (Some(a), Some(b)) if a.is_disjoint(&b) => unpaired("the data differ"),
+        (Some(a), Some(b)) if a != b && in_a.keys().ne(in_b.keys()) => {
+            unpaired("the data differ, and so do the items")
+        }
+        (Some(_), Some(_)) if items == 0 => {
+            unpaired("no item is in both: ids begin with the file's name, so give both the same")
+        }
         (Some(_), Some(_)) => {
             Pairing::Paired { items, only_a: in_a.len() - items, only_b: in_b.len() - items }
         }
@@ -146,13 +151,16 @@ fn pairing(a: &EvalRecord, b: &EvalRecord, [in_a, in_b]: &[Items<'_>; 2]) -> Pai
     }
 }
 
+/// What a figure is the mean of: the value of its name of every item, or of those of its part of the data; a part may also be a side
+/// that every item has a value of its own for, as `policy/reward`.
 fn values<'a>(figure: &Figure, items: &Items<'a>) -> BTreeMap<&'a str, f64> {
-    let of = |item: &&Item| figure.subset.is_none() || item.subset == figure.subset;
-    items
-        .iter()
-        .filter(|(_, item)| of(item))
-        .filter_map(|(id, item)| Some((*id, *item.values.get(&figure.name)?)))
-        .collect()
+    let of = |item: &Item| figure.subset.is_none() || item.subset == figure.subset;
+    let side = figure.subset.as_ref().map(|subset| format!("{subset}/{}", figure.name));
+    let value = |item: &Item| match &side {
+        Some(side) if item.values.contains_key(side) => item.values.get(side).copied(),
+        _ => item.values.get(&figure.name).copied().filter(|_| of(item)),
+    };
+    items.iter().filter_map(|(id, item)| Some((*id, value(item)?))).collect()
 }
 
 fn difference(

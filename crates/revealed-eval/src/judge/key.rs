@@ -35,10 +35,33 @@ impl ApiKey {
         format!("Bearer {}", self.0)
     }
 
+    /// The key as it is and as JSON may write it: any sign but letters and digits escaped, by a backslash or by its number.
+    fn spellings(&self) -> Vec<String> {
+        let with = |escape: &dyn Fn(char) -> String| -> String {
+            let of =
+                |sign: char| if sign.is_ascii_alphanumeric() { sign.into() } else { escape(sign) };
+            self.0.chars().map(of).collect()
+        };
+        let mut all = vec![self.0.clone(), self.0.replace('/', "\\/")];
+        // What a library escapes differs, so each sign by itself too.
+        for sign in self.0.chars().filter(|sign| !sign.is_ascii_alphanumeric()) {
+            for number in [format!("\\u{:04x}", sign as u32), format!("\\u{:04X}", sign as u32)] {
+                all.push(self.0.replace(sign, &number));
+                all.push(self.0.replace('/', "\\/").replace(sign, &number));
+            }
+        }
+        all.push(with(&|sign| format!("\\u{:04x}", sign as u32)));
+        all.push(with(&|sign| format!("\\u{:04X}", sign as u32)));
+        all
+    }
+
     /// A server's text without the key.
     pub(super) fn cut_from(&self, text: &str) -> String {
         match self.0.len() >= SHORTEST_SECRET {
-            true => text.replace(&self.0, "[key]"),
+            true => self
+                .spellings()
+                .iter()
+                .fold(text.to_owned(), |text, key| text.replace(key, "[key]")),
             false => text.to_owned(),
         }
     }
@@ -54,6 +77,15 @@ mod tests {
         assert_eq!(format!("{key:?}"), "ApiKey(…)");
         assert_eq!(key.bearer(), "Bearer sk-planted-0123");
         assert_eq!(key.cut_from("wrong key sk-planted-0123!"), "wrong key [key]!");
+        let key = ApiKey::new("sk/planted+0123").unwrap();
+        for echo in [
+            r"sk\/planted+0123",
+            r"sk/planted\u002b0123",
+            r"sk\/planted\u002B0123",
+            r"sk\u002fplanted\u002b0123",
+        ] {
+            assert_eq!(key.cut_from(&format!("no {echo}.")), "no [key].");
+        }
     }
 
     #[test]

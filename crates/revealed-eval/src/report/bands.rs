@@ -8,7 +8,7 @@
 //! | `frac_reward_zero_std` | at most [`MAX_EQUAL_GROUPS`], where a prompt has several samples | a choice of ours |
 //! | `grad_norm` | at most [`GRAD_NORM_FACTOR`] times the median of the stage's last [`NORMS`] steps | a choice of ours |
 //!
-//! The trainer goes by the same bands (but for `frac_reward_zero_std`) when it says which was left first.
+//! The trainer goes by the same bands when it says which was left first.
 //!
 //! A band is left where the mean of a value and the [`SMOOTH`]` − 1` before it is outside: a rollout's means are noisy. A
 //! gradient's norm is taken as it is, since one step is enough to do harm.

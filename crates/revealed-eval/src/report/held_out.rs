@@ -32,7 +32,8 @@ pub fn result(run: &RunFiles) -> Option<&Round> {
 pub fn changes(run: &RunFiles, round: &Round) -> Vec<Change> {
     let mut changes = Vec::new();
     if let Some(scores) = run.scores.get(&round.round) {
-        changes.extend(objective_change(scores, run.settings.kl_price()));
+        let price = run.settings.kl_price();
+        changes.extend(price.and_then(|price| objective_change(scores, price)));
         changes.extend(of_scores(scores));
     } else {
         changes.push(plain("KL to the SFT model, nats a completion", 0.0, round.after.kl));

@@ -42,10 +42,10 @@ impl Settings {
     }
 
     /// What a nat of KL to the SFT model costs in the objective; nothing where the anchor has moved away from it.
-    pub fn kl_price(&self) -> f64 {
+    pub fn kl_price(&self) -> Option<f64> {
         match self.text("policy.anchor") {
-            Some("moving") => 0.0,
-            _ => self.number("policy.kl_coef").unwrap_or(0.0),
+            Some("moving") => Some(0.0),
+            _ => self.number("policy.kl_coef"),
         }
     }
 
@@ -84,9 +84,10 @@ mod tests {
         let a = Settings::parse("[policy]\nkl_coef = 0.1\nsteps = 3\n[run]\nout = \"a\"").unwrap();
         let b = Settings::parse("[policy]\nkl_coef = 0.2\nsteps = 3").unwrap();
         assert_eq!((a.number("policy.steps"), a.text("run.out")), (Some(3.0), Some("a")));
-        assert_eq!((a.kl_price(), b.kl_price()), (0.1, 0.2));
+        assert_eq!((a.kl_price(), b.kl_price()), (Some(0.1), Some(0.2)));
         let moving = Settings::parse("[policy]\nkl_coef = 0.1\nanchor = \"moving\"").unwrap();
-        assert_eq!(moving.kl_price(), 0.0);
+        assert_eq!(moving.kl_price(), Some(0.0));
+        assert_eq!(Settings::default().kl_price(), None);
         let some = |text: &str| Some(text.to_owned());
         assert_eq!(
             a.differences(&b),

@@ -61,7 +61,13 @@ pub struct Answer {
 
 /// All four answers of a run.
 pub fn verdict(run: &RunFiles, curves: &[Curve]) -> Vec<Answer> {
-    vec![shortcuts(run), improved(run), bands(&exits(curves, &run.settings), curves), rounds(run)]
+    let known = run.settings.number("gate.max_kl").is_some();
+    vec![
+        shortcuts(run),
+        improved(run),
+        bands(&exits(curves, &run.settings), curves, known),
+        rounds(run, curves),
+    ]
 }
 
 fn answer(question: &'static str, level: Level, sentences: Vec<String>) -> Answer {
@@ -125,7 +131,7 @@ fn improved(run: &RunFiles) -> Answer {
         return answer(question, Level::Unknown, vec!["No round has been judged.".into()]);
     };
     let change = run.scores.get(&round.round);
-    let change = change.and_then(|scores| objective_change(scores, run.settings.kl_price()));
+    let change = change.and_then(|scores| objective_change(scores, run.settings.kl_price()?));
     let interval = change.as_ref().and_then(|change| change.interval);
     let fell = round.judge.is_some_and(|judge| judge.gain() <= JUDGE_FALL);
     let level = match interval {
@@ -196,13 +202,18 @@ fn judged(run: &RunFiles, round: &Round) -> String {
 }
 
 /// Which band was left first.
-fn bands(exits: &[Exit], curves: &[Curve]) -> Answer {
+fn bands(exits: &[Exit], curves: &[Curve], known: bool) -> Answer {
     let question = "Did training stay in its healthy bands?";
     if !curves.iter().any(|curve| curve.stage == Stage::Improve) {
         let text = "There are no rollouts yet.".into();
         let level = if exits.is_empty() { Level::Unknown } else { Level::Look };
         let sentences = std::iter::once(text).chain(exits.iter().map(left)).collect();
         return answer(question, level, sentences);
+    }
+    if !known {
+        let text = "recipe.toml, which has the bands, is missing or damaged.".into();
+        let sentences = std::iter::once(text).chain(exits.iter().map(left)).collect();
+        return answer(question, Level::Unknown, sentences);
     }
     let Some(first) = exits.first() else {
         let text =
@@ -245,7 +256,7 @@ fn named(metric: &str) -> String {
 }
 
 /// What happened to the rounds.
-fn rounds(run: &RunFiles) -> Answer {
+fn rounds(run: &RunFiles, curves: &[Curve]) -> Answer {
     let question = "Were the rounds kept?";
     let kept = run.rounds.iter().filter(|round| round.accepted).count();
     let level = match (kept, run.rounds.len()) {
@@ -258,6 +269,18 @@ fn rounds(run: &RunFiles) -> Answer {
         0 => "No round has been judged.".into(),
         all => format!("{kept} of {all}."),
     }];
+    let points = curves.iter().filter(|curve| curve.stage == Stage::Improve);
+    let worked = points.flat_map(|curve| &curve.points).map(|point| point.round).max();
+    let judged = run.rounds.iter().map(|round| round.round).max();
+    let lost =
+        run.finished && (worked > judged || judged.is_some_and(|last| last != run.rounds.len()));
+    if lost {
+        sentences.push(format!(
+            "A report is missing or damaged: round {} was run. What stands here need not be of the policy in this folder.",
+            worked.max(judged).unwrap_or(0)
+        ));
+    }
+    let level = if lost { Level::Unknown } else { level };
     for round in &run.rounds {
         let word = if round.accepted { "kept" } else { "rolled back" };
         let reasons = round.reasons.join("; ");

@@ -43,6 +43,18 @@ impl Checkpoints {
         Ok(())
     }
 
+    /// Clears what a killed save or removal has left.
+    pub(super) fn tidy(&self) -> Result<(), TrainError> {
+        let entries = fs::read_dir(&self.folder).map_err(TrainError::io(&self.folder))?;
+        for path in entries.filter_map(|entry| Some(entry.ok()?.path())) {
+            let ending = path.extension().and_then(|ending| ending.to_str());
+            if matches!(ending, Some("removed" | "partial")) {
+                clear(&path)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Numbers of those after a best round, rising: one, but for a moment.
     pub(super) fn best(&self) -> Result<Vec<u32>, TrainError> {
         self.numbered(|name| name.strip_prefix(BEST))
@@ -68,6 +80,17 @@ fn is_after(round: usize, folder: &Path) -> bool {
 /// Out of sight first: what is only half removed is no checkpoint.
 fn remove(folder: &Path) -> Result<(), TrainError> {
     let gone = folder.with_extension("removed");
+    clear(&gone)?;
     fs::rename(folder, &gone).map_err(TrainError::io(folder))?;
     fs::remove_dir_all(&gone).map_err(TrainError::io(&gone))
+}
+
+/// Makes sure that a folder is not there.
+pub(super) fn clear(folder: &Path) -> Result<(), TrainError> {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(TrainError::io(folder)(error))
+        }
+        _ => Ok(()),
+    }
 }

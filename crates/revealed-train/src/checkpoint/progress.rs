@@ -53,6 +53,26 @@ pub(super) enum SavedProgress {
     },
 }
 
+impl SavedProgress {
+    /// Refuses counts that no run comes to.
+    pub fn sound(&self) -> Result<(), String> {
+        let counts = match self {
+            Self::Sft { counters, optimizer, .. } => vec![counters.step, optimizer.step()],
+            Self::Fit { current, .. } => {
+                current.iter().flat_map(|fit| [fit.step, fit.optimizer.step()]).collect()
+            }
+            Self::Improve { step, per_step, optimizer, .. } if *per_step > 0 => {
+                vec![*step, *per_step, optimizer.step()]
+            }
+            Self::Improve { .. } => return Err("a rollout has no prompts".into()),
+        };
+        match counts.into_iter().find(|count| *count >= 1 << 32) {
+            Some(count) => Err(format!("a count of steps is {count}")),
+            None => Ok(()),
+        }
+    }
+}
+
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct SavedFit {
     calibration: Calibration,

@@ -62,6 +62,8 @@ impl Recipe {
         }
         let out = self.run.out.display().to_string();
         holds(!out.trim().is_empty(), "run.out", out, "a folder for the run")?;
+        let now = self.data.now;
+        holds(now < 1 << 40, "data.now", now, "seconds since 1970, below 2^40")?;
         // TOML's whole numbers are signed: a larger seed could not be written to the run's folder.
         let seed = self.run.seed;
         holds(i64::try_from(seed).is_ok(), "run.seed", seed, "below 2^63")
