@@ -137,8 +137,9 @@ mod tests {
         let apart = Accuracy::of(all.iter().enumerate());
         let together = Accuracy::of(all.iter().enumerate().map(|(i, s)| (i / 4, s)));
         assert_eq!((apart.share(), together.share()), (0.6, 0.6));
-        // p(1 − p) over its unbiased estimate, (n − 1)/n · n.
-        assert!((apart.effective - 39.0).abs() < 1e-9, "{}", apart.effective);
+        // Each its own prompt: Wilson's interval of 40, as it is.
+        assert_eq!(apart.effective, 40.0);
+        assert_eq!(apart.interval(), wilson(24.0, 40, Z_95));
         assert!((together.effective - 9.0).abs() < 1e-9, "{}", together.effective);
         let (found, wanted) = (together.interval(), wilson(5.4, 9, t_975(9)));
         assert!((found.0 - wanted.0).abs() < 1e-12 && (found.1 - wanted.1).abs() < 1e-12);

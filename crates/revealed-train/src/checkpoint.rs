@@ -303,10 +303,7 @@ impl std::io::Write for HashWriter<'_> {
 
 fn verify(folder: &Path) -> Result<(), TrainError> {
     let manifest: Manifest = read_json(&folder.join(MANIFEST))?;
-    if !manifest.files.iter().any(|(name, ..)| name == STATE) {
-        let reason = format!("it does not list {STATE}; remove this checkpoint");
-        return Err(TrainError::Checkpoint { path: folder.join(MANIFEST), reason });
-    }
+    let listed = manifest.files.iter().any(|(name, ..)| name == STATE);
     for (name, size, hash) in manifest.files {
         let path = folder.join(&name);
         if !Path::new(&name).components().all(|part| matches!(part, Component::Normal(_))) {
@@ -319,6 +316,10 @@ fn verify(folder: &Path) -> Result<(), TrainError> {
             let reason = "it is not the file that was written: its size or hash differs from the manifest; remove this checkpoint, or start a new run folder".into();
             return Err(TrainError::Checkpoint { path, reason });
         }
+    }
+    if !listed {
+        let reason = format!("it does not list {STATE}; remove this checkpoint");
+        return Err(TrainError::Checkpoint { path: folder.join(MANIFEST), reason });
     }
     Ok(())
 }

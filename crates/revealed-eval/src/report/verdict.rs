@@ -273,7 +273,7 @@ fn rounds(run: &RunFiles, curves: &[Curve]) -> Answer {
     let worked = points.flat_map(|curve| &curve.points).map(|point| point.round).max();
     let judged = run.rounds.iter().map(|round| round.round).max();
     let lost =
-        run.finished && (worked > judged || judged.is_some_and(|last| last != run.rounds.len()));
+        run.finished && (worked > judged || judged.is_some_and(|last| last > run.rounds.len()));
     if lost {
         sentences.push(format!(
             "A report is missing or damaged: round {} was run. What stands here need not be of the policy in this folder.",

@@ -10,6 +10,8 @@ use revealed_train::{
     best_round,
 };
 
+use sha2::Digest;
+
 use crate::support::{World, demonstrations, model, weights};
 
 fn copy(from: &Path, to: &Path) {
@@ -230,10 +232,78 @@ fn a_changed_byte_anywhere_in_a_checkpoint_is_an_error_that_names_the_file() {
         ("{", "does not parse"),
         (r#"{"files": [["../state.json", 1, ""]]}"#, "outside the checkpoint"),
         (r#"{"files": [["/etc/hostname", 1, ""]]}"#, "outside the checkpoint"),
+        (r#"{"files": []}"#, "does not list state.json"),
     ] {
         fs::write(folder.join("manifest.json"), manifest).unwrap();
         let error = checkpoints.load(&world.base).unwrap_err().to_string();
         assert!(error.contains("manifest.json") && error.contains(complaint), "{error}");
+    }
+}
+
+#[test]
+fn a_checkpoint_of_one_number_can_be_damaged_twice_and_what_kills_leave_is_cleared() {
+    let world = World::new(Tuning::Lora, |_| {});
+    let (end, _) = uninterrupted(&world);
+    let out = &world.recipe.run.out;
+    let files = RunFolder::resume(out, &world.recipe).unwrap();
+    let checkpoints = files.checkpoints(&world.recipe);
+    let folder = out.join("checkpoints");
+    let names = || {
+        let entries = fs::read_dir(&folder).unwrap();
+        let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        names.collect::<std::collections::BTreeSet<_>>()
+    };
+    let newest = names().into_iter().next_back().unwrap();
+    for _ in 0..2 {
+        fs::write(folder.join(&newest).join("state.json"), "{").unwrap();
+        let saved = checkpoints.load(&world.base).unwrap().unwrap();
+        assert_eq!(saved.damaged.len(), 1);
+        assert!(names().contains(&format!("{newest}.damaged")));
+        // What killed processes left under the names that are needed next.
+        for left in ["000001.removed/policy", ".000099.partial", "+000050", "000004.removed"] {
+            fs::create_dir_all(folder.join(left)).unwrap();
+        }
+        checkpoints.save(&end, 0).unwrap();
+        assert!(names().contains(&newest));
+        assert!(!names().iter().any(|n| n.ends_with("removed") || n.ends_with("partial")));
+    }
+}
+
+#[test]
+fn a_checkpoint_that_was_edited_with_its_manifest_is_refused_and_the_one_before_it_used() {
+    let world = World::new(Tuning::Lora, |recipe| recipe.run.save_steps = 1);
+    let (_, kept) = uninterrupted(&world);
+    let folder = &kept[kept.len() - 2];
+    let files = RunFolder::resume(folder, &world.recipe).unwrap();
+    let checkpoints = files.checkpoints(&world.recipe);
+    let all = folder.join("checkpoints");
+    let newest = fs::read_dir(&all).unwrap().map(|e| e.unwrap().path()).max().unwrap();
+    let whole = fs::read_to_string(newest.join("state.json")).unwrap();
+    let state: serde_json::Value = serde_json::from_str(&whole).unwrap();
+    for (pointer, value, complaint) in [
+        ("/round", serde_json::json!(u64::MAX), "the round is"),
+        ("/round", serde_json::json!(0), "the round is 0"),
+        ("/held/sft/0/completion_start", serde_json::json!(1e9 as u64), "after its row"),
+        ("/pool/negatives/0/row/input_ids/0", serde_json::json!(99_999), "outside the vocabulary"),
+    ] {
+        let mut edited = state.clone();
+        *edited.pointer_mut(pointer).unwrap() = value;
+        let text = edited.to_string();
+        fs::write(newest.join("state.json"), &text).unwrap();
+        let manifest = fs::read_to_string(newest.join("manifest.json")).unwrap();
+        let mut manifest: serde_json::Value = serde_json::from_str(&manifest).unwrap();
+        for entry in manifest["files"].as_array_mut().unwrap() {
+            if entry[0] == "state.json" {
+                let hash = sha2::Sha256::digest(text.as_bytes());
+                let hash: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+                *entry = serde_json::json!(["state.json", text.len(), hash]);
+            }
+        }
+        fs::write(newest.join("manifest.json"), manifest.to_string()).unwrap();
+        let saved = checkpoints.load(&world.base).unwrap().unwrap();
+        let damage = saved.damaged[0].to_string();
+        assert!(damage.contains(complaint) && damage.contains("state.json"), "{damage}");
+        fs::rename(newest.with_extension("damaged"), &newest).unwrap();
     }
 }
 
