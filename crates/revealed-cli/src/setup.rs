@@ -196,6 +196,8 @@ fn within_vocabulary(task: &Task, vocab: usize, folder: &Path) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use revealed::data::TemplateChoice;
+
     use super::*;
 
     fn folder(context: usize) -> tempfile::TempDir {
@@ -203,6 +205,36 @@ mod tests {
         let text = format!("{{\"max_position_embeddings\": {context}}}");
         std::fs::write(folder.path().join("config.json"), text).unwrap();
         folder
+    }
+
+    #[test]
+    fn a_template_s_date_is_that_of_the_run_s_first_start() {
+        let golden = concat!(env!("CARGO_MANIFEST_DIR"), "/../../golden/tasks/model");
+        let scratch = tempfile::tempdir().unwrap();
+        let template = scratch.path().join("dated.jinja");
+        let text = "{% for m in messages %}{{ m.content }}{{ eos_token }}{% endfor %}";
+        std::fs::write(&template, format!("{{{{ strftime_now('%Y') }}}} {text}")).unwrap();
+        let mut recipe = Recipe::default();
+        recipe.data.template = TemplateChoice::File(template.clone());
+        recipe.run.out = scratch.path().join("run");
+        let date = |recipe: &mut Recipe| {
+            let encoder = dated_encoder(recipe, golden.as_ref()).unwrap();
+            encoder.template().unwrap().now()
+        };
+        let first = date(&mut recipe);
+        assert!(first > 0 && recipe.data.now == first);
+        // A year later, from the user's recipe, which has no date.
+        let kept =
+            Recipe { data: DataSection { now: 12_345, ..recipe.data.clone() }, ..recipe.clone() };
+        std::fs::create_dir(&recipe.run.out).unwrap();
+        std::fs::write(recipe.run.out.join("recipe.toml"), kept.to_commented_toml()).unwrap();
+        recipe.data.now = 0;
+        assert_eq!((date(&mut recipe), recipe.data.now), (12_345, 12_345));
+        // Without a date nothing is kept.
+        std::fs::write(&template, text).unwrap();
+        recipe.data.now = 0;
+        date(&mut recipe);
+        assert_eq!(recipe.data.now, 0);
     }
 
     #[test]

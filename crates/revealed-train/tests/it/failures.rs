@@ -69,6 +69,20 @@ fn a_skipped_step_changes_nothing_and_the_steps_after_it_go_on() {
 }
 
 #[test]
+fn sft_that_makes_the_model_worse_is_an_error_with_a_diagnosis() {
+    let world = World::new(Tuning::Full, |recipe| {
+        recipe.sft.epochs = 2;
+        recipe.sft.optimizer.lr = 1.0;
+        recipe.gate.max_likelihood_drop = 0.5;
+    });
+    let error = world.run(&mut (), |run| align(world.state(), run, |_| Ok(()))).unwrap_err();
+    let TrainError::Diverged { at, start, found, .. } = &error else { panic!("{error}") };
+    assert_eq!(at.phase, Phase::Sft);
+    assert!(found - start > 0.5);
+    assert!(error.to_string().contains("lower sft.optimizer.lr"), "{error}");
+}
+
+#[test]
 fn a_panic_on_a_worker_is_an_error_and_the_saved_state_goes_on_to_the_same_end() {
     let world = World::new(Tuning::Lora, |recipe| recipe.run.save_steps = 1);
     let (end, _) = world.align();
