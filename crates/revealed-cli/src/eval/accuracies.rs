@@ -101,7 +101,10 @@ impl<'a> Measured<'a> {
             };
             Item {
                 id: format!("{}/{}", self.file.name, pair.id),
-                subset: pair.subset.clone(),
+                subset: Some(match &pair.subset {
+                    Some(subset) => format!("{}/{subset}", self.file.name),
+                    None => self.file.name.clone(),
+                }),
                 values: self.answered.scores.iter().map(right).collect(),
                 detail: self.answered.scores_of(place),
             }

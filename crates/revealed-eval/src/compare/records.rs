@@ -151,10 +151,16 @@ fn pairing(a: &EvalRecord, b: &EvalRecord, [in_a, in_b]: &[Items<'_>; 2]) -> Pai
     }
 }
 
-/// What a figure is the mean of: the value of its name of every item, or of those of its part of the data; a part may also be a side
-/// that every item has a value of its own for, as `policy/reward`.
+/// What a figure is the mean of: the value of its name of every item, or of those of its part of the data, `file` holding `file/part`; a
+/// part may also be a side that every item has a value of its own for, as `policy/reward`.
 fn values<'a>(figure: &Figure, items: &Items<'a>) -> BTreeMap<&'a str, f64> {
-    let of = |item: &Item| figure.subset.is_none() || item.subset == figure.subset;
+    let of = |item: &Item| match (&figure.subset, &item.subset) {
+        (None, _) => true,
+        (Some(part), Some(own)) => own
+            .strip_prefix(part.as_str())
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/')),
+        (Some(_), None) => false,
+    };
     let side = figure.subset.as_ref().map(|subset| format!("{subset}/{}", figure.name));
     let value = |item: &Item| match &side {
         Some(side) if item.values.contains_key(side) => item.values.get(side).copied(),
@@ -342,6 +348,41 @@ mod tests {
         let compared = compare_records(&a, &b).unwrap();
         assert_eq!(compared.pairing, Pairing::Paired { items: 4, only_a: 0, only_b: 2 });
         assert_eq!((compared.figures[0].b, compared.figures[0].n), (1.0, [4, 4]));
+    }
+
+    #[test]
+    fn parts_of_a_file_and_sides_of_an_item_are_means_of_items_too() {
+        let of = |values: &[f64]| {
+            let mut record = record(values, "one");
+            let figure = |name: &str, subset: &str, value| Figure {
+                name: name.into(),
+                subset: Some(subset.into()),
+                value,
+                interval: None,
+                n: 1,
+            };
+            let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
+            record.figures.push(figure("acc", "file", mean(values)));
+            record.figures.push(figure("acc", "file/odd", mean(&values[..2])));
+            record.figures.push(figure("reward", "policy", mean(values)));
+            for (index, item) in record.items.iter_mut().enumerate() {
+                item.subset = Some(if index < 2 { "file/odd" } else { "file/even" }.into());
+                item.values.insert("policy/reward".into(), values[index]);
+            }
+            record
+        };
+        let compared =
+            compare_records(&of(&[0.0, 1.0, 0.0, 1.0]), &of(&[1.0, 1.0, 0.0, 0.0])).unwrap();
+        let changed = |name: &str, subset: &str| {
+            let found = compared
+                .figures
+                .iter()
+                .find(|f| f.name == name && f.subset.as_deref() == Some(subset));
+            found.unwrap().changed
+        };
+        assert_eq!(changed("acc", "file"), Some([1, 1]));
+        assert_eq!(changed("acc", "file/odd"), Some([1, 0]));
+        assert_eq!(changed("reward", "policy"), Some([1, 1]));
     }
 
     #[test]
