@@ -16,8 +16,9 @@ use crate::guard::guarded;
 /// Named columns of one row.
 pub(crate) type Columns = Map<String, Value>;
 
-/// A row longer than this is a file of another kind (a JSON array renamed, a binary).
-const MAX_LINE: usize = 64 << 20;
+/// A row longer than this is a file of another kind (a JSON array renamed, a binary), and would take its tokenizer seconds: no
+/// model's context holds a tenth of it.
+const MAX_LINE: usize = 8 << 20;
 /// `.json` and `.parquet` are read at once.
 const MAX_FILE: u64 = 4 << 30;
 
@@ -26,6 +27,10 @@ pub(crate) fn for_each(
     path: &Path,
     each: &mut dyn FnMut(Row, Columns) -> Result<(), DataError>,
 ) -> Result<(), DataError> {
+    let each = &mut |row, columns: Columns| match columns.values().map(letters).sum::<usize>() {
+        long if long > MAX_LINE => Err(refuse(path, row, RowProblem::TooLong { limit: MAX_LINE })),
+        _ => each(row, columns),
+    };
     match path.extension().and_then(|extension| extension.to_str()) {
         Some("jsonl") => json_lines(path, BufReader::new(open(path)?), each),
         Some("json") => json_file(path, each),
@@ -48,6 +53,16 @@ pub(crate) fn type_name(value: &Value) -> &'static str {
         Value::String(_) => "text",
         Value::Array(_) => "a list",
         Value::Object(_) => "an object",
+    }
+}
+
+/// Bytes of all texts in a value.
+fn letters(value: &Value) -> usize {
+    match value {
+        Value::String(text) => text.len(),
+        Value::Array(parts) => parts.iter().map(letters).sum(),
+        Value::Object(parts) => parts.iter().map(|(name, part)| name.len() + letters(part)).sum(),
+        _ => 0,
     }
 }
 

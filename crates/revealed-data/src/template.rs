@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::Duration;
 
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Kwargs, Value};
@@ -19,6 +21,8 @@ mod python;
 const FUEL: u64 = 5_000_000;
 /// Of the thread that renders, reserved and not used: a list in a list in a list, a level a step, is let go of level by level.
 const STACK: usize = 1 << 29;
+/// Thousands of times what a long conversation takes.
+const LONGEST: Duration = Duration::from_secs(10);
 /// Unicode noncharacters around generated text; no message may hold them where spans are asked for.
 const START: char = '\u{FDD0}';
 const END: char = '\u{FDD1}';
@@ -128,22 +132,30 @@ impl ChatTemplate {
             __marked => marked,
         };
         let variables = Value::from_pairs(self.variables.iter().map(|(k, v)| (&**k, &**v)));
-        let render = move || {
-            let template = self.environment.get_template("chat")?;
-            template.render(context! { ..own, ..variables })
-        };
-        // What a panic of the renderer comes to; there is none that is known.
-        let no_thread = |what: &str| {
-            Err(Error::new(ErrorKind::InvalidOperation, format!("no thread to render on: {what}")))
-        };
-        std::thread::scope(|scope| {
-            let builder = std::thread::Builder::new().stack_size(STACK);
-            match builder.spawn_scoped(scope, render) {
-                Ok(thread) => thread.join().unwrap_or_else(|_| no_thread("it panicked")),
-                Err(error) => no_thread(&error.to_string()),
+        let environment = self.environment.clone();
+        let values = context! { ..own, ..variables };
+        on_a_thread(move || environment.get_template("chat")?.render(values))
+            .map_err(|source| failure(&self.origin, source))
+    }
+}
+
+/// Renders with a deep stack and an eye on the clock: some of what a template can write costs time and no steps. One that is given up
+/// runs on until the program ends.
+fn on_a_thread(
+    render: impl FnOnce() -> Result<String, Error> + Send + 'static,
+) -> Result<String, Error> {
+    let (done, result) = mpsc::channel();
+    let work = move || drop(done.send(render()));
+    let failed = |text: String| Err(Error::new(ErrorKind::InvalidOperation, text));
+    match std::thread::Builder::new().stack_size(STACK).spawn(work) {
+        Ok(_) => match result.recv_timeout(LONGEST) {
+            Ok(rendered) => rendered,
+            Err(RecvTimeoutError::Timeout) => {
+                failed(format!("a rendering took longer than {} s", LONGEST.as_secs()))
             }
-        })
-        .map_err(|source| failure(&self.origin, source))
+            Err(RecvTimeoutError::Disconnected) => failed("the renderer panicked".to_owned()),
+        },
+        Err(error) => failed(format!("no thread to render on: {error}")),
     }
 }
 

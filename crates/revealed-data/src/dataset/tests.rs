@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use proptest::prelude::*;
 
 use super::*;
+use crate::error::RowProblem;
 
 fn file(name: &str, bytes: impl AsRef<[u8]>) -> (tempfile::TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
@@ -251,5 +252,19 @@ proptest! {
         for name in ["a.jsonl", "a.json"] {
             let _ = read_text(name, &text);
         }
+    }
+}
+
+#[test]
+fn a_row_of_more_text_than_any_context_holds_is_refused_in_every_layout() {
+    let folder = tempfile::tempdir().unwrap();
+    let long = "a".repeat(9 << 20);
+    let row = serde_json::json!({"prompt": long, "completion": "b"});
+    for (name, text) in [("a.jsonl", format!("{row}\n")), ("a.json", format!("[{row}]"))] {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        let error = read(&path).unwrap_err();
+        let DataError::Row { problem, .. } = &error else { panic!("{error}") };
+        assert!(matches!(problem, RowProblem::TooLong { limit: 8_388_608 }), "{error}");
     }
 }
