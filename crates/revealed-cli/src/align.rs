@@ -7,7 +7,7 @@ use revealed::train::{self, Recipe, Run, RunFolder, State, round_markdown};
 use crate::companions::{Events, PAGE, write_companions};
 use crate::output::Output;
 use crate::progress::Progress;
-use crate::setup::{LOST_METRICS, RecipeArgs, Setup, taken_up};
+use crate::setup::{RecipeArgs, Setup, take_up};
 use crate::signals::Signals;
 
 /// Arguments of `revealed align`.
@@ -30,13 +30,8 @@ pub fn align(args: &AlignArgs, device: &Device, progress: &mut Progress) -> Resu
     };
     let checkpoints = files.checkpoints(&recipe);
     let saved = if args.resume { checkpoints.load(&base)? } else { None };
-    let (state, bytes) = match saved {
-        Some(saved) => taken_up(saved, progress),
-        None => (State::new(base, policy), 0),
-    };
-    if files.rewind(bytes)? {
-        progress.note(LOST_METRICS);
-    }
+    let state = take_up(saved, &mut files, progress)?;
+    let state = state.unwrap_or_else(|| State::new(base, policy));
     if args.resume {
         progress.note(&whereabouts(&state, &recipe));
     }

@@ -13,7 +13,7 @@ use serde_json::json;
 use crate::companions::{Events, PAGE, write_companions};
 use crate::desk::{settings, train_base, write_world};
 use crate::gold::{GOLD_SAMPLES, GoldRow, gold_row};
-use crate::setup::{LOST_METRICS, taken_up};
+use crate::setup::take_up;
 use crate::signals::Signals;
 
 /// Arguments of `revealed quickstart`.
@@ -70,19 +70,9 @@ pub fn quickstart(
     observer.observe(&Event::Note(format!("memory plan:\n{}", MemoryPlan::new(&base, &recipe))));
 
     let checkpoints = folder.checkpoints(&recipe);
-    let state = match args.resume.then(|| checkpoints.load(&base)).transpose()?.flatten() {
-        Some(saved) => {
-            let (state, bytes) = taken_up(saved, observer);
-            if folder.rewind(bytes)? {
-                observer.observe(&Event::Note(LOST_METRICS.into()));
-            }
-            state
-        }
-        None => {
-            folder.rewind(0)?;
-            State::new(base.clone(), base.clone())
-        }
-    };
+    let saved = if args.resume { checkpoints.load(&base)? } else { None };
+    let state = take_up(saved, &mut folder, observer)?;
+    let state = state.unwrap_or_else(|| State::new(base.clone(), base.clone()));
     let losses = folder.losses();
     let signals = Signals::listen()?;
     let mut events = Events::begin(&out)?;

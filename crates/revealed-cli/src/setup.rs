@@ -7,7 +7,7 @@ use revealed::Device;
 use revealed::data::Encoder;
 use revealed::models::{CausalLm, HfConfig};
 use revealed::train::{
-    DataSection, Event, MemoryPlan, Observer, Recipe, Saved, State, Task, Tuning,
+    DataSection, Event, MemoryPlan, Observer, Recipe, RunFolder, Saved, State, Task, Tuning,
 };
 
 use crate::output::chain;
@@ -78,16 +78,25 @@ impl Setup {
     }
 }
 
-/// Said where a run's metrics are shorter than its checkpoint remembers.
-pub const LOST_METRICS: &str = "metrics.jsonl is shorter than when the checkpoint was saved: lines of the past are missing, and the page and its curves will lack them";
-
-/// What a checkpoint holds, with a note for every newer one that was damaged.
-pub fn taken_up(saved: Saved, observer: &mut dyn Observer) -> (State, u64) {
-    for error in &saved.damaged {
+/// Takes a run's folder up where its checkpoint left it, or at its beginning without one. A note is made of every newer checkpoint that was
+/// damaged, and of metrics that have got lost.
+///
+/// # Errors
+/// When the folder's metrics cannot be changed.
+pub fn take_up(
+    saved: Option<Saved>,
+    files: &mut RunFolder,
+    observer: &mut dyn Observer,
+) -> Result<Option<State>> {
+    for error in saved.iter().flat_map(|saved| &saved.damaged) {
         let text = format!("{}; the checkpoint before it is used", chain(error));
         observer.observe(&Event::Note(text));
     }
-    (saved.state, saved.metrics_bytes)
+    if files.rewind(saved.as_ref().map_or(0, |saved| saved.metrics_bytes))? {
+        let text = "metrics.jsonl is shorter than when the checkpoint was saved: lines of the past are missing, and the page and its curves will lack them";
+        observer.observe(&Event::Note(text.into()));
+    }
+    Ok(saved.map(|saved| saved.state))
 }
 
 /// The path from text to tokens. A template that shows the date shows that of the run's first start, however often the run goes on

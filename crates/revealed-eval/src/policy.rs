@@ -14,7 +14,7 @@ use crate::best_of_n::{doublings, expected_best, expected_chosen, kl_bound};
 use crate::estimate::Estimate;
 use crate::preferences::{Accuracy, in_order};
 use crate::record::Figure;
-use crate::stats::distinct_n;
+use crate::stats::{distinct_n, mean};
 
 /// One completion.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -146,10 +146,6 @@ fn values(side: &[Vec<Completion>], measure: Measure) -> Option<Vec<Vec<f64>>> {
     let all: Option<Vec<Vec<f64>>> =
         side.iter().map(|all| all.iter().map(measure).collect()).collect();
     all.filter(|all| !all.is_empty() && all.iter().all(|values| !values.is_empty()))
-}
-
-fn mean(values: &[f64]) -> f64 {
-    values.iter().sum::<f64>() / values.len() as f64
 }
 
 /// Best of `n` by the learned reward: one point of the curve that shows whether choosing by the reward still pays by gold.

@@ -119,14 +119,18 @@ impl Source {
         } else {
             add(path, &mut hasher)?;
         }
-        let sha256 = hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-        Ok(Self { path: path.display().to_string(), sha256: Some(sha256) })
+        Ok(Self { path: path.display().to_string(), sha256: Some(hex(&hasher.finalize())) })
     }
 
     /// What cannot be hashed from here: a model behind an endpoint.
     pub fn named(path: impl Into<String>) -> Self {
         Self { path: path.into(), sha256: None }
     }
+}
+
+/// Bytes as text, two digits each.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn add(file: &Path, hasher: &mut Sha256) -> Result<(), EvalError> {

@@ -33,12 +33,17 @@ pub fn wilson(successes: f64, n: usize, z: f64) -> (f64, f64) {
     (((centre - half) / scale).max(0.0), ((centre + half) / scale).min(1.0))
 }
 
+/// The mean; NaN of nothing.
+pub(crate) fn mean(values: &[f64]) -> f64 {
+    values.iter().sum::<f64>() / values.len() as f64
+}
+
 /// The mean and the standard deviation with `n − 1` in its denominator.
 ///
 /// The mean of nothing and the deviation of fewer than two values are NaN.
 pub fn mean_sd(values: &[f64]) -> (f64, f64) {
     let n = values.len() as f64;
-    let mean = values.iter().sum::<f64>() / n;
+    let mean = mean(values);
     if values.len() < 2 {
         return (mean, f64::NAN);
     }

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::error::TrainError;
+use crate::fingerprint::hex;
 use crate::gate::RoundReport;
 use crate::held_out::HeldOutSamples;
 use crate::irl::State;
@@ -215,8 +216,8 @@ impl Checkpoints {
         let entries = fs::read_dir(&self.folder).map_err(TrainError::io(&self.folder))?;
         let number = |name: &str| -> Option<u32> {
             let number = strip(name)?;
-            // A sign in front, or another length, is no name of ours.
-            let ours = number.len() == 6 && number.bytes().all(|digit| digit.is_ascii_digit());
+            // A sign in front, or fewer digits, is no name of ours.
+            let ours = number.len() >= 6 && number.bytes().all(|digit| digit.is_ascii_digit());
             number.parse().ok().filter(|_| ours)
         };
         let mut numbers: Vec<u32> =
@@ -286,7 +287,7 @@ fn digest(path: &Path) -> Result<(u64, String), TrainError> {
     let mut hasher = Sha256::new();
     let size =
         std::io::copy(&mut file, &mut HashWriter(&mut hasher)).map_err(TrainError::io(path))?;
-    Ok((size, hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()))
+    Ok((size, hex(&hasher.finalize())))
 }
 
 struct HashWriter<'a>(&'a mut Sha256);

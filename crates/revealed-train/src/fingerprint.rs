@@ -10,7 +10,12 @@ pub(crate) fn of_weights(model: &CausalLm) -> String {
     let mut visitor = Hash { path: vec![], hasher: Sha256::new() };
     visitor.hasher.update(serde_json::to_vec(model.config().fields()).unwrap_or_default());
     model.visit(&mut visitor);
-    visitor.hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&visitor.hasher.finalize())
+}
+
+/// Bytes as text, two digits each.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 struct Hash {

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::error::TrainError;
+use crate::fingerprint::hex;
 use crate::recipe::DataSection;
 
 /// A row of prompt and completion tokens in canonical form.
@@ -155,7 +156,7 @@ impl Task {
             add(&row.input_ids, row.completion_start);
         }
         self.prompts.iter().for_each(|prompt| add(prompt, prompt.len()));
-        hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+        hex(&hasher.finalize())
     }
 
     /// Filler for batches; masks never depend on it.

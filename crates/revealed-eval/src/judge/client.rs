@@ -6,6 +6,8 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
+
+use crate::record::hex;
 use ureq::http::{StatusCode, Uri};
 use ureq::{Agent, Proxy};
 
@@ -88,8 +90,7 @@ impl JudgeClient {
     /// SHA-256 of all that determines what is asked: model, messages, temperature and limit. An answer found under it
     /// need not be paid for again.
     pub fn request_sha256(&self, ask: &Ask) -> String {
-        let digest = Sha256::digest(self.body(ask).to_string());
-        digest.iter().map(|byte| format!("{byte:02x}")).collect()
+        hex(&Sha256::digest(self.body(ask).to_string()))
     }
 
     /// Asks, and asks again after 408, 429, 5xx, a timeout or a lost connection, `max_retries` times.

@@ -10,6 +10,7 @@ use sha2::{Digest, Sha256};
 use super::{Choice, ModelAnswer, MtBenchError, Question, QuestionId, now};
 use crate::error::EvalError;
 use crate::log::Log;
+use crate::record::hex;
 
 /// FastChat's temperatures by category; 0 is greedy.
 const TEMPERATURES: &[(&str, f64)] = &[
@@ -147,8 +148,7 @@ fn message(role: &str, content: &str) -> Message {
 impl Answerer<'_> {
     fn settings_sha256(&self) -> String {
         let settings = serde_json::json!([self.identity, self.settings]);
-        let digest = Sha256::digest(settings.to_string());
-        digest.iter().map(|byte| format!("{byte:02x}")).collect()
+        hex(&Sha256::digest(settings.to_string()))
     }
 
     fn row(&self, question: &Question, turns: Vec<String>, sha256: &str) -> ModelAnswer {
@@ -157,7 +157,7 @@ impl Answerer<'_> {
         ModelAnswer {
             question_id,
             // As long as FastChat's short UUIDs.
-            answer_id: digest.iter().take(11).map(|byte| format!("{byte:02x}")).collect(),
+            answer_id: hex(&digest[..11]),
             model_id: self.model_id.into(),
             choices: vec![Choice { index: 0, turns }],
             tstamp: now(),

@@ -10,6 +10,7 @@ use super::{ModelAnswer, MtBenchError, Question};
 use crate::error::EvalError;
 use crate::judge::{Ask, fill};
 use crate::log::read_lines;
+use crate::record::hex;
 
 /// Categories that are judged against a reference answer.
 const REFERENCE: &[&str] = &["math", "reasoning", "coding", "arena-hard-200"];
@@ -82,12 +83,11 @@ impl JudgePrompts {
     /// SHA-256 of each prompt's system message and template, by name.
     pub fn sha256(&self) -> BTreeMap<&str, String> {
         let hash = |prompt: &JudgePrompt| {
-            let digest = Sha256::new()
+            let hasher = Sha256::new()
                 .chain_update(&prompt.system_prompt)
                 .chain_update([0])
-                .chain_update(&prompt.prompt_template)
-                .finalize();
-            digest.iter().map(|byte| format!("{byte:02x}")).collect()
+                .chain_update(&prompt.prompt_template);
+            hex(&hasher.finalize())
         };
         self.by_name.values().map(|prompt| (prompt.name.as_str(), hash(prompt))).collect()
     }
