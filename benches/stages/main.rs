@@ -1,0 +1,153 @@
+//! What the stages of the loop do in a second, as one JSON object a stage: the fields of the PyTorch baseline beside which it is
+//! read (`benches/peers`), on the same shapes.
+//!
+//! `cargo bench -p revealed --bench stages -- MODEL --stage sft --lora 16`. Without arguments, as in `cargo test`, every stage runs
+//! once on a tiny model, so that the program cannot rot.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+use std::path::PathBuf;
+
+use anyhow::{Result, bail};
+use clap::{Parser, ValueEnum};
+use serde_json::json;
+
+mod setup;
+mod work;
+
+use setup::Setup;
+
+/// Times the stages of the loop on a Hugging Face model folder.
+#[derive(Debug, Clone, Parser)]
+pub struct Args {
+    /// Model folder; without one all stages run once on a tiny model
+    model: Option<PathBuf>,
+    /// Fresh weights instead of the folder's: its config.json is enough
+    #[arg(long)]
+    random: bool,
+    /// Folder of the tokenizer, where the model's has none
+    #[arg(long)]
+    tokenizer: Option<PathBuf>,
+    /// What to time
+    #[arg(long, num_args = 1.., default_values = ["sft", "reward", "log-probs", "generate"])]
+    stage: Vec<Stage>,
+    /// Rank of the adapters; 0 trains every weight
+    #[arg(long, default_value_t = 0)]
+    lora: usize,
+    /// Rows, and completions of a whole round's rollout
+    #[arg(long, default_value_t = 8)]
+    batch: usize,
+    /// Tokens of a prompt
+    #[arg(long, default_value_t = 64)]
+    prompt: usize,
+    /// Tokens of a completion, the most with --ragged
+    #[arg(long, default_value_t = 64)]
+    completion: usize,
+    /// Completions of every prompt that the log-probs and samples of a batch share; 1 for none
+    #[arg(long, default_value_t = 1)]
+    group: usize,
+    /// Completions of any length: drawn uniformly; in `generate` rows end at any of 2 % of the vocabulary
+    #[arg(long)]
+    ragged: bool,
+    /// Timed steps, after one that is not
+    #[arg(long, default_value_t = 5)]
+    steps: usize,
+    /// Threads of the CPU
+    #[arg(long, default_value_t = 2)]
+    threads: usize,
+    /// As the program's: flex, libtorch, libtorch-cuda:0, wgpu, vulkan …
+    #[arg(long, default_value = "flex")]
+    device: String,
+    /// Padded tokens in one pass
+    #[arg(long, default_value_t = 2048)]
+    micro_batch_tokens: usize,
+    /// Rounds of `round`
+    #[arg(long, default_value_t = 1)]
+    rounds: usize,
+    /// "rloo" or "ppo" in `round`
+    #[arg(long, default_value = "rloo")]
+    solver: String,
+    /// Demonstrations of `round`
+    #[arg(long)]
+    data: Option<PathBuf>,
+    /// Given by `cargo bench`
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+/// What is timed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Stage {
+    /// A supervised step: forward, backward, clipping, AdamW
+    Sft,
+    /// A step of the reward on pairs
+    Reward,
+    /// Log-probs of completions, without gradient
+    LogProbs,
+    /// Samples of prompts
+    Generate,
+    /// Whole rounds of the loop on real demonstrations, phase by phase
+    Round,
+}
+
+fn main() -> Result<()> {
+    let args = Args::parse();
+    // rayon's pool is made at first use.
+    // Sound: no other thread runs yet.
+    #[allow(unsafe_code)]
+    unsafe {
+        std::env::set_var("RAYON_NUM_THREADS", args.threads.to_string());
+        std::env::set_var("OMP_NUM_THREADS", args.threads.to_string());
+    }
+    let Some(model) = args.model.clone() else {
+        if args.bench {
+            bail!("name a model's folder: cargo bench -p revealed --bench stages -- MODEL");
+        }
+        return smoke(args);
+    };
+    run(&args, &Setup::of_folder(&model, &args)?)
+}
+
+fn run(args: &Args, setup: &Setup) -> Result<()> {
+    for stage in &args.stage {
+        for line in work::time(*stage, args, setup)? {
+            let mut object = json!({"stage": line.stage, "seconds": round(line.seconds, 4), "tokens_per_second": round(line.tokens / line.seconds, 1)});
+            let more = json!({
+                "peak_rss_mib": peak_rss_mib(), "lora": args.lora, "batch": args.batch, "prompt": args.prompt,
+                "completion": args.completion, "group": args.group, "ragged": args.ragged, "dtype": "float32",
+                "device": args.device, "threads": args.threads, "micro_batch_tokens": args.micro_batch_tokens,
+                "revealed": env!("CARGO_PKG_VERSION"),
+            });
+            object.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            println!("{object}");
+        }
+    }
+    Ok(())
+}
+
+/// Every stage on a tiny model, once.
+fn smoke(args: Args) -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let setup = Setup::tiny(folder.path())?;
+    let all = [Stage::Sft, Stage::Reward, Stage::LogProbs, Stage::Generate, Stage::Round];
+    let tiny = Args { batch: 4, prompt: 4, completion: 4, steps: 1, ..args };
+    for lora in [0, 2] {
+        run(
+            &Args { lora, group: 2, ragged: lora > 0, stage: all.to_vec(), ..tiny.clone() },
+            &setup,
+        )?;
+    }
+    Ok(())
+}
+
+fn round(value: f64, digits: i32) -> f64 {
+    let unit = 10f64.powi(digits);
+    (value * unit).round() / unit
+}
+
+/// The largest resident memory of this process so far; 0 where the system does not tell.
+fn peak_rss_mib() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
+    kib.unwrap_or(0) / 1024
+}
