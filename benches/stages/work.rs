@@ -170,7 +170,12 @@ struct Phases {
 
 impl Observer for Phases {
     fn observe(&mut self, event: &Event<'_>) {
-        let Event::Started { at, .. } = event else { return };
+        let at = match event {
+            Event::Started { at, .. } => at,
+            // The gate that follows is not timed: the peers have none.
+            Event::Ended { at, .. } if at.phase == Phase::Improve => return self.close(),
+            _ => return,
+        };
         if self.current.is_none_or(|(phase, round, _)| (phase, round) != (at.phase, at.round)) {
             self.close();
             self.current = Some((at.phase, at.round, Instant::now()));
