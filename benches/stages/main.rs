@@ -1,5 +1,4 @@
-//! What the stages of the loop do in a second, as one JSON object a stage: the fields of the PyTorch baseline beside which it is
-//! read (`benches/peers`), on the same shapes.
+//! What the stages of the loop do in a second, as one JSON object a stage. `docs/performance.md` has figures beside PyTorch's.
 //!
 //! `cargo bench -p revealed --bench stages -- MODEL --stage sft --lora 16`. Without arguments, as in `cargo test`, every stage runs
 //! once on a tiny model, so that the program cannot rot.
@@ -7,14 +6,20 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result};
+use clap::builder::RangedU64ValueParser;
 use clap::{Parser, ValueEnum};
+use revealed::train::{Solver, Tuning};
 use serde_json::json;
 
 mod setup;
+// The tiny world of the trainer's own tests.
+#[path = "../../crates/revealed-train/tests/it/support.rs"]
+mod support;
 mod work;
 
 use setup::Setup;
+use support::World;
 
 /// Times the stages of the loop on a Hugging Face model folder.
 #[derive(Debug, Clone, Parser)]
@@ -34,38 +39,38 @@ pub struct Args {
     #[arg(long, default_value_t = 0)]
     lora: usize,
     /// Rows, and completions of a whole round's rollout
-    #[arg(long, default_value_t = 8)]
+    #[arg(long, default_value_t = 8, value_parser = one_or_more())]
     batch: usize,
     /// Tokens of a prompt
-    #[arg(long, default_value_t = 64)]
+    #[arg(long, default_value_t = 64, value_parser = one_or_more())]
     prompt: usize,
     /// Tokens of a completion, the most with --ragged
-    #[arg(long, default_value_t = 64)]
+    #[arg(long, default_value_t = 64, value_parser = one_or_more())]
     completion: usize,
     /// Completions of every prompt that the log-probs and samples of a batch share; 1 for none
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 1, value_parser = one_or_more())]
     group: usize,
     /// Completions of any length: drawn uniformly; in `generate` rows end at any of 2 % of the vocabulary
     #[arg(long)]
     ragged: bool,
     /// Timed steps, after one that is not
-    #[arg(long, default_value_t = 5)]
+    #[arg(long, default_value_t = 5, value_parser = one_or_more())]
     steps: usize,
-    /// Threads of the CPU
-    #[arg(long, default_value_t = 2)]
+    /// Threads of the default backend; LibTorch takes OMP_NUM_THREADS from the environment
+    #[arg(long, default_value_t = 2, value_parser = one_or_more())]
     threads: usize,
     /// As the program's: flex, libtorch, libtorch-cuda:0, wgpu, vulkan …
     #[arg(long, default_value = "flex")]
     device: String,
     /// Padded tokens in one pass
-    #[arg(long, default_value_t = 2048)]
+    #[arg(long, default_value_t = 2048, value_parser = one_or_more())]
     micro_batch_tokens: usize,
     /// Rounds of `round`
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 1, value_parser = one_or_more())]
     rounds: usize,
-    /// "rloo" or "ppo" in `round`
-    #[arg(long, default_value = "rloo")]
-    solver: String,
+    /// Solver of `round`, as in a recipe
+    #[arg(long, default_value = "rloo", value_parser = solver)]
+    solver: Solver,
     /// Demonstrations of `round`
     #[arg(long)]
     data: Option<PathBuf>,
@@ -91,33 +96,29 @@ pub enum Stage {
 
 fn main() -> Result<()> {
     let args = Args::parse();
-    // rayon's pool is made at first use.
-    // Sound: no other thread runs yet.
+    // rayon's pool is made at first use. Sound: no other thread runs yet.
     #[allow(unsafe_code)]
     unsafe {
         std::env::set_var("RAYON_NUM_THREADS", args.threads.to_string());
-        std::env::set_var("OMP_NUM_THREADS", args.threads.to_string());
     }
-    let Some(model) = args.model.clone() else {
-        if args.bench {
-            bail!("name a model's folder: cargo bench -p revealed --bench stages -- MODEL");
-        }
+    if args.model.is_none() && !args.bench {
         return smoke(args);
-    };
-    run(&args, &Setup::of_folder(&model, &args)?)
+    }
+    let model = (args.model.as_deref())
+        .context("name a model's folder: cargo bench -p revealed --bench stages -- MODEL")?;
+    run(&args, &Setup::of_folder(model, &args)?)
 }
 
 fn run(args: &Args, setup: &Setup) -> Result<()> {
     for stage in &args.stage {
         for line in work::time(*stage, args, setup)? {
-            let mut object = json!({"stage": line.stage, "seconds": round(line.seconds, 4), "tokens_per_second": round(line.tokens / line.seconds, 1)});
-            let more = json!({
-                "peak_rss_mib": peak_rss_mib(), "lora": args.lora, "batch": args.batch, "prompt": args.prompt,
+            let rate = line.tokens.map(|tokens| round(tokens / line.seconds, 1));
+            let object = json!({
+                "stage": line.stage, "seconds": round(line.seconds, 4), "tokens_per_second": rate, "peak_rss_mib": peak_rss_mib(), "lora": args.lora, "batch": args.batch, "prompt": args.prompt,
                 "completion": args.completion, "group": args.group, "ragged": args.ragged, "dtype": "float32",
                 "device": args.device, "threads": args.threads, "micro_batch_tokens": args.micro_batch_tokens,
                 "revealed": env!("CARGO_PKG_VERSION"),
             });
-            object.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
             println!("{object}");
         }
     }
@@ -126,10 +127,11 @@ fn run(args: &Args, setup: &Setup) -> Result<()> {
 
 /// Every stage on a tiny model, once.
 fn smoke(args: Args) -> Result<()> {
-    let folder = tempfile::tempdir()?;
-    let setup = Setup::tiny(folder.path())?;
+    let world = World::new(Tuning::Full, |_| {});
+    let setup = Setup::tiny(&world);
+    let data = Some(world.recipe.data.demonstrations.clone());
     let all = [Stage::Sft, Stage::Reward, Stage::LogProbs, Stage::Generate, Stage::Round];
-    let tiny = Args { batch: 4, prompt: 4, completion: 4, steps: 1, ..args };
+    let tiny = Args { batch: 4, prompt: 4, completion: 4, steps: 1, data, ..args };
     for lora in [0, 2] {
         run(
             &Args { lora, group: 2, ragged: lora > 0, stage: all.to_vec(), ..tiny.clone() },
@@ -137,6 +139,14 @@ fn smoke(args: Args) -> Result<()> {
         )?;
     }
     Ok(())
+}
+
+fn one_or_more() -> RangedU64ValueParser<usize> {
+    RangedU64ValueParser::new().range(1..)
+}
+
+fn solver(name: &str) -> serde_json::Result<Solver> {
+    serde_json::from_value(json!(name))
 }
 
 fn round(value: f64, digits: i32) -> f64 {

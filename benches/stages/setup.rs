@@ -3,20 +3,19 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use revealed::Device;
 use revealed::data::Encoder;
 use revealed::models::{CausalLm, HfConfig, LoraConfig};
 use revealed::train::{Recipe, Row, Task, derive};
-use serde_json::{Value, json};
 
 use crate::Args;
+use crate::support::World;
 
 /// A model with a tokenizer.
 pub struct Setup {
     pub folder: PathBuf,
     pub tokenizer: PathBuf,
     pub base: CausalLm,
-    /// Whether completions are as few as can be.
+    /// Whether there are but a few short demonstrations.
     pub tiny: bool,
 }
 
@@ -31,43 +30,11 @@ impl Setup {
         Ok(Self { folder: folder.into(), tokenizer, base, tiny: false })
     }
 
-    /// Twenty words, and a model of one layer.
-    pub fn tiny(folder: &Path) -> Result<Self> {
-        let vocab: serde_json::Map<String, Value> =
-            ["<pad>", "<s>", "</s>", "a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l"]
-                .iter()
-                .enumerate()
-                .map(|(id, word)| ((*word).into(), json!(id)))
-                .collect();
-        let special = |id: u32, content: &str| {
-            json!({"id": id, "content": content, "single_word": false, "lstrip": false, "rstrip": false,
-                "normalized": false, "special": true})
-        };
-        let tokenizer = json!({
-            "version": "1.0", "truncation": null, "padding": null, "normalizer": null, "decoder": null,
-            "pre_tokenizer": {"type": "WhitespaceSplit"}, "post_processor": null,
-            "added_tokens": [special(0, "<pad>"), special(1, "<s>"), special(2, "</s>")],
-            "model": {"type": "WordLevel", "vocab": vocab, "unk_token": "a"},
-        });
-        let config = json!({"tokenizer_class": "PreTrainedTokenizerFast", "pad_token": "<pad>",
-            "bos_token": "<s>", "eos_token": "</s>"});
-        std::fs::write(folder.join("tokenizer.json"), tokenizer.to_string())?;
-        std::fs::write(folder.join("tokenizer_config.json"), config.to_string())?;
-        let fields = json!({
-            "architectures": ["LlamaForCausalLM"], "model_type": "llama", "vocab_size": 15, "hidden_size": 16,
-            "intermediate_size": 24, "num_hidden_layers": 1, "num_attention_heads": 2, "num_key_value_heads": 1,
-            "max_position_embeddings": 64, "initializer_range": 0.3, "tie_word_embeddings": true,
-            "bos_token_id": 1, "eos_token_id": 2, "hidden_act": "silu",
-        });
-        let Value::Object(fields) = fields else { unreachable!() };
-        let base = CausalLm::random(HfConfig::new("config.json", fields), 1, &Device::flex())?;
-        base.save(folder)?;
-        let rows: String = "abcdefghijkl"
-            .chars()
-            .map(|c| format!("{{\"prompt\": \"{c}\", \"completion\": \" {c} a\"}}\n"))
-            .collect();
-        std::fs::write(folder.join("rows.jsonl"), rows)?;
-        Ok(Self { folder: folder.into(), tokenizer: folder.into(), base, tiny: true })
+    /// The tiny world of the trainer's own tests; its folder has to live on.
+    pub fn tiny(world: &World) -> Self {
+        let folder: PathBuf = world.folder.path().into();
+        let (base, tiny) = (world.base.clone(), true);
+        Self { tokenizer: folder.clone(), folder, base, tiny }
     }
 
     /// The model that is trained: with fresh adapters, or itself.
@@ -93,16 +60,7 @@ impl Setup {
             .with_context(|| format!("{}", self.tokenizer.display()))
     }
 
-    /// The demonstrations of `round`.
-    pub fn demonstrations(&self, args: &Args) -> Result<PathBuf> {
-        match &args.data {
-            None if self.tiny => Ok(self.folder.join("rows.jsonl")),
-            None => anyhow::bail!("--data: name a file of demonstrations"),
-            Some(path) => Ok(path.clone()),
-        }
-    }
-
-    /// A task of `count` training rows of random tokens.
+    /// A task of given training rows.
     pub fn task(&self, recipe: &Recipe, rows: Vec<Row>) -> Result<Task> {
         let held_out = rows.iter().take(2).cloned().collect();
         Ok(Task {

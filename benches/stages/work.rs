@@ -2,13 +2,13 @@
 
 use std::time::Instant;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result};
 use revealed::data::plan_batches;
 use revealed::models::{CompletionBatch, PaddingSide, SamplingConfig, sample};
 use revealed::reward::RewardModel;
 use revealed::train::{
-    Event, Judge, Observer, Pair, Phase, Recipe, Row, Run, Solver, State, Task, Tuning, align,
-    fit_reward, fit_sft,
+    Event, Judge, Observer, Pair, Phase, Recipe, Row, Run, State, Task, Tuning, align, fit_reward,
+    fit_sft,
 };
 
 use crate::setup::{Setup, lora};
@@ -19,8 +19,8 @@ pub struct Line {
     pub stage: String,
     /// Median of the steps, or the whole phase.
     pub seconds: f64,
-    /// Worked on in that time.
-    pub tokens: f64,
+    /// Worked on in that time; none of a phase, whose tokens nobody counts.
+    pub tokens: Option<f64>,
 }
 
 pub fn time(stage: Stage, args: &Args, setup: &Setup) -> Result<Vec<Line>> {
@@ -34,19 +34,18 @@ pub fn time(stage: Stage, args: &Args, setup: &Setup) -> Result<Vec<Line>> {
 }
 
 /// When steps of the given phase were done.
-#[derive(Default)]
 struct Watch {
-    phase: Option<Phase>,
+    phase: Phase,
     steps: Vec<Instant>,
 }
 
 impl Observer for Watch {
     fn observe(&mut self, event: &Event<'_>) {
         match event {
-            Event::Started { at, .. } if Some(at.phase) == self.phase => {
+            Event::Started { at, .. } if at.phase == self.phase => {
                 self.steps = vec![Instant::now()];
             }
-            Event::Step { at, .. } if Some(at.phase) == self.phase => {
+            Event::Step { at, .. } if at.phase == self.phase => {
                 self.steps.push(Instant::now());
             }
             _ => {}
@@ -86,10 +85,10 @@ fn sft(args: &Args, setup: &Setup) -> Result<Line> {
     let rows = setup.rows(args.batch * (args.steps + 1), args, "sft");
     let tokens = tokens(&rows) / (args.steps + 1) as f64;
     let task = setup.task(&recipe, rows)?;
-    let mut watch = Watch { phase: Some(Phase::Sft), steps: vec![] };
+    let mut watch = Watch { phase: Phase::Sft, steps: vec![] };
     let policy = setup.policy(args)?;
     with_run(&task, &recipe, &mut watch, |run| fit_sft(policy, run))?;
-    Ok(Line { stage: "sft".into(), seconds: watch.median(), tokens })
+    Ok(Line { stage: "sft".into(), seconds: watch.median(), tokens: Some(tokens) })
 }
 
 fn reward(args: &Args, setup: &Setup) -> Result<Line> {
@@ -102,10 +101,10 @@ fn reward(args: &Args, setup: &Setup) -> Result<Line> {
     let task = setup.task(&recipe, rows)?;
     let pairs: Vec<Pair<'_>> =
         task.train.iter().zip(&samples).map(|(row, sample)| Pair::new(row, sample)).collect();
-    let mut watch = Watch { phase: Some(Phase::Fit), steps: vec![] };
+    let mut watch = Watch { phase: Phase::Fit, steps: vec![] };
     let reward = RewardModel::new(setup.policy(args)?, 0);
     with_run(&task, &recipe, &mut watch, |run| fit_reward(reward, &pairs, (1, 0), run))?;
-    Ok(Line { stage: "reward".into(), seconds: watch.median(), tokens })
+    Ok(Line { stage: "reward".into(), seconds: watch.median(), tokens: Some(tokens) })
 }
 
 fn log_probs(args: &Args, setup: &Setup) -> Result<Line> {
@@ -123,7 +122,7 @@ fn log_probs(args: &Args, setup: &Setup) -> Result<Line> {
         }
         Ok(())
     };
-    Ok(Line { stage: "log_probs".into(), seconds: timed(args, step)?, tokens: tokens(&rows) })
+    Ok(Line { stage: "log_probs".into(), seconds: timed(args, step)?, tokens: Some(tokens(&rows)) })
 }
 
 fn generate(args: &Args, setup: &Setup) -> Result<Line> {
@@ -140,13 +139,13 @@ fn generate(args: &Args, setup: &Setup) -> Result<Line> {
         stop_ids: if args.ragged { (0..vocab).step_by(50).collect() } else { vec![] },
         ..SamplingConfig::default()
     };
-    let mut drawn = 0;
+    let mut drawn: usize = 0;
     let seconds = timed(args, || {
         let samples = sample(&model, &prompts, &config)?;
         drawn = samples.iter().map(|sample| sample.token_ids.len()).sum();
         Ok(())
     })?;
-    Ok(Line { stage: "generate".into(), seconds, tokens: f64::from(drawn as u32) })
+    Ok(Line { stage: "generate".into(), seconds, tokens: Some(drawn as f64) })
 }
 
 /// Median of the steps after the first.
@@ -172,7 +171,7 @@ impl Observer for Phases {
     fn observe(&mut self, event: &Event<'_>) {
         let at = match event {
             Event::Started { at, .. } => at,
-            // The gate that follows is not timed: the peers have none.
+            // The gate that follows is not timed: other trainers have none.
             Event::Ended { at, .. } if at.phase == Phase::Improve => return self.close(),
             _ => return,
         };
@@ -191,10 +190,11 @@ impl Phases {
     }
 }
 
-/// The settings that the peers' script has too.
+/// One solver's rounds without SFT and judge, every one of them kept.
 fn round(args: &Args, setup: &Setup) -> Result<Vec<Line>> {
     let mut recipe = setup.recipe(args);
-    recipe.data.demonstrations = setup.demonstrations(args)?;
+    recipe.data.demonstrations =
+        args.data.clone().context("--data: name a file of demonstrations")?;
     recipe.data.long_completions = revealed::data::LongCompletion::Truncate;
     recipe.data.max_demonstrations = args.batch;
     recipe.model.tuning = if args.lora > 0 { Tuning::Lora } else { Tuning::Full };
@@ -202,11 +202,7 @@ fn round(args: &Args, setup: &Setup) -> Result<Vec<Line>> {
     recipe.sft.epochs = 0;
     recipe.negatives.initial = 1;
     (recipe.reward.steps, recipe.reward.batch_size) = (args.steps, args.batch.min(16));
-    recipe.policy.solver = match args.solver.as_str() {
-        "rloo" => Solver::Rloo,
-        "ppo" => Solver::Ppo,
-        other => bail!("--solver {other}: rloo or ppo"),
-    };
+    recipe.policy.solver = args.solver;
     (recipe.policy.steps, recipe.policy.inner_epochs) = (args.steps, 1);
     (recipe.policy.batch_size, recipe.policy.mini_batch_size) = (args.batch, args.batch);
     recipe.policy.samples_per_prompt = 4;
@@ -226,10 +222,10 @@ fn round(args: &Args, setup: &Setup) -> Result<Vec<Line>> {
         .map(|(phase, round, seconds)| Line {
             stage: format!("round {round} {phase}"),
             seconds: *seconds,
-            tokens: 0.0,
+            tokens: None,
         })
         .collect();
     let all = lines.iter().map(|line| line.seconds).sum();
-    lines.push(Line { stage: "round".into(), seconds: all, tokens: 0.0 });
+    lines.push(Line { stage: "round".into(), seconds: all, tokens: None });
     Ok(lines)
 }
