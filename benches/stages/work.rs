@@ -3,8 +3,7 @@
 use std::time::Instant;
 
 use anyhow::{Context, Result};
-use revealed::data::plan_batches;
-use revealed::models::{CompletionBatch, PaddingSide, SamplingConfig, sample};
+use revealed::models::{SamplingConfig, sample};
 use revealed::reward::RewardModel;
 use revealed::train::{
     Event, Judge, Observer, Pair, Phase, Recipe, Row, Run, State, Task, Tuning, align, fit_reward,
@@ -108,21 +107,15 @@ fn reward(args: &Args, setup: &Setup) -> Result<Line> {
 }
 
 fn log_probs(args: &Args, setup: &Setup) -> Result<Line> {
-    let model = setup.policy(args)?;
+    let (model, recipe) = (setup.policy(args)?, setup.recipe(args));
     let rows = setup.rows(args.batch, args, "log_probs");
-    let lengths: Vec<usize> = rows.iter().map(|row| row.input_ids.len()).collect();
-    let plan = plan_batches(&lengths, usize::MAX, args.micro_batch_tokens);
-    let step = || -> Result<()> {
-        for batch in &plan.batches {
-            let rows: Vec<(&[u32], usize)> = (batch.iter().map(|i| &rows[*i]))
-                .map(|row| (row.input_ids.as_slice(), row.completion_start))
-                .collect();
-            let batch = CompletionBatch::new(&rows, 0, PaddingSide::Right, &model.device())?;
-            model.log_probs(&batch, 1.0).log_probs.try_into_vec_as::<f32>()?;
-        }
+    let task = setup.task(&recipe, rows.clone())?;
+    let step = |run: &mut Run<'_>| -> Result<()> {
+        run.log_probs(&model, &rows, 1.0)?;
         Ok(())
     };
-    Ok(Line { stage: "log_probs".into(), seconds: timed(args, step)?, tokens: Some(tokens(&rows)) })
+    let seconds = with_run(&task, &recipe, &mut (), |run| timed(args, || step(run)))?;
+    Ok(Line { stage: "log_probs".into(), seconds, tokens: Some(tokens(&rows)) })
 }
 
 fn generate(args: &Args, setup: &Setup) -> Result<Line> {

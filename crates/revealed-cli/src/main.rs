@@ -14,7 +14,6 @@ mod gold;
 mod log_probs;
 mod merge;
 mod output;
-mod pages;
 mod progress;
 mod quickstart;
 mod recipe;
@@ -92,7 +91,7 @@ enum Command {
 
 fn main() -> ExitCode {
     output::leave_quietly_when_stdout_closes();
-    pages::keep_freed();
+    revealed::keep_freed();
     let cli = Cli::parse();
     let verbosity = Verbosity::new(cli.global.quiet, cli.global.verbose);
     progress::start_log(verbosity);

@@ -3,6 +3,7 @@
 use crate::attention::KvCache;
 use crate::batch::TokenBatch;
 use crate::error::ModelError;
+use crate::layers::project;
 use crate::prefix::PrefixCache;
 
 /// A row being decoded.
@@ -93,8 +94,7 @@ impl PrefixCache {
     ) -> Result<(), ModelError> {
         let hidden = self.model.decoder.forward_cached(batch, Some(cache));
         let [rows, _, width] = hidden.dims();
-        let head = self.model.head_weight();
-        let logits = hidden.reshape([rows, width]).matmul(head.transpose());
+        let logits = project(hidden.reshape([rows, width]), self.model.head_weight());
         let logits = logits.try_into_vec_as::<f32>();
         let logits = logits.map_err(|error| ModelError::Device(error.to_string()))?;
         let vocab = self.model.shape().vocab_size;

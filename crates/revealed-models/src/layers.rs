@@ -30,7 +30,7 @@ impl Linear {
     pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
         let [batch, time, width] = x.dims();
         let x = x.reshape([batch * time, width]);
-        let mut y = x.clone().matmul(self.weight.val().transpose());
+        let mut y = project(x.clone(), self.weight.val());
         if let Some(lora) = &self.lora {
             y = y + lora.forward(x);
         }
@@ -40,6 +40,18 @@ impl Linear {
         let out = y.dims()[1];
         y.reshape([batch, time, out])
     }
+}
+
+/// `x·Wᵀ`.
+///
+/// # Shapes
+/// - x: `[N, in]`, weight: `[out, in]`, output: `[N, out]`
+pub(crate) fn project(x: Tensor<2>, weight: Tensor<2>) -> Tensor<2> {
+    #[cfg(feature = "flex")]
+    if let Some(y) = crate::few_rows::project(&x, &weight) {
+        return y;
+    }
+    x.matmul(weight.transpose())
 }
 
 /// Rows of a table by token id.

@@ -6,10 +6,13 @@ mod causal_lm;
 mod config;
 mod decoder;
 mod error;
+#[cfg(feature = "flex")]
+mod few_rows;
 mod folder;
 pub mod gpt_neox;
 mod greedy;
 mod hub;
+pub mod lanes;
 pub mod layers;
 pub mod llama;
 mod log_probs;

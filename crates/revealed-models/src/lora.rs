@@ -9,7 +9,7 @@ use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
 use crate::error::ModelError;
-use crate::layers::Linear;
+use crate::layers::{Linear, project};
 use crate::weights::named_param;
 
 /// The two factors beside one linear layer, trained in its stead.
@@ -29,8 +29,7 @@ impl LoraWeights {
     /// # Shapes
     /// - x: `[N, in]`, output: `[N, out]`
     pub fn forward(&self, x: Tensor<2>) -> Tensor<2> {
-        let low = x.matmul(self.a.val().transpose()).mul_scalar(self.scale);
-        low.matmul(self.b.val().transpose())
+        project(project(x, self.a.val()).mul_scalar(self.scale), self.b.val())
     }
 
     /// `s·B·A`, what the adapter adds to the weight `[out, in]`.

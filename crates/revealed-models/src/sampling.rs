@@ -16,6 +16,11 @@ use crate::attention::KvCache;
 use crate::batch::{PaddingSide, TokenBatch};
 use crate::causal_lm::CausalLm;
 use crate::error::ModelError;
+use crate::lanes::{piece_size, pieces_at_once, side_by_side};
+use crate::layers::project;
+
+/// Rows that should be decoded together for a step to be worth reading the weights for.
+const LEAST: usize = 8;
 
 /// How the next token is chosen.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -172,10 +177,17 @@ pub fn sample(
     let model = model.valid();
     let mut order: Vec<usize> = (0..prompts.len()).collect();
     order.sort_by_key(|prompt| prompts[*prompt].len());
+    let (device, copies) = (model.device(), config.samples_per_prompt);
+    let rows = prompts.len().saturating_mul(copies);
+    let size = (piece_size(&device, rows, config.batch_size, LEAST) / copies).max(1);
+    let waves: Vec<&[usize]> = order.chunks(size).collect();
+    let at_once = pieces_at_once(&device, size * copies, config.batch_size);
     let mut samples = Vec::new();
-    for wave in order.chunks((config.batch_size / config.samples_per_prompt).max(1)) {
-        samples.extend(decode_wave(&model, prompts, wave, config)?);
-    }
+    let work = |wave: &&[usize]| decode_wave(&model, prompts, wave, config);
+    side_by_side(at_once, &waves, work, |wave| {
+        samples.extend(wave);
+        Ok::<_, ModelError>(())
+    })?;
     samples.sort_by_key(|sample| (sample.prompt, sample.index));
     Ok(samples)
 }
@@ -261,7 +273,7 @@ fn row_rng(seed: u64, prompt: usize, index: usize) -> ChaCha8Rng {
 /// `[B, 1, D]` to `[B, V]`.
 fn last_logits(model: &CausalLm, hidden: Tensor<3>) -> Tensor<2> {
     let [rows, _, width] = hidden.dims();
-    hidden.reshape([rows, width]).matmul(model.head_weight().transpose())
+    project(hidden.reshape([rows, width]), model.head_weight())
 }
 
 fn read(logits: Tensor<2>) -> Result<Vec<f32>, ModelError> {
@@ -320,7 +332,9 @@ fn race(weights: &[f32], total: f64, config: &SamplingConfig, rng: &mut ChaCha8R
     for (token, weight) in weights.iter().enumerate() {
         // In f64: f32's steps of 6e-8 would give each of many unlikely tokens that chance of time 0.
         let uniform = rng.random::<f64>();
-        if *weight >= least && *weight > 0.0 {
+        // −ln(1 − u) ≥ u: most tokens have lost before their logarithm is taken.
+        let lost = uniform >= winner.0 * f64::from(*weight);
+        if *weight >= least && *weight > 0.0 && !lost {
             let time = -(1.0 - uniform).ln() / f64::from(*weight);
             if time < winner.0 {
                 winner = (time, token);

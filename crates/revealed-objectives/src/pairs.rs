@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 /// A loss on pairs of rewards, to be minimised; a closure `(demonstration, sample) -> losses` is
 /// one.
-pub trait RewardObjective {
+pub trait RewardObjective: Sync {
     /// The loss of each pair, not reduced.
     ///
     /// # Shapes
@@ -23,7 +23,7 @@ pub trait RewardObjective {
     fn loss(&self, demonstration: Tensor<1>, sample: Tensor<1>) -> Tensor<1>;
 }
 
-impl<F: Fn(Tensor<1>, Tensor<1>) -> Tensor<1>> RewardObjective for F {
+impl<F: Fn(Tensor<1>, Tensor<1>) -> Tensor<1> + Sync> RewardObjective for F {
     fn loss(&self, demonstration: Tensor<1>, sample: Tensor<1>) -> Tensor<1> {
         self(demonstration, sample)
     }

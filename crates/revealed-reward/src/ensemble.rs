@@ -50,7 +50,7 @@ impl RewardEnsemble {
     ///
     /// # Errors
     /// As [`RewardModel::raw_scores`], and without members.
-    pub fn scores<R: AsRef<[u32]>>(
+    pub fn scores<R: AsRef<[u32]> + Sync>(
         &self,
         rows: &[R],
         pad_id: u32,
@@ -64,7 +64,7 @@ impl RewardEnsemble {
     ///
     /// # Errors
     /// As [`scores`](Self::scores).
-    pub fn member_scores<R: AsRef<[u32]>>(
+    pub fn member_scores<R: AsRef<[u32]> + Sync>(
         &self,
         rows: &[R],
         pad_id: u32,

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
+use revealed_models::lanes::{piece_tokens, pieces_at_once, side_by_side};
 use revealed_models::{CausalLm, ModelError, PaddingSide, ScalarModel, TokenBatch, write_file};
 use serde::{Deserialize, Serialize};
 
@@ -46,7 +47,7 @@ impl RewardModel {
     ///
     /// # Errors
     /// When a row is empty, or a score is not finite.
-    pub fn raw_scores<R: AsRef<[u32]>>(
+    pub fn raw_scores<R: AsRef<[u32]> + Sync>(
         &self,
         rows: &[R],
         pad_id: u32,
@@ -57,16 +58,26 @@ impl RewardModel {
         let mut order: Vec<usize> = (0..rows.len()).collect();
         order.sort_by_key(|row| rows[*row].as_ref().len());
         let mut scores = vec![0.0; rows.len()];
-        for batch in by_tokens(&order, batch_tokens, |row| rows[row].as_ref().len()) {
-            let ids: Vec<&[u32]> = batch.iter().map(|row| rows[*row].as_ref()).collect();
+        let length = |row: usize| rows[row].as_ref().len();
+        let total = order.iter().fold(0usize, |sum, row| sum.saturating_add(length(*row)));
+        let pieces = by_tokens(&order, piece_tokens(&device, total, batch_tokens), length);
+        let largest =
+            pieces.iter().map(|piece| piece.len() * piece.last().map_or(0, |r| length(*r)));
+        let at_once = pieces_at_once(&device, largest.max().unwrap_or(0), batch_tokens);
+        let work = |piece: &Vec<usize>| {
+            let ids: Vec<&[u32]> = piece.iter().map(|row| rows[*row].as_ref()).collect();
             let tokens = TokenBatch::new(&ids, pad_id, PaddingSide::Right, &device)?;
-            for (row, score) in batch.iter().zip(read(model.scores(&tokens))?) {
+            Ok((piece.clone(), read(model.scores(&tokens))?))
+        };
+        side_by_side(at_once, &pieces, work, |(piece, found)| {
+            for (row, score) in piece.into_iter().zip(found) {
                 if !score.is_finite() {
-                    return Err(ModelError::NonFinite { what: "score", row: *row }.into());
+                    return Err(ModelError::NonFinite { what: "score", row }.into());
                 }
-                scores[*row] = f64::from(score);
+                scores[row] = f64::from(score);
             }
-        }
+            Ok::<_, RewardError>(())
+        })?;
         Ok(scores)
     }
 
@@ -74,7 +85,7 @@ impl RewardModel {
     ///
     /// # Errors
     /// As there.
-    pub fn scores<R: AsRef<[u32]>>(
+    pub fn scores<R: AsRef<[u32]> + Sync>(
         &self,
         rows: &[R],
         pad_id: u32,

@@ -11,7 +11,7 @@ use revealed_objectives::policy::approx_kl;
 use crate::error::TrainError;
 use crate::held_out::mean;
 use crate::observer::{At, Metric};
-use crate::optimizer::{Accumulated, Updater, read, sum};
+use crate::optimizer::{Updater, accumulate, sum};
 use crate::recipe::{PolicySection, Solver};
 use crate::rollout::{RATIO_TOLERANCE, Rollout};
 use crate::run::Run;
@@ -126,47 +126,44 @@ impl Learner {
         let rows: Vec<_> = chosen.iter().map(|i| &rollout.rows[*i]).collect();
         let tokens: usize = rows.iter().map(|row| row.completion().len()).sum();
         let size = (rows.len(), tokens);
-        let (mut gradients, mut critic_gradients) = (Accumulated::new(), Accumulated::new());
-        let (mut losses, mut value_losses, mut kl) = (vec![], vec![], vec![]);
-        let (mut clipped, mut farthest) = (vec![], vec![]);
-        for indices in run.micro_batches(&rows) {
+        let pieces = run.pieces(&self.policy.device(), &rows);
+        let shared = run.shared();
+        let part = |model: &CausalLm, indices: &[usize]| {
             let which: Vec<usize> = indices.iter().map(|i| chosen[*i]).collect();
-            let batch = run.batch(&self.policy, which.iter().map(|i| &rollout.rows[*i]))?;
+            let batch = shared.batch(model, which.iter().map(|i| &rollout.rows[*i]))?;
             let part = Part::new(rollout, targets, &which, &batch);
-            let done = self.policy.backward(&batch, config.temperature, |log_probs| {
+            Ok::<_, TrainError>((part, batch))
+        };
+        let (gradients, numbers) = accumulate(&self.policy, &pieces, |policy, indices| {
+            let (part, batch) = part(policy, indices)?;
+            let done = policy.backward(&batch, config.temperature, |log_probs| {
                 part.policy_loss(log_probs, &batch, size, config)
             });
             let (new, old) = (done.log_probs, part.old.clone());
-            clipped.push(part.clipped(new.clone(), &batch, size, config));
-            kl.push(approx_kl(new.clone(), old.clone()).sum().div_scalar(tokens as f64));
-            farthest.push((new - old).abs().max());
-            losses.push(done.loss);
-            gradients.add(&self.policy, done.gradients);
-            if let (Some((critic, _)), Some((returns, values))) = (&self.critic, &part.critic) {
-                let mask = batch.completion_mask.clone();
-                let predicted = critic.values(&batch);
-                let loss = ppo::value_loss(
-                    predicted,
-                    values.clone(),
-                    returns.clone(),
-                    mask,
-                    tokens,
-                    config,
-                );
-                value_losses.push(loss.clone().inner());
-                critic_gradients.add(critic, GradientsParams::from_grads(loss.backward(), critic));
-            }
-        }
-        let farthest = Tensor::cat(farthest, 0).max();
-        let numbers = vec![sum(losses), sum(kl), sum(clipped), farthest];
+            let clipped = part.clipped(new.clone(), &batch, size, config);
+            let kl = approx_kl(new.clone(), old.clone()).sum().div_scalar(tokens as f64);
+            Ok((done.gradients, [done.loss, kl, clipped, (new - old).abs().max()]))
+        })?;
+        let of = |which: usize| numbers.iter().map(|part| part[which].clone()).collect();
+        let farthest = Tensor::cat(of(3), 0).max();
+        let numbers = vec![sum(of(0)), sum(of(1)), sum(of(2)), farthest];
+        let critic = match &self.critic {
+            None => None,
+            Some((critic, _)) => Some(accumulate(critic, &pieces, |critic, indices| {
+                let (part, batch) = part(&critic.backbone, indices)?;
+                let loss = part.value_loss(critic.values(&batch), &batch, tokens, config);
+                let gradients = GradientsParams::from_grads(loss.backward(), critic);
+                Ok((gradients, loss.inner()))
+            })?),
+        };
         let policy = self.policy.clone();
-        let (policy, done) = self.updater.update(policy, gradients.take(), numbers, at, run)?;
+        let (policy, done) = self.updater.update(policy, gradients, numbers, at, run)?;
         self.policy = policy;
         let mut value_loss = 0.0;
-        if let Some((critic, mut updater)) = self.critic.take() {
-            let numbers = vec![sum(value_losses)];
-            let (critic, done) =
-                updater.update(critic, critic_gradients.take(), numbers, at, run)?;
+        if let (Some((critic, mut updater)), Some((gradients, losses))) =
+            (self.critic.take(), critic)
+        {
+            let (critic, done) = updater.update(critic, gradients, vec![sum(losses)], at, run)?;
             value_loss = if done.done { done.numbers[0] } else { 0.0 };
             self.critic = Some((critic, updater));
         }
@@ -183,18 +180,10 @@ fn critic_values(
     run: &Run<'_>,
 ) -> Result<Vec<Vec<f32>>, TrainError> {
     let critic = critic.valid();
-    let mut all = vec![Vec::new(); rollout.rows.len()];
-    for indices in run.micro_batches(&rollout.rows) {
-        let batch = run.batch(&critic.backbone, indices.iter().map(|i| &rollout.rows[*i]))?;
-        let width = batch.completion_mask.dims()[1];
-        let values = critic.values(&batch).reshape([indices.len() * width]);
-        let values = read(vec![values])?;
-        for (place, index) in indices.iter().enumerate() {
-            let length = batch.completion_lengths[place];
-            all[*index] = values[place * width..][..length].iter().map(|v| *v as f32).collect();
-        }
-    }
-    Ok(all)
+    run.of_tokens(&critic.backbone.device(), &rollout.rows, |indices, shared| {
+        let batch = shared.batch(&critic.backbone, indices.iter().map(|i| &rollout.rows[*i]))?;
+        Ok((critic.values(&batch), batch))
+    })
 }
 
 #[cfg(test)]
@@ -257,7 +246,8 @@ mod tests {
     fn the_clip_fraction_counts_completions_for_rloo_and_tokens_for_grpo() {
         let world = World::new(Tuning::Full, |_| {});
         let rows = crate::rollout::by_hand();
-        let batch = world.run(&mut (), |run| run.batch(&world.base, rows.rows.iter())).unwrap();
+        let batch =
+            world.run(&mut (), |run| run.shared().batch(&world.base, rows.rows.iter())).unwrap();
         // Each token is 10 % likelier: three together leave 1.2, one does not.
         let old = batch.rows_of(&rows.old_log_probs);
         let new = batch.rows_of(&[vec![-0.9, -0.9, -0.9], vec![-1.9]]);
@@ -275,7 +265,8 @@ mod tests {
     fn the_kl_in_the_loss_is_k3_of_completions_or_of_tokens() {
         let world = World::new(Tuning::Full, |_| {});
         let rollout = crate::rollout::by_hand();
-        let batch = world.run(&mut (), |run| run.batch(&world.base, rollout.rows.iter())).unwrap();
+        let batch =
+            world.run(&mut (), |run| run.shared().batch(&world.base, rollout.rows.iter())).unwrap();
         let per_token = vec![vec![0.0; 3], vec![0.0]];
         let loss = |solver, kl_in| {
             let config = PolicySection { solver, kl_in, kl_coef: 0.5, ..PolicySection::default() };

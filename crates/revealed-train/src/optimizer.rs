@@ -7,12 +7,13 @@ use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::{AdamWConfig, GradientsAccumulator, GradientsParams, ModuleOptimizer};
 use burn::store::RecordError;
 use burn::tensor::{Bytes, DType, Tensor};
-use revealed_models::ModelError;
+use revealed_models::lanes::side_by_side;
+use revealed_models::{CausalLm, ModelError, ScalarModel};
 use serde::{Deserialize, Serialize};
 
 use crate::error::TrainError;
 use crate::observer::At;
-use crate::run::Run;
+use crate::run::{Pieces, Run};
 use crate::watch::Watch;
 
 /// How the learning rate moves after warm-up.
@@ -240,21 +241,38 @@ pub(crate) fn sum(parts: Vec<Tensor<1>>) -> Tensor<1> {
     Tensor::cat(parts, 0).sum()
 }
 
-/// Sums gradients of micro-batches.
-pub(crate) struct Accumulated<M: Module>(GradientsAccumulator<M>);
+/// A model whose parameters are trained.
+pub(crate) trait Trained: Module + Sync {
+    /// The same parameters as leaves of a graph of their own, so that backward passes do not wait for each other.
+    fn apart(&self) -> Self;
+}
 
-impl<M: Module> Accumulated<M> {
-    pub(crate) fn new() -> Self {
-        Self(GradientsAccumulator::new())
+impl Trained for CausalLm {
+    fn apart(&self) -> Self {
+        self.valid().trainable()
     }
+}
 
-    pub(crate) fn add(&mut self, module: &M, gradients: GradientsParams) {
-        self.0.accumulate(module, gradients);
+impl Trained for ScalarModel {
+    fn apart(&self) -> Self {
+        self.valid().trainable()
     }
+}
 
-    pub(crate) fn take(&mut self) -> GradientsParams {
-        self.0.grads()
-    }
+/// The gradients of all pieces of a mini-batch, summed in their order, and what else `work` gives of each.
+pub(crate) fn accumulate<M: Trained, R: Send>(
+    model: &M,
+    pieces: &Pieces,
+    work: impl Fn(&M, &[usize]) -> Result<(GradientsParams, R), TrainError> + Sync,
+) -> Result<(GradientsParams, Vec<R>), TrainError> {
+    let (mut sum, mut others) = (GradientsAccumulator::new(), Vec::new());
+    let work = |rows: &Vec<usize>| work(&model.apart(), rows);
+    side_by_side(pieces.at_once, &pieces.rows, work, |(gradients, other)| {
+        sum.accumulate(model, gradients);
+        others.push(other);
+        Ok(())
+    })?;
+    Ok((sum.grads(), others))
 }
 
 /// Scales all gradients by `min(1, max_norm / (‖g‖ + 1e-6))`, with the norm over all of them together, as

@@ -15,10 +15,10 @@ use revealed_reward::{Calibration, RewardEnsemble, RewardModel};
 use crate::epochs::items;
 use crate::error::TrainError;
 use crate::observer::{At, Phase};
-use crate::optimizer::{Accumulated, Updater, sum};
+use crate::optimizer::{Updater, accumulate, sum};
 use crate::pairs::{Negative, Origin, Pair};
 use crate::recipe::ScaleFrom;
-use crate::run::{Draw, Run, at};
+use crate::run::{Draw, Pieces, Run, Shared, at};
 use crate::steps::{Steps, to_the_end};
 use crate::task::Row;
 
@@ -113,26 +113,23 @@ impl RewardUpdater {
         at: At,
         run: &mut Run<'_>,
     ) -> Result<ScalarModel, TrainError> {
-        let mut gradients = Accumulated::new();
-        let (mut losses, mut correct, mut means) = (Vec::new(), Vec::new(), [vec![], vec![]]);
-        for indices in pair_batches(pairs, run) {
-            let share = indices.len() as f64 / pairs.len() as f64;
-            let [demonstration, negative] = pair_scores(&model, pairs, &indices, run)?;
+        let (shared, count) = (run.shared(), pairs.len() as f64);
+        let pieces = pair_pieces(&model.backbone.device(), pairs, run);
+        let (gradients, numbers) = accumulate(&model, &pieces, |model, indices| {
+            let [demonstration, negative] = pair_scores(model, pairs, indices, shared)?;
             let chosen: Vec<&Pair<'_>> = indices.iter().map(|i| &pairs[*i]).collect();
-            let loss = pair_losses(&demonstration, &negative, &chosen, run)
-                .sum()
-                .div_scalar(pairs.len() as f64);
-            correct.push(pair_accuracy(demonstration.clone(), negative.clone()) * share);
-            for (mean, scores) in means.iter_mut().zip([demonstration, negative]) {
-                mean.push(scores.inner().sum().div_scalar(pairs.len() as f64));
-            }
-            losses.push(loss.clone().inner());
-            let part = GradientsParams::from_grads(loss.backward(), &model);
-            gradients.add(&model, part);
-        }
-        let [demonstrations, negatives] = means;
-        let numbers = vec![sum(losses), sum(correct), sum(demonstrations), sum(negatives)];
-        let (model, done) = self.updater.update(model, gradients.take(), numbers, at, run)?;
+            let loss =
+                pair_losses(&demonstration, &negative, &chosen, shared).sum().div_scalar(count);
+            let share = indices.len() as f64 / count;
+            let correct = pair_accuracy(demonstration.clone(), negative.clone()) * share;
+            let [demonstrations, negatives] =
+                [demonstration, negative].map(|scores| scores.inner().sum().div_scalar(count));
+            let numbers = [loss.clone().inner(), correct.inner(), demonstrations, negatives];
+            Ok((GradientsParams::from_grads(loss.backward(), model), numbers))
+        })?;
+        let of = |which: usize| sum(numbers.iter().map(|part| part[which].clone()).collect());
+        let numbers = [0, 1, 2, 3].map(of).to_vec();
+        let (model, done) = self.updater.update(model, gradients, numbers, at, run)?;
         let [loss, accuracy, demonstrations, negatives] = [0, 1, 2, 3].map(|i| done.numbers[i]);
         let metrics = [
             ("loss", loss),
@@ -153,7 +150,7 @@ fn pair_losses(
     demonstration: &Tensor<1>,
     negative: &Tensor<1>,
     pairs: &[&Pair<'_>],
-    run: &Run<'_>,
+    run: Shared<'_>,
 ) -> Tensor<1> {
     let device: Device = demonstration.device();
     let constants = |of: fn(&Pair<'_>) -> f64| {
@@ -171,13 +168,13 @@ fn pair_losses(
     losses * constants(|pair| pair.weight)
 }
 
-/// Pairs in groups whose rows, padded together, stay within the memory budget.
-pub(crate) fn pair_batches(pairs: &[Pair<'_>], run: &Run<'_>) -> Vec<Vec<usize>> {
+/// Pairs in pieces whose rows, padded together, stay within the memory budget.
+pub(crate) fn pair_pieces(device: &Device, pairs: &[Pair<'_>], run: &Run<'_>) -> Pieces {
     let longest: Vec<usize> = pairs
         .iter()
         .map(|pair| 2 * pair.demonstration.input_ids.len().max(pair.sample.input_ids.len()))
         .collect();
-    revealed_data::plan_batches(&longest, usize::MAX, run.recipe.run.micro_batch_tokens).batches
+    run.pieces_of(device, &longest)
 }
 
 /// Scores of both sides, `[P]` each, in one forward pass.
@@ -185,7 +182,7 @@ fn pair_scores(
     model: &ScalarModel,
     pairs: &[Pair<'_>],
     indices: &[usize],
-    run: &Run<'_>,
+    run: Shared<'_>,
 ) -> Result<[Tensor<1>; 2], TrainError> {
     let demonstrations = indices.iter().map(|i| pairs[*i].demonstration);
     let rows: Vec<&Row> = demonstrations.chain(indices.iter().map(|i| pairs[*i].sample)).collect();
@@ -313,7 +310,7 @@ mod tests {
         let leaf = |values: [f32; 2]| Tensor::<1>::from_floats(values, &device).require_grad();
         let (d, s) = (leaf([1.0, -0.5]), leaf([0.25, 0.75]));
         let pairs: Vec<&Pair<'_>> = pairs.iter().collect();
-        let losses = world.run(&mut (), |run| pair_losses(&d, &s, &pairs, run));
+        let losses = world.run(&mut (), |run| pair_losses(&d, &s, &pairs, run.shared()));
         let gradients = losses.clone().sum().backward();
         let host = |tensor: Tensor<1>| tensor.into_data().iter::<f64>().collect::<Vec<f64>>();
         let slopes = [&d, &s].map(|leaf| host(leaf.grad(&gradients).unwrap()));

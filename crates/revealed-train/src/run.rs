@@ -1,7 +1,11 @@
 //! What every stage of a run is given.
 
+use burn::tensor::{Device, Tensor};
 use revealed_data::plan_batches;
-use revealed_models::{CausalLm, CompletionBatch, Decoding, PaddingSide, SamplingConfig, sample};
+use revealed_models::lanes::{piece_tokens, pieces_at_once, side_by_side};
+use revealed_models::{
+    CausalLm, CompletionBatch, Decoding, ModelError, PaddingSide, SamplingConfig, sample,
+};
 use revealed_objectives::RewardObjective;
 
 use crate::error::TrainError;
@@ -102,36 +106,94 @@ impl Run<'_> {
         rows.iter().map(|row| self.task.canonical(row.prompt(), row.completion())).collect()
     }
 
-    /// Log-probs of every completion token of every row.
-    pub(crate) fn log_probs(
+    /// `log π` of every completion token of every row at `temperature` (> 0), without gradient, in nats.
+    ///
+    /// # Errors
+    /// When a row has no prompt or no completion token.
+    pub fn log_probs(
         &self,
         model: &CausalLm,
         rows: &[Row],
         temperature: f64,
     ) -> Result<Vec<Vec<f32>>, TrainError> {
+        self.of_tokens(&model.device(), rows, |indices, shared| {
+            let batch = shared.batch(model, indices.iter().map(|i| &rows[*i]))?;
+            Ok((model.log_probs(&batch, temperature).log_probs, batch))
+        })
+    }
+
+    /// Numbers of every completion token of every row, from a function that gives those of some rows as `[B, C]`.
+    pub(crate) fn of_tokens(
+        &self,
+        device: &Device,
+        rows: &[Row],
+        numbers: impl Fn(&[usize], &Shared<'_>) -> Result<(Tensor<2>, CompletionBatch), TrainError>
+        + Sync,
+    ) -> Result<Vec<Vec<f32>>, TrainError> {
         let mut all = vec![Vec::new(); rows.len()];
-        for indices in self.micro_batches(rows) {
-            let batch = self.batch(model, indices.iter().map(|i| &rows[*i]))?;
+        let shared = self.shared();
+        let work = |indices: &Vec<usize>| {
+            let (values, batch) = numbers(indices, &shared)?;
             let width = batch.completion_mask.dims()[1];
-            let values = model
-                .log_probs(&batch, temperature)
-                .log_probs
+            let values = values
                 .try_into_vec_as::<f32>()
-                .map_err(|error| revealed_models::ModelError::Device(error.to_string()))?;
-            for (place, index) in indices.iter().enumerate() {
+                .map_err(|error| ModelError::Device(error.to_string()))?;
+            let of_row = |(place, index): (usize, &usize)| {
                 let length = batch.completion_lengths[place];
-                all[*index] = values[place * width..][..length].to_vec();
-            }
-        }
+                (*index, values[place * width..][..length].to_vec())
+            };
+            Ok(indices.iter().enumerate().map(of_row).collect::<Vec<_>>())
+        };
+        let pieces = self.pieces(device, rows);
+        side_by_side(pieces.at_once, &pieces.rows, work, |part| {
+            part.into_iter().for_each(|(index, values)| all[index] = values);
+            Ok::<_, TrainError>(())
+        })?;
         Ok(all)
     }
 
-    /// Rows in batches whose padded size stays within `run.micro_batch_tokens`.
-    pub(crate) fn micro_batches<R: AsRef<[u32]>>(&self, rows: &[R]) -> Vec<Vec<usize>> {
+    /// Rows in pieces that together stay within `run.micro_batch_tokens`, padding counted.
+    pub(crate) fn pieces<R: AsRef<[u32]>>(&self, device: &Device, rows: &[R]) -> Pieces {
         let lengths: Vec<usize> = rows.iter().map(|row| row.as_ref().len()).collect();
-        plan_batches(&lengths, usize::MAX, self.recipe.run.micro_batch_tokens).batches
+        self.pieces_of(device, &lengths)
     }
 
+    /// The same by the rows' lengths.
+    pub(crate) fn pieces_of(&self, device: &Device, lengths: &[usize]) -> Pieces {
+        let budget = self.recipe.run.micro_batch_tokens;
+        let total = lengths.iter().fold(0usize, |sum, length| sum.saturating_add(*length));
+        let tokens = piece_tokens(device, total, budget);
+        let rows = plan_batches(lengths, usize::MAX, tokens).batches;
+        let size = |piece: &Vec<usize>| {
+            piece.last().map_or(0, |longest| lengths[*longest].saturating_mul(piece.len()))
+        };
+        let largest = rows.iter().map(size).max().unwrap_or(0);
+        Pieces { at_once: pieces_at_once(device, largest, budget), rows }
+    }
+
+    /// What several threads may look at.
+    pub(crate) fn shared(&self) -> Shared<'_> {
+        Shared { task: self.task, recipe: self.recipe, objective: self.objective }
+    }
+}
+
+/// Rows of a batch in pieces, some of which may be worked on at once.
+pub(crate) struct Pieces {
+    /// Indices of rows.
+    pub rows: Vec<Vec<usize>>,
+    /// Pieces at once.
+    pub at_once: usize,
+}
+
+/// A run without its observer.
+#[derive(Clone, Copy)]
+pub(crate) struct Shared<'a> {
+    pub task: &'a Task,
+    pub recipe: &'a Recipe,
+    pub objective: &'a dyn RewardObjective,
+}
+
+impl Shared<'_> {
     pub(crate) fn batch<'r>(
         &self,
         model: &CausalLm,

@@ -20,10 +20,10 @@ use revealed_objectives::reduce::sequence_sum;
 use crate::epochs::items;
 use crate::error::TrainError;
 use crate::observer::{At, Phase};
-use crate::optimizer::{Accumulated, OptimizerConfig, Updater, sum};
+use crate::optimizer::{OptimizerConfig, Updater, accumulate, sum};
 use crate::pairs::{Pair, PairPool, pairs};
 use crate::recipe::Anchor;
-use crate::reward_fit::pair_batches;
+use crate::reward_fit::pair_pieces;
 use crate::run::{Run, at};
 use crate::task::Row;
 
@@ -147,13 +147,13 @@ impl<'a> LogRatioFit<'a> {
         run: &mut Run<'_>,
     ) -> Result<CausalLm, TrainError> {
         let all: Vec<Pair<'_>> = batch.iter().map(|known| known.pair).collect();
-        let mut gradients = Accumulated::new();
-        let (mut losses, mut correct) = (vec![], vec![]);
-        for indices in pair_batches(&all, run) {
+        let shared = run.shared();
+        let pieces = pair_pieces(&policy.device(), &all, run);
+        let (gradients, numbers) = accumulate(&policy, &pieces, |policy, indices| {
             let part: Vec<&Known<'_>> = indices.iter().map(|i| &batch[*i]).collect();
             let rows = part.iter().map(|known| known.pair.demonstration);
             let rows = rows.chain(part.iter().map(|known| known.pair.sample));
-            let tokens = run.batch(&policy, rows)?;
+            let tokens = shared.batch(policy, rows)?;
             let mask = tokens.completion_mask.clone();
             let constants =
                 |values: Vec<f32>| Tensor::<1>::from_floats(values.as_slice(), &mask.device());
@@ -162,18 +162,19 @@ impl<'a> LogRatioFit<'a> {
             );
             let weights = constants(part.iter().map(|known| known.pair.weight as f32).collect());
             let half = part.len();
+            let mut correct = None;
             let done = policy.backward(&tokens, self.temperature, |log_probs| {
                 let ratios = sequence_sum(log_probs, mask.clone()) - reference;
                 let (d, s) = (ratios.clone().narrow(0, 0, half), ratios.narrow(0, half, half));
                 let share = half as f64 / batch.len() as f64;
-                correct.push(pair_accuracy(d.clone(), s.clone()).inner() * share);
+                correct = Some(pair_accuracy(d.clone(), s.clone()).inner() * share);
                 (objective.loss(d, s) * weights).sum().div_scalar(batch.len() as f64)
             });
-            losses.push(done.loss);
-            gradients.add(&policy, done.gradients);
-        }
-        let numbers = vec![sum(losses), sum(correct)];
-        let (policy, done) = self.updater.update(policy, gradients.take(), numbers, at, run)?;
+            Ok((done.gradients, (done.loss, correct)))
+        })?;
+        let (losses, correct): (Vec<_>, Vec<_>) = numbers.into_iter().unzip();
+        let numbers = vec![sum(losses), sum(correct.into_iter().flatten().collect())];
+        let (policy, done) = self.updater.update(policy, gradients, numbers, at, run)?;
         let metrics = [
             ("loss", done.numbers[0]),
             ("rewards/accuracies", done.numbers[1]),

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::TrainError;
 use crate::observer::{At, Phase};
-use crate::optimizer::{Accumulated, Updater, sum};
+use crate::optimizer::{Updater, accumulate, sum};
 use crate::recipe::{Keep, SftObjective};
 use crate::run::{Run, at};
 use crate::steps::{Steps, to_the_end};
@@ -155,12 +155,11 @@ fn sft_step(
 ) -> Result<CausalLm, TrainError> {
     let at = at(0, Phase::Sft, step);
     let tokens: usize = rows.iter().map(|row| row.completion().len()).sum();
-    let mut gradients = Accumulated::new();
-    let mut losses = Vec::new();
-    for indices in run.micro_batches(rows) {
-        let batch = run.batch(&model, indices.iter().map(|i| rows[*i]))?;
+    let shared = run.shared();
+    let work = |model: &CausalLm, indices: &[usize]| {
+        let batch = shared.batch(model, indices.iter().map(|i| rows[*i]))?;
         let mask = batch.completion_mask.clone();
-        let config = &run.recipe.sft;
+        let config = &shared.recipe.sft;
         let part = match config.objective {
             SftObjective::Likelihood => model.backward(&batch, 1.0, |log_probs| {
                 token_mean(token_cross_entropy(log_probs, mask.clone()), mask, tokens as f64)
@@ -173,10 +172,10 @@ fn sft_step(
                 })
             }
         };
-        losses.push(part.loss);
-        gradients.add(&model, part.gradients);
-    }
-    let (model, done) = updater.update(model, gradients.take(), vec![sum(losses)], at, run)?;
+        Ok((part.gradients, part.loss))
+    };
+    let (gradients, losses) = accumulate(&model, &run.pieces(&model.device(), rows), work)?;
+    let (model, done) = updater.update(model, gradients, vec![sum(losses)], at, run)?;
     let metrics = [
         ("loss", done.numbers[0]),
         ("grad_norm", done.grad_norm),

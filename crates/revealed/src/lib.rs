@@ -1,10 +1,12 @@
 #![doc = include_str!("../README.md")]
 
 mod device;
+mod pages;
 
 pub use burn;
 pub use burn::tensor::Device;
 pub use device::{DeviceError, device};
+pub use pages::keep_freed;
 pub use revealed_data as data;
 pub use revealed_eval as eval;
 pub use revealed_models as models;

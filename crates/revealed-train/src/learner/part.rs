@@ -21,7 +21,7 @@ pub(super) struct Part {
     /// `[B]`, where there is one a completion.
     per_completion: Option<Tensor<1>>,
     /// Returns and old values, `[B, C]`.
-    pub critic: Option<(Tensor<2>, Tensor<2>)>,
+    critic: Option<(Tensor<2>, Tensor<2>)>,
 }
 
 impl Part {
@@ -105,5 +105,21 @@ impl Part {
                 ppo::policy_loss(log_probs, old, reference, mask, advantages, tokens, config)
             }
         }
+    }
+
+    /// The critic's share of the loss, `[1]`, from its values `[B, C]`.
+    ///
+    /// # Panics
+    /// When the solver has no critic.
+    pub fn value_loss(
+        &self,
+        predicted: Tensor<2>,
+        batch: &CompletionBatch,
+        tokens: usize,
+        config: &PolicySection,
+    ) -> Tensor<1> {
+        let (returns, values) = self.critic.clone().expect("targets of a solver with a critic");
+        let mask = batch.completion_mask.clone();
+        ppo::value_loss(predicted, values, returns, mask, tokens, config)
     }
 }

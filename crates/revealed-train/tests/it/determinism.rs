@@ -1,5 +1,6 @@
 //! Same seed, same device: same bits.
 
+use revealed_models::lanes::{pieces_at_once, side_by_side};
 use revealed_train::{Solver, State, Tuning};
 
 use crate::support::{Ears, World, weights};
@@ -29,6 +30,43 @@ fn a_seed_gives_the_same_weights_metrics_and_samples_twice_and_another_seed_othe
         assert_ne!(reward(&a), reward(&c));
         assert_ne!(a.pool, c.pool);
         assert_ne!(heard_a.metrics, heard_c.metrics);
+    }
+}
+
+#[test]
+fn pieces_side_by_side_give_the_bits_of_one_after_the_other() {
+    let run = || {
+        let mut world = World::new(Tuning::Lora, |recipe| {
+            recipe.policy.solver = Solver::Ppo;
+            // Steps of several pieces.
+            recipe.sft.batch_size = 20;
+            recipe.reward.batch_size = 20;
+            recipe.policy.batch_size = 32;
+            recipe.policy.mini_batch_size = 32;
+        });
+        world.recipe.run.seed = 5;
+        let mut ears = Ears::default();
+        let state =
+            world.run(&mut ears, |run| revealed_train::align(world.state(), run, |_| Ok(())));
+        let state = state.unwrap();
+        (weights(&state.policy), state.pool, ears.metrics)
+    };
+    let together = run();
+    // Work that is on a lane itself has no others to itself.
+    let mut alone = Vec::new();
+    let lanes = pieces_at_once(&crate::support::device(), 1, usize::MAX);
+    side_by_side(
+        2,
+        &[(), ()],
+        |()| Ok(run()),
+        |result| {
+            alone.push(result);
+            Ok::<_, ()>(())
+        },
+    )
+    .unwrap();
+    for one in &alone {
+        assert!(*one == together, "{lanes} lanes");
     }
 }
 

@@ -1,6 +1,6 @@
 //! What is wrong is an error with its place, never a panic.
 
-use std::cell::Cell;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use burn::tensor::Tensor;
 use revealed_objectives::pairs::pairwise_logistic;
@@ -11,13 +11,16 @@ use crate::support::{Ears, World, poisoned, weights};
 
 #[test]
 fn a_nan_from_an_objective_is_an_error_that_names_round_phase_and_step() {
-    let world = World::new(Tuning::Full, |recipe| recipe.run.rounds = 2);
-    let calls = Cell::new(0);
-    // One call a step: all pairs fit into one micro-batch. Three steps a round, so this is round 2, step 2.
+    let world = World::new(Tuning::Full, |recipe| {
+        recipe.run.rounds = 2;
+        recipe.reward.batch_size = 2;
+    });
+    let calls = AtomicUsize::new(0);
+    // One call a step: two pairs are one piece. Three steps a round, so this is round 2, step 2.
     let objective = |demonstration: Tensor<1>, sample: Tensor<1>| {
-        calls.set(calls.get() + 1);
+        let call = calls.fetch_add(1, Ordering::SeqCst) + 1;
         let loss = pairwise_logistic(demonstration, sample);
-        if calls.get() == 5 { loss * f32::NAN } else { loss }
+        if call == 5 { loss * f32::NAN } else { loss }
     };
     let mut saved = None;
     let error = world.run_with(&objective, &mut (), |run| {
@@ -38,14 +41,17 @@ fn a_nan_from_an_objective_is_an_error_that_names_round_phase_and_step() {
 
 #[test]
 fn a_skipped_step_changes_nothing_and_the_steps_after_it_go_on() {
-    let mut world = World::new(Tuning::Full, |recipe| recipe.reward.steps = 4);
+    let mut world = World::new(Tuning::Full, |recipe| {
+        recipe.reward.steps = 4;
+        recipe.reward.batch_size = 2;
+    });
     world.recipe.guard.max_skipped_steps = 1;
     let spoilt = |bad: &'static [usize]| {
-        let calls = Cell::new(0);
+        let calls = AtomicUsize::new(0);
         let objective = move |demonstration: Tensor<1>, sample: Tensor<1>| {
-            calls.set(calls.get() + 1);
+            let call = calls.fetch_add(1, Ordering::SeqCst) + 1;
             let loss = pairwise_logistic(demonstration, sample);
-            if bad.contains(&calls.get()) { loss * f32::NAN } else { loss }
+            if bad.contains(&call) { loss * f32::NAN } else { loss }
         };
         let mut ears = Ears::default();
         let end =
@@ -86,10 +92,9 @@ fn sft_that_makes_the_model_worse_is_an_error_with_a_diagnosis() {
 fn a_panic_on_a_worker_is_an_error_and_the_saved_state_goes_on_to_the_same_end() {
     let world = World::new(Tuning::Lora, |recipe| recipe.run.save_steps = 1);
     let (end, _) = world.align();
-    let calls = Cell::new(0);
+    let calls = AtomicUsize::new(0);
     let objective = |demonstration: Tensor<1>, sample: Tensor<1>| {
-        calls.set(calls.get() + 1);
-        if calls.get() == 2 {
+        if calls.fetch_add(1, Ordering::SeqCst) == 1 {
             // As rayon does, the panic is passed on to whoever waits for the worker.
             let worker = std::thread::spawn(|| -> std::convert::Infallible {
                 panic!("out of memory on the device")

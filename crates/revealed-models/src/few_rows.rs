@@ -1,0 +1,287 @@
+//! `x·Wᵀ` for few rows of `x`, as decoding needs it: on the flex backend, for plain f32 tensors.
+//!
+//! A general matrix product copies the larger operand into blocks first, which for a handful of rows costs more than the
+//! product. Here the few rows are laid out column by column, and every row of `W` is read once, where it lies.
+
+use burn::backend::Flex;
+use burn::backend::flex::FlexTensor;
+use burn::tensor::{DType, Tensor};
+use rayon::prelude::*;
+
+/// Rows up to which this is the faster way.
+const MOST: usize = 128;
+
+/// Numbers of one vector register with AVX2; AVX-512 takes two at once.
+const LANES: usize = 8;
+
+/// Rows of `W` that a thread takes at once.
+const PART: usize = 96;
+
+/// Rows of `W` that stay in the first cache while all of `x` passes.
+const BLOCK: usize = 12;
+
+type Vector = [f32; LANES];
+
+/// `x·Wᵀ` for `x` `[M, K]` and `W` `[N, K]`: `[M, N]`, or nothing where the general product is to do it.
+pub(crate) fn project(x: &Tensor<2>, weight: &Tensor<2>) -> Option<Tensor<2>> {
+    let ([rows, width], [out, inner]) = (x.dims(), weight.dims());
+    if rows == 0 || rows > MOST || width != inner || width == 0 || out == 0 {
+        return None;
+    }
+    let wide = machine()?;
+    let (x, weight) = (plain(x)?, plain(weight)?);
+    let mut y = vec![0.0; rows * out];
+    multiply(contents(&x)?, contents(&weight)?, [rows, out, width], &mut y, wide);
+    let y = burn::tensor::TensorData::new(y, [rows, out]);
+    Some(Tensor::from_primitive::<Flex>(FlexTensor::from_data(y)))
+}
+
+fn plain(tensor: &Tensor<2>) -> Option<FlexTensor> {
+    if tensor.is_autodiff() || tensor.dtype() != DType::F32 {
+        return None;
+    }
+    tensor.clone().try_into_primitive::<Flex>().ok()
+}
+
+fn contents(tensor: &FlexTensor) -> Option<&[f32]> {
+    let length = tensor.layout().num_elements();
+    let start = tensor.layout().start_offset();
+    match tensor.is_contiguous() {
+        true => tensor.storage::<f32>().get(start..start + length),
+        false => None,
+    }
+}
+
+/// Whether this machine has wide registers; nothing where it has no fused multiply-add.
+#[cfg(target_arch = "x86_64")]
+fn machine() -> Option<bool> {
+    let fused = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
+    let wide = is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512vl");
+    fused.then_some(wide)
+}
+
+#[cfg(target_arch = "aarch64")]
+fn machine() -> Option<bool> {
+    Some(true)
+}
+
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+fn machine() -> Option<bool> {
+    None
+}
+
+/// Some rows of `x`, `[K][rows / LANES][LANES]`, filled up with zeros.
+enum Panel {
+    One(Vec<[Vector; 1]>),
+    Two(Vec<[Vector; 2]>),
+    Three(Vec<[Vector; 3]>),
+    Four(Vec<[Vector; 4]>),
+}
+
+impl Panel {
+    fn new(x: &[f32], width: usize, first: usize, vectors: usize) -> Self {
+        match vectors {
+            1 => Self::One(pack(x, width, first)),
+            2 => Self::Two(pack(x, width, first)),
+            3 => Self::Three(pack(x, width, first)),
+            _ => Self::Four(pack(x, width, first)),
+        }
+    }
+}
+
+fn pack<const M: usize>(x: &[f32], width: usize, first: usize) -> Vec<[Vector; M]> {
+    let mut panel = vec![[[0.0; LANES]; M]; width];
+    for (i, row) in x.chunks_exact(width).skip(first).take(M * LANES).enumerate() {
+        for (column, value) in panel.iter_mut().zip(row) {
+            column[i / LANES][i % LANES] = *value;
+        }
+    }
+    panel
+}
+
+/// `y[M, N] = x[M, K]·w[N, K]ᵀ`, parts of `w`'s rows on rayon.
+fn multiply(x: &[f32], w: &[f32], [rows, out, width]: [usize; 3], y: &mut [f32], wide: bool) {
+    let vectors = rows.div_ceil(LANES);
+    let count = vectors.div_ceil(if wide { 4 } else { 2 });
+    let mut panels = Vec::with_capacity(count);
+    let mut first = 0;
+    for index in 0..count {
+        let size = (vectors + index) / count;
+        panels.push((first, Panel::new(x, width, first, size)));
+        first += size * LANES;
+    }
+    // Each part's columns of every row of `y`.
+    let mut parts: Vec<Vec<&mut [f32]>> =
+        (0..out.div_ceil(PART)).map(|_| Vec::with_capacity(rows)).collect();
+    for row in y.chunks_exact_mut(out) {
+        for (part, columns) in parts.iter_mut().zip(row.chunks_mut(PART)) {
+            part.push(columns);
+        }
+    }
+    parts.par_iter_mut().zip(w.par_chunks(PART * width)).for_each(|(y, w)| {
+        // Sound: `machine` has seen the features that these two are compiled for.
+        #[cfg(target_arch = "x86_64")]
+        #[allow(unsafe_code)]
+        unsafe {
+            if wide { with_avx512(&panels, w, width, y) } else { with_avx2(&panels, w, width, y) }
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        part::<true>(&panels, w, width, y);
+    });
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512vl,avx2,fma")]
+fn with_avx512(panels: &[(usize, Panel)], w: &[f32], width: usize, y: &mut [&mut [f32]]) {
+    part::<true>(panels, w, width, y);
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma")]
+fn with_avx2(panels: &[(usize, Panel)], w: &[f32], width: usize, y: &mut [&mut [f32]]) {
+    part::<false>(panels, w, width, y);
+}
+
+/// All of `x` over some rows of `w`. As many sums at once as there are registers: 32, or 16 with AVX2.
+#[inline(always)]
+fn part<const WIDE: bool>(
+    panels: &[(usize, Panel)],
+    w: &[f32],
+    width: usize,
+    y: &mut [&mut [f32]],
+) {
+    for (block, w) in w.chunks(BLOCK * width).enumerate() {
+        for (first, panel) in panels {
+            let to = (*first, block * BLOCK);
+            match (panel, WIDE) {
+                (Panel::One(x), _) => rows_of::<1, 12>(x, w, to, y),
+                (Panel::Two(x), true) => rows_of::<2, 12>(x, w, to, y),
+                (Panel::Two(x), false) => rows_of::<2, 6>(x, w, to, y),
+                (Panel::Three(x), _) => rows_of::<3, 6>(x, w, to, y),
+                (Panel::Four(x), _) => rows_of::<4, 6>(x, w, to, y),
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn rows_of<const M: usize, const N: usize>(
+    x: &[[Vector; M]],
+    w: &[f32],
+    (row, column): (usize, usize),
+    y: &mut [&mut [f32]],
+) {
+    let width = x.len();
+    let mut column = column;
+    let mut tiles = w.chunks_exact(N * width);
+    for tile in &mut tiles {
+        let sums = sums(x, std::array::from_fn::<_, N, _>(|n| &tile[n * width..][..width]));
+        write(&sums, (row, column), y);
+        column += N;
+    }
+    for tile in tiles.remainder().chunks_exact(width) {
+        write(&sums(x, [tile]), (row, column), y);
+        column += 1;
+    }
+}
+
+#[inline(always)]
+fn sums<const M: usize, const N: usize>(x: &[[Vector; M]], w: [&[f32]; N]) -> [[Vector; M]; N] {
+    let w = w.map(|row| &row[..x.len()]);
+    let mut sums = [[[0.0f32; LANES]; M]; N];
+    for (k, x) in x.iter().enumerate() {
+        for n in 0..N {
+            // Sound: every row of `w` was cut to the length of `x`. A checked index would take the sums out of their registers.
+            #[allow(unsafe_code)]
+            let weight = unsafe { *w[n].get_unchecked(k) };
+            for m in 0..M {
+                for lane in 0..LANES {
+                    sums[n][m][lane] = x[m][lane].mul_add(weight, sums[n][m][lane]);
+                }
+            }
+        }
+    }
+    sums
+}
+
+#[inline(always)]
+fn write<const M: usize, const N: usize>(
+    sums: &[[Vector; M]; N],
+    (row, column): (usize, usize),
+    y: &mut [&mut [f32]],
+) {
+    let rows = y.iter_mut().skip(row).take(M * LANES);
+    for (i, y) in rows.enumerate() {
+        for (n, value) in y[column..][..N].iter_mut().enumerate() {
+            *value = sums[n][i / LANES][i % LANES];
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::{Device, TensorData};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn numbers(count: usize, seed: usize) -> Vec<f32> {
+        (0..count).map(|i| ((i * 37 + seed * 11) % 29) as f32 / 29.0 - 0.5).collect()
+    }
+
+    fn tensor(values: Vec<f32>, shape: [usize; 2]) -> Tensor<2> {
+        Tensor::from_data(TensorData::new(values, shape), &Device::flex())
+    }
+
+    /// In f64.
+    fn expected(x: &[f32], w: &[f32], width: usize) -> Vec<f64> {
+        let dot = |a: &[f32], b: &[f32]| {
+            a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum::<f64>()
+        };
+        x.chunks(width).flat_map(|a| w.chunks(width).map(move |b| dot(a, b))).collect()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(200))]
+        #[test]
+        fn it_is_the_product(rows in 1usize..131, out in 1usize..230, width in 1usize..70, narrow: bool) {
+            let (x, w) = (numbers(rows * width, 1), numbers(out * width, 2));
+            let expected = expected(&x, &w, width);
+            let found = match machine() {
+                Some(true) if narrow => {
+                    let mut y = vec![0.0; rows * out];
+                    multiply(&x, &w, [rows, out, width], &mut y, false);
+                    y
+                }
+                _ => {
+                    let (x, w) = (tensor(x, [rows, width]), tensor(w, [out, width]));
+                    let Some(y) = project(&x, &w) else {
+                        prop_assert!(rows > MOST || machine().is_none());
+                        return Ok(());
+                    };
+                    prop_assert_eq!(y.dims(), [rows, out]);
+                    y.into_data().iter::<f32>().collect()
+                }
+            };
+            for (found, expected) in found.iter().zip(&expected) {
+                prop_assert!((f64::from(*found) - expected).abs() < 1e-5);
+            }
+        }
+    }
+
+    #[test]
+    fn views_that_lie_otherwise_and_tracked_tensors_are_left_to_the_general_product() {
+        let (x, w) = (tensor(numbers(40, 1), [4, 10]), tensor(numbers(60, 2), [6, 10]));
+        assert!(machine().is_none() || project(&x, &w).is_some());
+        assert!(project(&x, &tensor(numbers(60, 2), [10, 6]).transpose()).is_none());
+        assert!(project(&x.clone().autodiff().require_grad(), &w).is_none());
+        assert!(project(&x, &tensor(numbers(55, 2), [5, 11])).is_none());
+        // Rows of a longer tensor lie as their own would.
+        let part = tensor(numbers(80, 1), [8, 10]).narrow(0, 2, 4);
+        let whole = tensor(numbers(80, 1), [8, 10]).into_data().iter::<f32>().collect::<Vec<_>>();
+        if let Some(found) = project(&part, &w) {
+            let expected = project(&tensor(whole[20..60].to_vec(), [4, 10]), &w).unwrap();
+            assert_eq!(found.into_data(), expected.into_data());
+        }
+    }
+}

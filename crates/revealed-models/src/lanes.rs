@@ -1,0 +1,290 @@
+//! Independent pieces of work side by side, where a device's operations leave cores idle.
+//!
+//! Flex spreads matrix products over all cores and runs nearly everything else on one. Whole pieces of a batch, each on a
+//! lane with a share of the cores, keep all of them busy. Pieces and the order of their results depend on the work alone,
+//! so the bits of a sum do not depend on the machine's cores. Other devices get one piece at a time.
+
+use std::any::Any;
+use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::thread;
+
+use burn::tensor::Device;
+use rayon::{ThreadPool, ThreadPoolBuilder};
+
+/// Lanes at most; a batch is cut into about as many pieces.
+const MOST: usize = 4;
+
+/// Tokens that a piece should have for its matrix products to reach their rate.
+const LEAST: usize = 64;
+
+/// Padded tokens that a piece of a batch of `total` should have, when `budget` may be in memory at once.
+pub fn piece_tokens(device: &Device, total: usize, budget: usize) -> usize {
+    piece_size(device, total, budget, LEAST)
+}
+
+/// The same in another unit, of which a piece should have `least` for its matrix products to reach their rate.
+pub(crate) fn piece_size(device: &Device, total: usize, budget: usize, least: usize) -> usize {
+    match has_lanes(device) {
+        true => total.div_ceil(MOST).min(budget / MOST).max(least).min(budget).max(1),
+        false => budget,
+    }
+}
+
+/// Pieces of up to `largest` padded tokens (or another unit) that may run at once within `budget`: 1 on devices without
+/// lanes.
+pub fn pieces_at_once(device: &Device, largest: usize, budget: usize) -> usize {
+    match has_lanes(device) && !inside() {
+        true => (budget / largest.max(1)).clamp(1, pools().len()),
+        false => 1,
+    }
+}
+
+/// Does `work` on every item, `at_once` of them side by side (as [`pieces_at_once`] says), and gives the results to `take`
+/// in the items' order, on this thread.
+///
+/// # Errors
+/// The first that `work` or `take` gives; work that has begun is done before it is returned.
+pub fn side_by_side<T: Sync, R: Send, E: Send>(
+    at_once: usize,
+    items: &[T],
+    work: impl Fn(&T) -> Result<R, E> + Sync,
+    mut take: impl FnMut(R) -> Result<(), E>,
+) -> Result<(), E> {
+    let lanes = at_once.min(items.len()).min(if inside() { 1 } else { pools().len() });
+    if lanes < 2 {
+        return items.iter().try_for_each(|item| take(work(item)?));
+    }
+    let queue = Queue::new(items.len(), 2 * lanes);
+    thread::scope(|scope| {
+        for pool in &pools()[..lanes] {
+            let (queue, work) = (&queue, &work);
+            scope.spawn(move || {
+                pool.install(|| {
+                    while let Some(index) = queue.next() {
+                        queue.put(index, catch_unwind(AssertUnwindSafe(|| work(&items[index]))));
+                    }
+                });
+            });
+        }
+        // However this ends, lanes must not wait for a reader who is gone.
+        let _closed = Close(&queue);
+        for index in 0..items.len() {
+            match queue.wait(index) {
+                Ok(result) => take(result?)?,
+                Err(panic) => resume_unwind(panic),
+            }
+        }
+        Ok(())
+    })
+}
+
+/// Whether this device's operations leave cores idle.
+fn has_lanes(device: &Device) -> bool {
+    format!("{device:?}").contains("Flex")
+}
+
+thread_local! {
+    static INSIDE: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether this thread is a lane's.
+fn inside() -> bool {
+    INSIDE.get()
+}
+
+/// The lanes: pools that share out the threads of rayon's own.
+fn pools() -> &'static [ThreadPool] {
+    static POOLS: OnceLock<Vec<ThreadPool>> = OnceLock::new();
+    POOLS.get_or_init(|| {
+        let threads = rayon::current_num_threads();
+        let lanes = threads.min(MOST);
+        let build = |lane| {
+            ThreadPoolBuilder::new()
+                .num_threads((threads + lane) / lanes)
+                .thread_name(move |thread| format!("lane-{lane}-{thread}"))
+                .start_handler(|_| INSIDE.set(true))
+                .build()
+        };
+        // Where the system gives no more threads, there are fewer lanes.
+        (0..lanes).map_while(|lane| build(lane).ok()).collect()
+    })
+}
+
+/// What panicked work leaves.
+type Panic = Box<dyn Any + Send>;
+
+struct Queue<R> {
+    state: Mutex<State<R>>,
+    changed: Condvar,
+    items: usize,
+    /// How far lanes may be ahead of the reader, so that results do not pile up.
+    ahead: usize,
+}
+
+struct State<R> {
+    next: usize,
+    read: usize,
+    done: BTreeMap<usize, Result<R, Panic>>,
+    closed: bool,
+}
+
+impl<R> Queue<R> {
+    fn new(items: usize, ahead: usize) -> Self {
+        let state = State { next: 0, read: 0, done: BTreeMap::new(), closed: false };
+        Self { state: Mutex::new(state), changed: Condvar::new(), items, ahead }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State<R>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The next item to work on; none when all are taken or nobody reads any more.
+    fn next(&self) -> Option<usize> {
+        let far = |state: &mut State<R>| {
+            !state.closed && state.next < self.items && state.next >= state.read + self.ahead
+        };
+        let mut state =
+            self.changed.wait_while(self.state(), far).unwrap_or_else(PoisonError::into_inner);
+        if state.closed || state.next == self.items {
+            return None;
+        }
+        state.next += 1;
+        Some(state.next - 1)
+    }
+
+    fn put(&self, index: usize, result: Result<R, Panic>) {
+        self.state().done.insert(index, result);
+        self.changed.notify_all();
+    }
+
+    fn wait(&self, index: usize) -> Result<R, Panic> {
+        let mut state = self.state();
+        loop {
+            if let Some(result) = state.done.remove(&index) {
+                state.read = index + 1;
+                self.changed.notify_all();
+                return result;
+            }
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
+
+struct Close<'a, R>(&'a Queue<R>);
+
+impl<R> Drop for Close<'_, R> {
+    fn drop(&mut self) {
+        self.0.state().closed = true;
+        self.0.changed.notify_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    fn squares(at_once: usize, fails: Option<usize>) -> Result<Vec<usize>, String> {
+        let items: Vec<usize> = (0..50).collect();
+        let mut taken = Vec::new();
+        let work = |item: &usize| match Some(*item) == fails {
+            true => Err(format!("item {item}")),
+            false => Ok(item * item),
+        };
+        side_by_side(at_once, &items, work, |square| {
+            taken.push(square);
+            Ok(())
+        })?;
+        Ok(taken)
+    }
+
+    #[test]
+    fn results_come_in_the_items_order_and_the_first_error_ends_it() {
+        let expected: Vec<usize> = (0..50).map(|item| item * item).collect();
+        for at_once in [1, 2, 4, 100] {
+            assert_eq!(squares(at_once, None).unwrap(), expected);
+            assert_eq!(squares(at_once, Some(7)).unwrap_err(), "item 7");
+        }
+        let none: [usize; 0] = [];
+        assert!(side_by_side(4, &none, |_| Ok::<_, ()>(()), |()| Err(())).is_ok());
+    }
+
+    #[test]
+    fn lanes_are_never_far_ahead_of_the_reader() {
+        let begun = AtomicUsize::new(0);
+        let mut read = 0;
+        let items = [(); 40];
+        let work = |_: &()| Ok::<_, ()>(begun.fetch_add(1, Ordering::SeqCst));
+        side_by_side(2, &items, work, |_| {
+            assert!(begun.load(Ordering::SeqCst) <= read + 1 + 4);
+            read += 1;
+            Ok(())
+        })
+        .unwrap();
+        assert_eq!((read, begun.into_inner()), (40, 40));
+    }
+
+    #[test]
+    fn a_panic_in_a_lane_or_in_the_reader_is_the_caller_s() {
+        for in_lane in [true, false] {
+            let caught = catch_unwind(|| {
+                let work = |item: &usize| {
+                    assert!(!in_lane || *item != 5, "five");
+                    Ok::<_, ()>(*item)
+                };
+                let items: Vec<usize> = (0..30).collect();
+                side_by_side(3, &items, work, |item| {
+                    assert!(in_lane || item != 5, "five");
+                    Ok(())
+                })
+            });
+            let panic = caught.unwrap_err();
+            assert_eq!(panic.downcast_ref::<&str>(), Some(&"five"));
+        }
+        // The lanes live on.
+        assert_eq!(squares(4, None).unwrap().len(), 50);
+    }
+
+    #[test]
+    fn work_within_work_is_done_by_its_own_lane() {
+        let items = [1, 2, 3];
+        let mut sum = 0;
+        let work = |_: &i32| {
+            let mut parts = 0;
+            side_by_side(
+                4,
+                &items,
+                |item| Ok(*item),
+                |item| {
+                    parts += item;
+                    Ok::<_, ()>(())
+                },
+            )?;
+            Ok::<_, ()>(parts)
+        };
+        side_by_side(2, &items, work, |part| {
+            sum += part;
+            Ok(())
+        })
+        .unwrap();
+        assert_eq!(sum, 18);
+    }
+
+    #[test]
+    fn pieces_share_the_budget_and_do_not_depend_on_the_cores() {
+        let device = Device::flex();
+        assert_eq!(piece_tokens(&device, 1024, 2048), 256);
+        assert_eq!(piece_tokens(&device, 100_000, 2048), 512);
+        assert_eq!(piece_tokens(&device, 10, 2048), LEAST);
+        assert_eq!(piece_tokens(&device, 10, 2), 2);
+        assert_eq!(piece_tokens(&device, 10, 0), 1);
+        assert_eq!(piece_size(&device, 8, 8, 8), 8);
+        assert_eq!(pieces_at_once(&device, 2000, 2048), 1);
+        assert!(pieces_at_once(&device, 1, 2048) <= MOST);
+        assert_eq!(pieces_at_once(&device, 0, 0), 1);
+    }
+}
