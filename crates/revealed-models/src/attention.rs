@@ -97,12 +97,24 @@ pub(crate) struct LayerCache {
     v: Tensor<4>,
 }
 
-/// Keys and values of all layers, with room for `capacity` slots.
+/// Keys and values of all layers.
 #[derive(Debug, Clone)]
 pub(crate) struct KvCache {
     layers: Vec<LayerCache>,
     /// Slots in use.
     pub len: usize,
+    kind: Kind,
+}
+
+/// What becomes of new keys and values.
+#[derive(Debug, Clone)]
+enum Kind {
+    /// They are written into buffers, in place: for decoding.
+    Buffers,
+    /// They are kept as they are, with their gradients: those of prompts.
+    Prompts,
+    /// They stand behind those of the prompts that rows `[N]` begin with, and are not kept.
+    Behind(Tensor<1, Int>),
 }
 
 impl KvCache {
@@ -116,11 +128,35 @@ impl KvCache {
     ) -> Self {
         let buffer = || Tensor::zeros([rows, kv_heads, capacity, width], device);
         let layers = (0..layers).map(|_| LayerCache { k: buffer(), v: buffer() }).collect();
-        Self { layers, len: 0 }
+        Self { layers, len: 0, kind: Kind::Buffers }
     }
 
-    /// Writes the new keys and values behind those of layer `layer`, and gives all of them back.
+    /// An empty one for a pass over prompts.
+    pub fn prompts() -> Self {
+        Self { layers: vec![], len: 0, kind: Kind::Prompts }
+    }
+
+    /// For a pass over rows that begin with the prompts that this one holds, by `source` `[N]`.
+    pub fn behind(self, source: Tensor<1, Int>) -> Self {
+        Self { kind: Kind::Behind(source), ..self }
+    }
+
+    /// Puts the new keys and values behind those of layer `layer`, and gives all of them back.
     pub fn append(&mut self, layer: usize, k: Tensor<4>, v: Tensor<4>) -> (Tensor<4>, Tensor<4>) {
+        match &self.kind {
+            Kind::Buffers => {}
+            Kind::Prompts => {
+                self.layers.push(LayerCache { k: k.clone(), v: v.clone() });
+                return (k, v);
+            }
+            Kind::Behind(source) => {
+                let LayerCache { k: first_k, v: first_v } = self.layers[layer].clone();
+                let behind = |first: Tensor<4>, new: Tensor<4>| {
+                    Tensor::cat(vec![first.select(0, source.clone()), new], 2)
+                };
+                return (behind(first_k, k), behind(first_v, v));
+            }
+        }
         let start = self.len;
         let cache = &mut self.layers[layer];
         let write = |buffer: &mut Tensor<4>, new: Tensor<4>| {
@@ -169,6 +205,6 @@ impl KvCache {
                 v: together(rows.iter().map(|row| &row.layers[layer].v).collect()),
             })
             .collect();
-        Self { layers, len }
+        Self { layers, len, kind: Kind::Buffers }
     }
 }

@@ -1,5 +1,7 @@
 //! Token rows of different lengths as padded tensors, and where their completions are.
 
+use std::collections::HashMap;
+
 use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
 
 use crate::error::ModelError;
@@ -101,6 +103,30 @@ impl TokenBatch {
         }
     }
 
+    /// Completions behind left-padded prompts of `width` columns, of which row `n` has `prompts[n]` tokens.
+    fn behind(
+        rows: &[&[u32]],
+        prompts: &[usize],
+        width: usize,
+        pad_id: u32,
+        device: &Device,
+    ) -> Result<Self, ModelError> {
+        let own = Self::new(rows, pad_id, PaddingSide::Right, device)?;
+        let [count, time] = own.shape();
+        let positions: Vec<i32> =
+            prompts.iter().flat_map(|p| (0..time).map(move |t| (p + t) as i32)).collect();
+        let padded = prompts.iter().any(|prompt| *prompt < width);
+        let key_padding = padded.then(|| {
+            // What stands behind a row's end no real token of it sees.
+            let seen =
+                |p: &usize| (0..width + time).map(move |key| key + p >= width).collect::<Vec<_>>();
+            let mask: Vec<bool> = prompts.iter().flat_map(seen).collect();
+            Tensor::from_data(TensorData::new(mask, [count, width + time]), device)
+        });
+        let position_ids = Tensor::from_data(TensorData::new(positions, [count, time]), device);
+        Ok(Self { position_ids, key_padding, ..own })
+    }
+
     /// Rows and columns.
     pub fn shape(&self) -> [usize; 2] {
         self.input_ids.dims()
@@ -128,21 +154,96 @@ impl TokenBatch {
 /// A batch of prompt + completion rows, and where the completions' tokens are predicted.
 #[derive(Debug, Clone)]
 pub struct CompletionBatch {
-    /// The rows, padded.
+    /// The rows, padded; without their prompts, where these are shared.
     pub tokens: TokenBatch,
+    /// Prompts that several rows begin with.
+    pub(crate) prompts: Option<Prompts>,
     /// `[B, C]`, true at real completion tokens; column 0 is the completion's first token.
     pub completion_mask: Tensor<2, Bool>,
     /// Completion tokens of each row.
     pub completion_lengths: Vec<usize>,
-    /// `[N]`: flat positions in `[B·T]` whose hidden state predicts a completion token.
+    /// `[N]`: the flat hidden states ([`CausalLm::flat_hidden`](crate::CausalLm)) that predict a completion token.
     pub(crate) predicts: Tensor<1, Int>,
+    /// `[B]`: those of every row's last token.
+    pub(crate) last: Tensor<1, Int>,
     /// `[N]`: the tokens.
     pub(crate) targets: Tensor<1, Int>,
     /// `[B·C]`: index into `[N + 1]`, whose last entry is the filler.
     pub(crate) layout: Tensor<1, Int>,
 }
 
+/// Prompts, each once.
+#[derive(Debug, Clone)]
+pub(crate) struct Prompts {
+    /// Left-padded.
+    pub tokens: TokenBatch,
+    /// `[B]`: the prompt of every row.
+    pub source: Tensor<1, Int>,
+}
+
+/// Prompts are shared where this share of all tokens, or more, need not be computed then: a second pass has its price.
+const WORTH: f64 = 0.125;
+
 impl CompletionBatch {
+    /// As [`new`](Self::new) with right padding; where rows begin with the same prompt, that is computed once for all of
+    /// them. Log-probs, values and their gradients are the same up to rounding.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn sharing_prompts<R: AsRef<[u32]>>(
+        rows: &[(R, usize)],
+        pad_id: u32,
+        device: &Device,
+    ) -> Result<Self, ModelError> {
+        let mut prompts: Vec<&[u32]> = Vec::new();
+        let mut known: HashMap<&[u32], usize> = HashMap::new();
+        let (mut source, mut all, mut first) = (Vec::with_capacity(rows.len()), 0, 0);
+        for (ids, start) in rows {
+            let ids = ids.as_ref();
+            let Some(prompt) = ids.get(..*start) else { break };
+            let index = *known.entry(prompt).or_insert_with(|| {
+                prompts.push(prompt);
+                first += prompt.len();
+                prompts.len() - 1
+            });
+            source.push(index);
+            all += ids.len();
+        }
+        let repeated: usize =
+            source.iter().map(|index| prompts[*index].len()).sum::<usize>() - first;
+        let batch = Self::new(rows, pad_id, PaddingSide::Right, device)?;
+        if (repeated as f64) < WORTH * all as f64 || repeated == 0 {
+            return Ok(batch);
+        }
+        let completions: Vec<&[u32]> =
+            rows.iter().map(|(ids, start)| &ids.as_ref()[*start..]).collect();
+        let starts: Vec<usize> = rows.iter().map(|(_, start)| *start).collect();
+        let shared = TokenBatch::new(&prompts, pad_id, PaddingSide::Left, device)?;
+        let width = shared.shape()[1];
+        let tokens = TokenBatch::behind(&completions, &starts, width, pad_id, device)?;
+        let time = tokens.shape()[1];
+        // The prompts' last states come first, then the completions'.
+        let state = |row: usize, offset: usize| match offset {
+            0 => source[row] as i32,
+            _ => (prompts.len() + row * time + offset - 1) as i32,
+        };
+        let lengths = &batch.completion_lengths;
+        let predicts: Vec<i32> = (0..rows.len())
+            .flat_map(|row| (0..lengths[row]).map(move |t| (row, t)))
+            .map(|(row, t)| state(row, t))
+            .collect();
+        let last: Vec<i32> = (0..rows.len()).map(|row| state(row, lengths[row])).collect();
+        let source: Vec<i32> = source.iter().map(|index| *index as i32).collect();
+        let ints = |values: Vec<i32>| Tensor::<1, Int>::from_ints(values.as_slice(), device);
+        Ok(Self {
+            tokens,
+            prompts: Some(Prompts { tokens: shared, source: ints(source) }),
+            predicts: ints(predicts),
+            last: ints(last),
+            ..batch
+        })
+    }
+
     /// Builds the batch from `(input_ids, completion_start)` rows.
     ///
     /// # Errors
@@ -183,8 +284,13 @@ impl CompletionBatch {
             }
         }
         let ints = |values: Vec<i32>| Tensor::<1, Int>::from_ints(values.as_slice(), device);
+        let last =
+            (0..rows.len()).map(|r| (r * time + tokens.column(r, tokens.lengths[r] - 1)) as i32);
+        let last = ints(last.collect());
         Ok(Self {
             tokens,
+            prompts: None,
+            last,
             completion_mask: Tensor::from_data(TensorData::new(mask, [rows.len(), width]), device),
             completion_lengths,
             predicts: ints(predicts),

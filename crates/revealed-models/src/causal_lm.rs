@@ -6,7 +6,8 @@ use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{Device, Tensor, TensorData};
 use serde_json::{Value, json};
 
-use crate::batch::TokenBatch;
+use crate::attention::KvCache;
+use crate::batch::{CompletionBatch, Prompts, TokenBatch};
 use crate::config::HfConfig;
 use crate::decoder::{Decoder, Shape, linear};
 use crate::error::ModelError;
@@ -110,6 +111,23 @@ impl CausalLm {
     /// - output: `[B, T, D]`
     pub fn hidden(&self, batch: &TokenBatch) -> Tensor<3> {
         self.decoder.forward(batch)
+    }
+
+    /// Hidden states of all tokens, `[B·T, D]`; of shared prompts, the last state each, followed by the completions'.
+    pub(crate) fn flat_hidden(&self, batch: &CompletionBatch) -> Tensor<2> {
+        let flat = |hidden: Tensor<3>| {
+            let [rows, time, width] = hidden.dims();
+            hidden.reshape([rows * time, width])
+        };
+        let Some(Prompts { tokens, source }) = &batch.prompts else {
+            return flat(self.hidden(&batch.tokens));
+        };
+        let mut cache = KvCache::prompts();
+        let prompts = self.decoder.forward_cached(tokens, Some(&mut cache));
+        let last = prompts.dims()[1] - 1;
+        let mut cache = cache.behind(source.clone());
+        let completions = self.decoder.forward_cached(&batch.tokens, Some(&mut cache));
+        Tensor::cat(vec![flat(prompts.narrow(1, last, 1)), flat(completions)], 0)
     }
 
     /// All logits, for inspection and tests; training and scoring use

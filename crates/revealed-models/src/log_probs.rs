@@ -146,9 +146,7 @@ impl CausalLm {
 
 /// Hidden states that predict a completion token, `[N, D]`.
 fn selected(model: &CausalLm, batch: &CompletionBatch) -> Tensor<2> {
-    let hidden = model.hidden(&batch.tokens);
-    let [rows, time, width] = hidden.dims();
-    hidden.reshape([rows * time, width]).select(0, batch.predicts.clone())
+    model.flat_hidden(batch).select(0, batch.predicts.clone())
 }
 
 /// `[N, D]` and `[N]` in pieces whose logits fit into [`CHUNK`] entries.

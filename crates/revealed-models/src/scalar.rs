@@ -80,9 +80,20 @@ impl ScalarModel {
     /// # Shapes
     /// - output: `[B, C]`, 0 at filler
     pub fn values(&self, batch: &CompletionBatch) -> Tensor<2> {
-        let [rows, time] = batch.tokens.shape();
-        let flat = self.token_scores(&batch.tokens).reshape([rows * time]);
-        batch.to_rows(flat.select(0, batch.predicts.clone()))
+        batch.to_rows(self.flat_scores(batch).select(0, batch.predicts.clone()))
+    }
+
+    /// The number at each row's last token, as [`scores`](Self::scores) gives it.
+    ///
+    /// # Shapes
+    /// - output: `[B]`
+    pub fn row_scores(&self, batch: &CompletionBatch) -> Tensor<1> {
+        self.flat_scores(batch).select(0, batch.last.clone())
+    }
+
+    fn flat_scores(&self, batch: &CompletionBatch) -> Tensor<1> {
+        let hidden = self.backbone.flat_hidden(batch);
+        hidden.matmul(self.score.val().transpose()).squeeze_dim::<1>(1)
     }
 
     /// Reads a `…ForSequenceClassification` folder with one label.

@@ -350,3 +350,88 @@ fn a_scalar_model_takes_gradients_to_its_head_and_adapter_and_to_nothing_else() 
         assert!(second.iter().any(|g| *g != 0.0));
     }
 }
+
+/// Prompts of several lengths, one of them under four completions (longer than every window), one under two, one alone.
+fn rows_of_few_prompts() -> Vec<(Vec<u32>, usize)> {
+    let row = |prompt: &[u32], length: u32, step: u32| {
+        let completion = (0..length).map(|i| (i * step + step / 3) % 64);
+        (prompt.iter().copied().chain(completion).collect(), prompt.len())
+    };
+    let long: Vec<u32> = (0..12).map(|i| (i * 17 + 3) % 64).collect();
+    vec![
+        row(&long, 3, 7),
+        row(&[5, 0, 9], 1, 5),
+        row(&long, 1, 3),
+        row(&[8], 6, 11),
+        row(&long, 9, 5),
+        row(&[5, 0, 9], 8, 13),
+        row(&long, 5, 29),
+    ]
+}
+
+#[test]
+fn a_prompt_computed_once_for_its_rows_changes_no_number_and_no_gradient() {
+    let rows = rows_of_few_prompts();
+    let alone = completions(&rows, PaddingSide::Right);
+    let shared = CompletionBatch::sharing_prompts(&rows, 0, &device()).unwrap();
+    // Three prompts: the batch has but the completions.
+    assert_eq!(shared.tokens.shape(), [7, 9]);
+    assert_eq!(alone.tokens.shape(), [7, 21]);
+    for name in support::MODELS {
+        let plain = load(name);
+        let adapter = LoraConfig { r: 4, ..LoraConfig::default() };
+        let adapted = plain.clone().with_lora(&adapter, 2).unwrap();
+        for model in [plain.trainable(), adapted] {
+            let found = model.log_probs(&shared, 0.7);
+            let expected = model.log_probs(&alone, 0.7);
+            assert_close(&host(found.log_probs), &host(expected.log_probs), 1e-5, name);
+            assert_close(&host(found.entropy), &host(expected.entropy), 1e-5, name);
+            let critic = ScalarModel::new(model.clone(), 3);
+            let (found, expected) = (critic.values(&shared), critic.values(&alone));
+            assert_close(&host(found.inner()), &host(expected.inner()), 2e-5, name);
+            let [found, expected] = [&shared, &alone].map(|batch| critic.row_scores(batch));
+            let at_last = critic.scores(&alone.tokens);
+            assert_close(&host(expected.clone().inner()), &host(at_last.inner()), 2e-5, name);
+            assert_close(&host(found.clone().inner()), &host(expected.clone().inner()), 2e-5, name);
+            let of_scores = [found, expected].map(|scores| {
+                GradientsParams::from_grads(scores.square().sum().backward(), &critic)
+            });
+            let [found, expected] = of_scores.map(|all| gradients(&critic, &all));
+            same_gradients(&found, &expected, name);
+            let of_loss = [&shared, &alone].map(|batch| model.backward(batch, 0.7, loss).gradients);
+            let [found, expected] = of_loss.map(|all| gradients(&model, &all));
+            same_gradients(&found, &expected, name);
+            assert!(
+                expected
+                    .iter()
+                    .any(|(_, g)| g.as_ref().is_some_and(|g| g.iter().any(|g| *g != 0.0)))
+            );
+        }
+    }
+}
+
+fn same_gradients(
+    found: &[(ParamId, Option<Vec<f32>>)],
+    expected: &[(ParamId, Option<Vec<f32>>)],
+    name: &str,
+) {
+    let largest = |all: &[f32]| all.iter().fold(0f32, |largest, g| largest.max(g.abs()));
+    for ((id, found), (other, expected)) in found.iter().zip(expected) {
+        assert_eq!((id, found.is_some()), (other, expected.is_some()), "{name}");
+        if let (Some(found), Some(expected)) = (found, expected) {
+            assert_close(found, expected, 2e-5 * largest(expected).max(1.0), name);
+        }
+    }
+}
+
+#[test]
+fn prompts_that_save_little_are_not_shared() {
+    let rows = vec![(vec![1, 2, 3, 4, 5, 6, 7, 8, 9], 1), (vec![1, 3, 4, 5, 6, 7, 8, 9, 9], 1)];
+    let batch = CompletionBatch::sharing_prompts(&rows, 0, &device()).unwrap();
+    assert_eq!(batch.tokens.shape(), [2, 9]);
+    let distinct = vec![(vec![1, 2, 3], 2), (vec![2, 2, 3], 2)];
+    let batch = CompletionBatch::sharing_prompts(&distinct, 0, &device()).unwrap();
+    assert_eq!(batch.tokens.shape(), [2, 3]);
+    let wrong = CompletionBatch::sharing_prompts(&[(vec![1, 2], 3)], 0, &device()).unwrap_err();
+    assert!(wrong.to_string().contains("starts at token 3 of 2"), "{wrong}");
+}

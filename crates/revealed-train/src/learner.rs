@@ -12,6 +12,7 @@ use crate::error::TrainError;
 use crate::held_out::mean;
 use crate::observer::{At, Metric};
 use crate::optimizer::{Updater, accumulate, sum};
+use crate::pieces::Pieces;
 use crate::recipe::{PolicySection, Solver};
 use crate::rollout::{RATIO_TOLERANCE, Rollout};
 use crate::run::Run;
@@ -126,7 +127,7 @@ impl Learner {
         let rows: Vec<_> = chosen.iter().map(|i| &rollout.rows[*i]).collect();
         let tokens: usize = rows.iter().map(|row| row.completion().len()).sum();
         let size = (rows.len(), tokens);
-        let pieces = run.pieces(&self.policy.device(), &rows);
+        let pieces = Pieces::of_rows(&rows, &self.policy.device(), run.recipe);
         let shared = run.shared();
         let part = |model: &CausalLm, indices: &[usize]| {
             let which: Vec<usize> = indices.iter().map(|i| chosen[*i]).collect();

@@ -17,6 +17,7 @@ mod observer;
 mod opinion;
 mod optimizer;
 mod pairs;
+mod pieces;
 mod policy;
 mod ppo;
 mod recipe;

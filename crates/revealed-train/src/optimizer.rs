@@ -13,7 +13,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::TrainError;
 use crate::observer::At;
-use crate::run::{Pieces, Run};
+use crate::pieces::Pieces;
+use crate::run::Run;
 use crate::watch::Watch;
 
 /// How the learning rate moves after warm-up.

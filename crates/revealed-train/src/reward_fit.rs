@@ -17,8 +17,9 @@ use crate::error::TrainError;
 use crate::observer::{At, Phase};
 use crate::optimizer::{Updater, accumulate, sum};
 use crate::pairs::{Negative, Origin, Pair};
+use crate::pieces::Pieces;
 use crate::recipe::ScaleFrom;
-use crate::run::{Draw, Pieces, Run, Shared, at};
+use crate::run::{Draw, Run, Shared, at};
 use crate::steps::{Steps, to_the_end};
 use crate::task::Row;
 
@@ -174,7 +175,7 @@ pub(crate) fn pair_pieces(device: &Device, pairs: &[Pair<'_>], run: &Run<'_>) ->
         .iter()
         .map(|pair| 2 * pair.demonstration.input_ids.len().max(pair.sample.input_ids.len()))
         .collect();
-    run.pieces_of(device, &longest)
+    Pieces::of_lengths(&longest, device, run.recipe)
 }
 
 /// Scores of both sides, `[P]` each, in one forward pass.
@@ -186,9 +187,12 @@ fn pair_scores(
 ) -> Result<[Tensor<1>; 2], TrainError> {
     let demonstrations = indices.iter().map(|i| pairs[*i].demonstration);
     let rows: Vec<&Row> = demonstrations.chain(indices.iter().map(|i| pairs[*i].sample)).collect();
-    let device = model.backbone.device();
-    let tokens = TokenBatch::new(&rows, run.task.pad_id(), PaddingSide::Right, &device)?;
-    let scores = model.scores(&tokens);
+    let (device, pad_id) = (model.backbone.device(), run.task.pad_id());
+    let scores =
+        match rows.iter().all(|row| row.completion_start > 0 && !row.completion().is_empty()) {
+            true => model.row_scores(&run.batch(&model.backbone, rows.into_iter())?),
+            false => model.scores(&TokenBatch::new(&rows, pad_id, PaddingSide::Right, &device)?),
+        };
     let half = indices.len();
     Ok([scores.clone().narrow(0, 0, half), scores.narrow(0, half, half)])
 }

@@ -24,7 +24,7 @@ pub struct Rollout {
     pub scores: Vec<f64>,
     /// Rewards of tokens, of a dense reward.
     pub token_scores: Option<Vec<Vec<f32>>>,
-    /// Log-probs of the policy that drew them, recomputed by the training path.
+    /// Log-probs of the policy that drew them: recomputed by the training path, where several updates lean on them.
     pub old_log_probs: Vec<Vec<f32>>,
     /// Log-probs of the anchor.
     pub ref_log_probs: Vec<Vec<f32>>,
@@ -52,8 +52,15 @@ impl Rollout {
         };
         let drawn = run.generate_scored(policy, prompts, draw)?;
         let (rows, drawn): (Vec<Row>, Vec<Vec<f32>>) = drawn.into_iter().unzip();
-        let old_log_probs = run.log_probs(policy, &rows, config.temperature)?;
-        same_policy(&drawn, &old_log_probs, at)?;
+        let old_log_probs = match config.inner_epochs == 1 && rows.len() <= config.mini_batch_size {
+            // One update, which compares them with its own.
+            true => drawn,
+            false => {
+                let old_log_probs = run.log_probs(policy, &rows, config.temperature)?;
+                same_policy(&drawn, &old_log_probs, at)?;
+                old_log_probs
+            }
+        };
         let canonical = run.canonical(&rows);
         let scores = reward.score(&canonical, run)?;
         let token_scores = reward.score_tokens(&rows, run)?;

@@ -1,15 +1,13 @@
 //! What every stage of a run is given.
 
 use burn::tensor::{Device, Tensor};
-use revealed_data::plan_batches;
-use revealed_models::lanes::{piece_tokens, pieces_at_once, side_by_side};
-use revealed_models::{
-    CausalLm, CompletionBatch, Decoding, ModelError, PaddingSide, SamplingConfig, sample,
-};
+use revealed_models::lanes::side_by_side;
+use revealed_models::{CausalLm, CompletionBatch, Decoding, ModelError, SamplingConfig, sample};
 use revealed_objectives::RewardObjective;
 
 use crate::error::TrainError;
 use crate::observer::{At, Event, Metric, Observer, Phase};
+use crate::pieces::Pieces;
 use crate::recipe::Recipe;
 use crate::seed::derive;
 use crate::task::{Row, Task};
@@ -144,7 +142,7 @@ impl Run<'_> {
             };
             Ok(indices.iter().enumerate().map(of_row).collect::<Vec<_>>())
         };
-        let pieces = self.pieces(device, rows);
+        let pieces = Pieces::of_rows(rows, device, self.recipe);
         side_by_side(pieces.at_once, &pieces.rows, work, |part| {
             part.into_iter().for_each(|(index, values)| all[index] = values);
             Ok::<_, TrainError>(())
@@ -152,37 +150,10 @@ impl Run<'_> {
         Ok(all)
     }
 
-    /// Rows in pieces that together stay within `run.micro_batch_tokens`, padding counted.
-    pub(crate) fn pieces<R: AsRef<[u32]>>(&self, device: &Device, rows: &[R]) -> Pieces {
-        let lengths: Vec<usize> = rows.iter().map(|row| row.as_ref().len()).collect();
-        self.pieces_of(device, &lengths)
-    }
-
-    /// The same by the rows' lengths.
-    pub(crate) fn pieces_of(&self, device: &Device, lengths: &[usize]) -> Pieces {
-        let budget = self.recipe.run.micro_batch_tokens;
-        let total = lengths.iter().fold(0usize, |sum, length| sum.saturating_add(*length));
-        let tokens = piece_tokens(device, total, budget);
-        let rows = plan_batches(lengths, usize::MAX, tokens).batches;
-        let size = |piece: &Vec<usize>| {
-            piece.last().map_or(0, |longest| lengths[*longest].saturating_mul(piece.len()))
-        };
-        let largest = rows.iter().map(size).max().unwrap_or(0);
-        Pieces { at_once: pieces_at_once(device, largest, budget), rows }
-    }
-
     /// What several threads may look at.
     pub(crate) fn shared(&self) -> Shared<'_> {
         Shared { task: self.task, recipe: self.recipe, objective: self.objective }
     }
-}
-
-/// Rows of a batch in pieces, some of which may be worked on at once.
-pub(crate) struct Pieces {
-    /// Indices of rows.
-    pub rows: Vec<Vec<usize>>,
-    /// Pieces at once.
-    pub at_once: usize,
 }
 
 /// A run without its observer.
@@ -202,7 +173,7 @@ impl Shared<'_> {
         let rows: Vec<(&[u32], usize)> =
             rows.map(|row| (row.input_ids.as_slice(), row.completion_start)).collect();
         let device = model.device();
-        Ok(CompletionBatch::new(&rows, self.task.pad_id(), PaddingSide::Right, &device)?)
+        Ok(CompletionBatch::sharing_prompts(&rows, self.task.pad_id(), &device)?)
     }
 }
 

@@ -1,0 +1,154 @@
+//! How the rows of a batch are cut into pieces that fit into memory, and how many of these run at once.
+
+use std::borrow::Borrow;
+use std::collections::HashMap;
+
+use burn::tensor::Device;
+use revealed_data::plan_batches;
+use revealed_models::lanes::{piece_tokens, pieces_at_once};
+
+use crate::recipe::Recipe;
+use crate::task::Row;
+
+/// Rows of a batch in pieces.
+pub(crate) struct Pieces {
+    /// Indices of rows.
+    pub rows: Vec<Vec<usize>>,
+    /// Pieces at once.
+    pub at_once: usize,
+}
+
+impl Pieces {
+    /// Rows in pieces that together stay within `run.micro_batch_tokens`, padding counted. Rows of one prompt stay
+    /// together, where that is possible, and their prompt counts once.
+    pub(crate) fn of_rows<R: Borrow<Row>>(rows: &[R], device: &Device, recipe: &Recipe) -> Self {
+        let groups = by_prompt(rows);
+        if groups.len() == rows.len() {
+            let lengths: Vec<usize> = rows.iter().map(|row| row.borrow().input_ids.len()).collect();
+            return Self::of_lengths(&lengths, device, recipe);
+        }
+        let budget = recipe.run.micro_batch_tokens;
+        let total = groups.iter().map(|group| size(&[group], rows)).sum();
+        let tokens = piece_tokens(device, total, budget);
+        let parts = groups.into_iter().flat_map(|group| split(group, tokens, rows));
+        let mut parts: Vec<Vec<usize>> = parts.collect();
+        // Alike lengths together, so that little is padded.
+        parts.sort_by_key(|part| longest(part, rows));
+        let mut pieces: Vec<Vec<Vec<usize>>> = Vec::new();
+        for part in parts {
+            let fits = |piece: &Vec<Vec<usize>>| {
+                let all: Vec<&Vec<usize>> = piece.iter().chain([&part]).collect();
+                size(&all, rows) <= tokens
+            };
+            match pieces.last_mut() {
+                Some(piece) if fits(piece) => piece.push(part),
+                _ => pieces.push(vec![part]),
+            }
+        }
+        let sizes = pieces.iter().map(|piece| size(&piece.iter().collect::<Vec<_>>(), rows));
+        let largest = sizes.max().unwrap_or(0);
+        let rows = pieces.into_iter().map(|piece| piece.concat()).collect();
+        Self { rows, at_once: pieces_at_once(device, largest, budget) }
+    }
+
+    /// The same by lengths alone.
+    pub(crate) fn of_lengths(lengths: &[usize], device: &Device, recipe: &Recipe) -> Self {
+        let budget = recipe.run.micro_batch_tokens;
+        let total = lengths.iter().fold(0usize, |sum, length| sum.saturating_add(*length));
+        let tokens = piece_tokens(device, total, budget);
+        let rows = plan_batches(lengths, usize::MAX, tokens).batches;
+        let size = |piece: &Vec<usize>| {
+            piece.last().map_or(0, |longest| lengths[*longest].saturating_mul(piece.len()))
+        };
+        let largest = rows.iter().map(size).max().unwrap_or(0);
+        Self { rows, at_once: pieces_at_once(device, largest, budget) }
+    }
+}
+
+/// Indices of rows with the same prompt, in order of their first.
+fn by_prompt<R: Borrow<Row>>(rows: &[R]) -> Vec<Vec<usize>> {
+    let mut known: HashMap<&[u32], usize> = HashMap::new();
+    let mut groups: Vec<Vec<usize>> = Vec::new();
+    for (index, row) in rows.iter().enumerate() {
+        let group = *known.entry(row.borrow().prompt()).or_insert(groups.len());
+        if group == groups.len() {
+            groups.push(vec![]);
+        }
+        groups[group].push(index);
+    }
+    groups
+}
+
+/// Tokens of the longest prompt and of the longest completion.
+fn longest<R: Borrow<Row>>(group: &[usize], rows: &[R]) -> (usize, usize) {
+    let all = group.iter().map(|index| {
+        let row: &Row = rows[*index].borrow();
+        (row.prompt().len(), row.completion().len())
+    });
+    all.fold((0, 0), |(p, c), (prompt, completion)| (p.max(prompt), c.max(completion)))
+}
+
+/// Padded tokens of groups of rows in one piece.
+fn size<R: Borrow<Row>>(groups: &[&Vec<usize>], rows: &[R]) -> usize {
+    let longest = groups.iter().map(|group| longest(group, rows));
+    let (prompt, completion) =
+        longest.fold((0, 0), |(p, c), (prompt, completion)| (p.max(prompt), c.max(completion)));
+    let count: usize = groups.iter().map(|group| group.len()).sum();
+    groups.len() * prompt + count * completion
+}
+
+/// A group in parts of up to `tokens`.
+fn split<R: Borrow<Row>>(mut group: Vec<usize>, tokens: usize, rows: &[R]) -> Vec<Vec<usize>> {
+    if size(&[&group], rows) <= tokens {
+        return vec![group];
+    }
+    group.sort_by_key(|index| rows[*index].borrow().completion().len());
+    let mut parts: Vec<Vec<usize>> = Vec::new();
+    for index in group {
+        match parts.last_mut() {
+            Some(part) if size(&[&[part.as_slice(), &[index]].concat()], rows) <= tokens => {
+                part.push(index);
+            }
+            _ => parts.push(vec![index]),
+        }
+    }
+    parts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(prompt: u32, prompt_tokens: usize, completion: usize) -> Row {
+        let input_ids = [vec![prompt; prompt_tokens], vec![9; completion]].concat();
+        Row { input_ids, completion_start: prompt_tokens, terminated: true }
+    }
+
+    fn pieces(rows: &[Row], tokens: usize) -> Vec<Vec<usize>> {
+        let mut recipe = Recipe::default();
+        recipe.run.micro_batch_tokens = tokens;
+        Pieces::of_rows(rows, &Device::flex(), &recipe).rows
+    }
+
+    #[test]
+    fn rows_of_a_prompt_stay_together_and_every_row_is_in_one_piece() {
+        // Two prompts, mingled.
+        let rows: Vec<Row> = (0..8).map(|i| row(i % 2, 20, 5)).collect();
+        // 4 completions and a prompt are 40 tokens.
+        assert_eq!(pieces(&rows, 256), [vec![0, 2, 4, 6], vec![1, 3, 5, 7]]);
+        // A prompt and two completions are 30.
+        let parts = pieces(&rows, 30);
+        assert!(parts.iter().all(|part| part.len() == 2), "{parts:?}");
+        let mut all = parts.concat();
+        all.sort_unstable();
+        assert_eq!(all, (0..8).collect::<Vec<_>>());
+        // Too little for any row: one at a time.
+        assert_eq!(pieces(&rows, 1).len(), 8);
+    }
+
+    #[test]
+    fn rows_that_share_nothing_are_planned_by_length() {
+        let rows: Vec<Row> = (0..4).map(|i| row(i, 10, 1 + i as usize)).collect();
+        assert_eq!(pieces(&rows, 28), [vec![0, 1], vec![2, 3]]);
+    }
+}
