@@ -3,7 +3,7 @@
 
 round.py MODEL DEMONSTRATIONS.jsonl [--batch 64] [--steps 3] [--lora 16] [--prompt 64] [--completion 64] [--threads 2]
 
-The workload of `stages --stage round`: one completion of every prompt by the initial model (Transformers' generate); RewardTrainer on
+The workload of `stages --stage round`: two completions of every prompt by the initial model (Transformers' generate); RewardTrainer on
 pairs of demonstration and completion, --steps steps of 16 pairs; RLOOTrainer against that reward, --steps steps of --batch
 completions, 4 a prompt, one update each. LoRA on all linear layers, f32, no gradient checkpointing. Rows of `prompt` and `completion`
 or of two `messages` are read; prompts and completions are cut to their bounds in tokens, 8 rows are left out.
@@ -56,14 +56,14 @@ def sample():
     batch = tokenizer(prompts, return_tensors="pt", padding=True)
     with torch.no_grad():
         ids = model.generate(**batch, do_sample=True, temperature=1.0, top_k=0, max_new_tokens=args.completion,
-                             pad_token_id=tokenizer.pad_token_id)
+                             num_return_sequences=2, pad_token_id=tokenizer.pad_token_id)
     return tokenizer.batch_decode(ids[:, batch["input_ids"].shape[1]:], skip_special_tokens=True)
 
 
 def fit(completions):
     model = AutoModelForSequenceClassification.from_pretrained(args.model, num_labels=1, dtype=torch.float32)
     model.config.pad_token_id = tokenizer.pad_token_id
-    pairs = Dataset.from_list([{"chosen": p + d, "rejected": p + c} for (p, d), c in zip(rows, completions)])
+    pairs = Dataset.from_list([{"chosen": p + d, "rejected": p + c} for i, (p, d) in enumerate(rows) for c in completions[2 * i : 2 * i + 2]])
     config = RewardConfig(per_device_train_batch_size=16, max_length=args.prompt + args.completion, **common)
     trainer = RewardTrainer(model, config, train_dataset=pairs, processing_class=tokenizer, peft_config=lora("SEQ_CLS"))
     trainer.train()

@@ -75,22 +75,38 @@ impl Setup {
 
     /// Rows of random tokens; `group` adjacent ones share their prompt.
     pub fn rows(&self, count: usize, args: &Args, purpose: &str) -> Vec<Row> {
-        let vocab = self.base.shape().vocab_size as u64;
-        let token = |row: usize, column: usize, part: &str| {
-            (3 + derive(row as u64, column, &format!("{purpose} {part}"), 0) % (vocab - 3)) as u32
-        };
-        (0..count)
-            .map(|row| {
-                let length = match args.ragged {
-                    true => 1 + token(row, 0, "length") as usize % args.completion,
-                    false => args.completion,
-                };
-                let prompt = (0..args.prompt).map(|c| token(row / args.group, c, "prompt"));
-                let completion = (0..length).map(|c| token(row, c, "completion"));
-                let input_ids: Vec<u32> = prompt.chain(completion).collect();
-                Row { input_ids, completion_start: args.prompt, terminated: true }
+        let token = |row, column| self.token(row, column, &format!("{purpose} prompt"));
+        let prompt = |row: usize| (0..args.prompt).map(move |c| token(row / args.group, c));
+        let rows: Vec<Row> = (0..count)
+            .map(|row| Row {
+                input_ids: prompt(row).collect(),
+                completion_start: args.prompt,
+                terminated: true,
             })
-            .collect()
+            .collect();
+        self.completions(&rows, args, purpose)
+    }
+
+    /// The same prompts with other completions.
+    pub fn completions(&self, rows: &[Row], args: &Args, purpose: &str) -> Vec<Row> {
+        let with_completion = |(index, row): (usize, &Row)| {
+            let length = match args.ragged {
+                true => {
+                    1 + self.token(index, 0, &format!("{purpose} length")) as usize
+                        % args.completion
+                }
+                false => args.completion,
+            };
+            let token = |c| self.token(index, c, &format!("{purpose} completion"));
+            let input_ids = row.prompt().iter().copied().chain((0..length).map(token)).collect();
+            Row { input_ids, ..row.clone() }
+        };
+        rows.iter().enumerate().map(with_completion).collect()
+    }
+
+    fn token(&self, row: usize, column: usize, purpose: &str) -> u32 {
+        let vocab = self.base.shape().vocab_size as u64;
+        (3 + derive(row as u64, column, purpose, 0) % (vocab - 3)) as u32
     }
 }
 

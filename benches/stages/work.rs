@@ -95,7 +95,8 @@ fn reward(args: &Args, setup: &Setup) -> Result<Line> {
     (recipe.reward.steps, recipe.reward.batch_size) = (args.steps + 1, args.batch);
     let count = args.batch * (args.steps + 1);
     let rows = setup.rows(count, args, "demonstration");
-    let samples = setup.rows(count, args, "sample");
+    // A pair's completions answer one prompt.
+    let samples = setup.completions(&rows, args, "sample");
     let tokens = (tokens(&rows) + tokens(&samples)) / (args.steps + 1) as f64;
     let task = setup.task(&recipe, rows)?;
     let pairs: Vec<Pair<'_>> =
@@ -193,7 +194,8 @@ fn round(args: &Args, setup: &Setup) -> Result<Vec<Line>> {
     recipe.model.tuning = if args.lora > 0 { Tuning::Lora } else { Tuning::Full };
     recipe.model.lora = lora(args.lora.max(1));
     recipe.sft.epochs = 0;
-    recipe.negatives.initial = 1;
+    // Two of the policy, on which the reward is then calibrated.
+    (recipe.negatives.initial, recipe.negatives.policy) = (0, 2);
     (recipe.reward.steps, recipe.reward.batch_size) = (args.steps, args.batch.min(16));
     recipe.policy.solver = args.solver;
     (recipe.policy.steps, recipe.policy.inner_epochs) = (args.steps, 1);

@@ -28,8 +28,11 @@ impl Pieces {
             return Self::of_lengths(&lengths, device, recipe);
         }
         let budget = recipe.run.micro_batch_tokens;
-        let total = groups.iter().map(|group| size(&[group], rows)).sum();
-        let tokens = piece_tokens(device, total, budget);
+        let sizes = groups.iter().map(|group| size(&[group], rows));
+        let (total, largest) = sizes.fold((0, 0), |(sum, most), size| (sum + size, most.max(size)));
+        // Small pieces for all lanes, but not at the price of a prompt's rows being torn apart.
+        let most = piece_tokens(device, usize::MAX, budget);
+        let tokens = piece_tokens(device, total, budget).max(largest.min(most));
         let parts = groups.into_iter().flat_map(|group| split(group, tokens, rows));
         let mut parts: Vec<Vec<usize>> = parts.collect();
         // Alike lengths together, so that little is padded.
@@ -136,6 +139,9 @@ mod tests {
         let rows: Vec<Row> = (0..8).map(|i| row(i % 2, 20, 5)).collect();
         // 4 completions and a prompt are 40 tokens.
         assert_eq!(pieces(&rows, 256), [vec![0, 2, 4, 6], vec![1, 3, 5, 7]]);
+        // Not torn apart for the sake of more pieces.
+        let long: Vec<Row> = (0..8).map(|i| row(i % 2, 200, 5)).collect();
+        assert_eq!(pieces(&long, 4096), [vec![0, 2, 4, 6], vec![1, 3, 5, 7]]);
         // A prompt and two completions are 30.
         let parts = pieces(&rows, 30);
         assert!(parts.iter().all(|part| part.len() == 2), "{parts:?}");
