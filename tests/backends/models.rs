@@ -68,9 +68,12 @@ fn gradients<M: Module>(model: &M, gradients: &GradientsParams) -> Vec<Vec<f32>>
 }
 
 fn backward(model: &CausalLm, device: &Device) -> Vec<Vec<f32>> {
-    let batch = batch(PaddingSide::Right, device);
+    backward_of(model, &batch(PaddingSide::Right, device))
+}
+
+fn backward_of(model: &CausalLm, batch: &CompletionBatch) -> Vec<Vec<f32>> {
     let mask = batch.completion_mask.clone();
-    let done = model.backward(&batch, 1.0, |log_probs| {
+    let done = model.backward(batch, 1.0, |log_probs| {
         token_mean(token_cross_entropy(log_probs, mask.clone()), mask, 17.0)
     });
     gradients(model, &done.gradients)
@@ -94,6 +97,18 @@ fn gradients_of_full_models_and_of_adapters() {
             let of = |device: &Device| backward(&model(name, device).trainable(), device);
             let wanted = of(&flex());
             close_each(&of(&other.device), &wanted, &other, &format!("{name}, full"));
+            // All rows begin with one prompt, computed once.
+            let of = |device: &Device| {
+                let shared = CompletionBatch::sharing_prompts(&rows(), 0, device).unwrap();
+                backward_of(&model(name, device).trainable(), &shared)
+            };
+            let wanted = of(&flex());
+            close_each(
+                &of(&other.device),
+                &wanted,
+                &other,
+                &format!("{name}, full, shared prompt"),
+            );
         }
         for name in ["llama3", "pythia"] {
             let of = |device: &Device| {

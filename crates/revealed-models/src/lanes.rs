@@ -37,7 +37,7 @@ pub(crate) fn piece_size(device: &Device, total: usize, budget: usize, least: us
 /// lanes.
 pub fn pieces_at_once(device: &Device, largest: usize, budget: usize) -> usize {
     match has_lanes(device) && !inside() {
-        true => (budget / largest.max(1)).clamp(1, pools().len()),
+        true => (budget / largest.max(1)).min(pools().len()).max(1),
         false => 1,
     }
 }

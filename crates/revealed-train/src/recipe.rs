@@ -310,7 +310,7 @@ section! {
         save_steps: usize = 50,
         /// Complete checkpoints that are kept, the newest: one to go on from, others for when it is damaged
         save_total_limit: usize = 2,
-        /// Padded tokens in one forward and backward pass: memory, not results
+        /// Padded tokens worked on at once, on the CPU in up to four pieces side by side: memory, not results
         micro_batch_tokens: usize = 2048,
         /// A run whose memory plan needs more, in GiB, does not start; 0 for what the machine has free, inf for no limit
         memory_limit_gib: f64 = 0.0,
