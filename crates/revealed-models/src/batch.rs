@@ -211,10 +211,10 @@ impl CompletionBatch {
         }
         let repeated: usize =
             source.iter().map(|index| prompts[*index].len()).sum::<usize>() - first;
-        let batch = Self::new(rows, pad_id, PaddingSide::Right, device)?;
         if (repeated as f64) < WORTH * all as f64 || repeated == 0 {
-            return Ok(batch);
+            return Self::new(rows, pad_id, PaddingSide::Right, device);
         }
+        check(rows)?;
         let completions: Vec<&[u32]> =
             rows.iter().map(|(ids, start)| &ids.as_ref()[*start..]).collect();
         let starts: Vec<usize> = rows.iter().map(|(_, start)| *start).collect();
@@ -222,26 +222,14 @@ impl CompletionBatch {
         let width = shared.shape()[1];
         let tokens = TokenBatch::behind(&completions, &starts, width, pad_id, device)?;
         let time = tokens.shape()[1];
+        let first = prompts.len();
         // The prompts' last states come first, then the completions'.
         let state = |row: usize, offset: usize| match offset {
-            0 => source[row] as i32,
-            _ => (prompts.len() + row * time + offset - 1) as i32,
+            0 => source[row],
+            _ => first + row * time + offset - 1,
         };
-        let lengths = &batch.completion_lengths;
-        let predicts: Vec<i32> = (0..rows.len())
-            .flat_map(|row| (0..lengths[row]).map(move |t| (row, t)))
-            .map(|(row, t)| state(row, t))
-            .collect();
-        let last: Vec<i32> = (0..rows.len()).map(|row| state(row, lengths[row])).collect();
-        let source: Vec<i32> = source.iter().map(|index| *index as i32).collect();
-        let ints = |values: Vec<i32>| Tensor::<1, Int>::from_ints(values.as_slice(), device);
-        Ok(Self {
-            tokens,
-            prompts: Some(Prompts { tokens: shared, source: ints(source) }),
-            predicts: ints(predicts),
-            last: ints(last),
-            ..batch
-        })
+        let prompts = Prompts { tokens: shared, source: ints(&source, device) };
+        Ok(Self::laid_out(rows, tokens, Some(prompts), state, device))
     }
 
     /// Builds the batch from `(input_ids, completion_start)` rows.
@@ -254,49 +242,56 @@ impl CompletionBatch {
         side: PaddingSide,
         device: &Device,
     ) -> Result<Self, ModelError> {
-        for (row, (ids, start)) in rows.iter().enumerate() {
-            let len = ids.as_ref().len();
-            if *start == 0 || *start >= len {
-                let reason = format!(
-                    "its completion starts at token {start} of {len}; a prompt and a completion token are needed"
-                );
-                return Err(ModelError::Row { row, reason });
-            }
-        }
+        check(rows)?;
         let ids: Vec<&[u32]> = rows.iter().map(|(ids, _)| ids.as_ref()).collect();
         let tokens = TokenBatch::new(&ids, pad_id, side, device)?;
-        let completion_lengths: Vec<usize> =
-            rows.iter().map(|(ids, start)| ids.as_ref().len() - start).collect();
         let time = tokens.shape()[1];
+        let first: Vec<usize> =
+            rows.iter().enumerate().map(|(row, (_, start))| tokens.column(row, *start)).collect();
+        let state = |row: usize, offset: usize| row * time + first[row] + offset - 1;
+        Ok(Self::laid_out(rows, tokens, None, state, device))
+    }
+
+    /// The batch of rows that are right; `state(row, t)` is the flat hidden state before the row's `t`-th completion token,
+    /// which follows the one before.
+    fn laid_out<R: AsRef<[u32]>>(
+        rows: &[(R, usize)],
+        tokens: TokenBatch,
+        prompts: Option<Prompts>,
+        state: impl Fn(usize, usize) -> usize,
+        device: &Device,
+    ) -> Self {
+        let completions: Vec<&[u32]> =
+            rows.iter().map(|(ids, start)| &ids.as_ref()[*start..]).collect();
+        let completion_lengths: Vec<usize> = completions.iter().map(|c| c.len()).collect();
         let width = completion_lengths.iter().copied().max().unwrap_or(0);
         let total: usize = completion_lengths.iter().sum();
-        let mut predicts = Vec::with_capacity(total);
-        let mut targets = Vec::with_capacity(total);
-        let mut layout = vec![total as i32; rows.len() * width];
+        let (mut predicts, mut targets) = (Vec::with_capacity(total), Vec::with_capacity(total));
+        let mut layout = vec![total; rows.len() * width];
         let mut mask = vec![false; rows.len() * width];
-        for (row, (ids, start)) in rows.iter().enumerate() {
-            for (offset, token) in ids.as_ref()[*start..].iter().enumerate() {
-                let column = tokens.column(row, start + offset);
-                layout[row * width + offset] = targets.len() as i32;
+        for (row, completion) in completions.iter().enumerate() {
+            for (offset, token) in completion.iter().enumerate() {
+                layout[row * width + offset] = targets.len();
                 mask[row * width + offset] = true;
-                predicts.push((row * time + column - 1) as i32);
-                targets.push(*token as i32);
+                predicts.push(state(row, offset));
+                targets.push(*token as usize);
             }
         }
-        let ints = |values: Vec<i32>| Tensor::<1, Int>::from_ints(values.as_slice(), device);
-        let last =
-            (0..rows.len()).map(|r| (r * time + tokens.column(r, tokens.lengths[r] - 1)) as i32);
-        let last = ints(last.collect());
-        Ok(Self {
+        let last: Vec<usize> = completion_lengths
+            .iter()
+            .enumerate()
+            .map(|(row, length)| state(row, *length))
+            .collect();
+        Self {
             tokens,
-            prompts: None,
-            last,
+            prompts,
             completion_mask: Tensor::from_data(TensorData::new(mask, [rows.len(), width]), device),
             completion_lengths,
-            predicts: ints(predicts),
-            targets: ints(targets),
-            layout: ints(layout),
-        })
+            predicts: ints(&predicts, device),
+            targets: ints(&targets, device),
+            layout: ints(&layout, device),
+            last: ints(&last, device),
+        }
     }
 
     /// Completion tokens in the whole batch.
@@ -327,4 +322,23 @@ impl CompletionBatch {
         }
         Tensor::from_data(TensorData::new(values, [batch, width]), &self.targets.device())
     }
+}
+
+/// Refuses rows without a prompt or without a completion.
+fn check<R: AsRef<[u32]>>(rows: &[(R, usize)]) -> Result<(), ModelError> {
+    for (row, (ids, start)) in rows.iter().enumerate() {
+        let len = ids.as_ref().len();
+        if *start == 0 || *start >= len {
+            let reason = format!(
+                "its completion starts at token {start} of {len}; a prompt and a completion token are needed"
+            );
+            return Err(ModelError::Row { row, reason });
+        }
+    }
+    Ok(())
+}
+
+fn ints(values: &[usize], device: &Device) -> Tensor<1, Int> {
+    let values: Vec<i32> = values.iter().map(|value| *value as i32).collect();
+    Tensor::from_ints(values.as_slice(), device)
 }

@@ -42,6 +42,50 @@ pub fn pieces_at_once(device: &Device, largest: usize, budget: usize) -> usize {
     }
 }
 
+/// Rows of a batch in pieces.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pieces {
+    /// Indices of rows.
+    pub rows: Vec<Vec<usize>>,
+    /// Pieces that may be worked on at once.
+    pub at_once: usize,
+}
+
+impl Pieces {
+    /// Rows of these lengths in pieces of alike ones that together stay within `budget`, padding counted; a row that is longer
+    /// is alone.
+    pub fn of_lengths(lengths: &[usize], device: &Device, budget: usize) -> Self {
+        let total = lengths.iter().fold(0usize, |sum, length| sum.saturating_add(*length));
+        let tokens = piece_tokens(device, total, budget);
+        let mut order: Vec<usize> = (0..lengths.len()).collect();
+        order.sort_by_key(|row| lengths[*row]);
+        let mut rows: Vec<Vec<usize>> = Vec::new();
+        let mut largest = 0;
+        for row in order {
+            // The row that joins is the longest.
+            let size = |rows: usize| lengths[row].saturating_mul(rows);
+            match rows.last_mut() {
+                Some(piece) if size(piece.len() + 1) <= tokens => piece.push(row),
+                _ => rows.push(vec![row]),
+            }
+            largest = largest.max(size(rows.last().map_or(0, Vec::len)));
+        }
+        Self { rows, at_once: pieces_at_once(device, largest, budget) }
+    }
+
+    /// [`side_by_side`] on the pieces.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn side_by_side<R: Send, E: Send>(
+        &self,
+        work: impl Fn(&[usize]) -> Result<R, E> + Sync,
+        take: impl FnMut(R) -> Result<(), E>,
+    ) -> Result<(), E> {
+        side_by_side(self.at_once, &self.rows, |rows| work(rows), take)
+    }
+}
+
 /// Does `work` on every item, `at_once` of them side by side (as [`pieces_at_once`] says), and gives the results to `take`
 /// in the items' order, on this thread.
 ///
@@ -82,8 +126,15 @@ pub fn side_by_side<T: Sync, R: Send, E: Send>(
 }
 
 /// Whether this device's operations leave cores idle.
+#[cfg(feature = "flex")]
 fn has_lanes(device: &Device) -> bool {
-    format!("{device:?}").contains("Flex")
+    *device == Device::flex()
+}
+
+/// Whether this device's operations leave cores idle.
+#[cfg(not(feature = "flex"))]
+fn has_lanes(_: &Device) -> bool {
+    false
 }
 
 thread_local! {
@@ -275,6 +326,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg(feature = "flex")]
     fn pieces_share_the_budget_and_do_not_depend_on_the_cores() {
         let device = Device::flex();
         assert_eq!(piece_tokens(&device, 1024, 2048), 256);
@@ -286,5 +338,15 @@ mod tests {
         assert_eq!(pieces_at_once(&device, 2000, 2048), 1);
         assert!(pieces_at_once(&device, 1, 2048) <= MOST);
         assert_eq!(pieces_at_once(&device, 0, 0), 1);
+        assert_eq!(piece_tokens(&device.autodiff(), 1024, 2048), 256);
+    }
+
+    #[test]
+    fn rows_of_alike_lengths_are_a_piece_and_one_that_is_too_long_is_alone() {
+        let device = Device::flex();
+        let rows = |lengths: &[usize], budget| Pieces::of_lengths(lengths, &device, budget).rows;
+        assert_eq!(rows(&[5, 1, 4, 1, 90], 10), [vec![1, 3], vec![2, 0], vec![4]]);
+        assert_eq!(rows(&[usize::MAX, 3, usize::MAX], 10), [vec![1], vec![0], vec![2]]);
+        assert!(rows(&[], 10).is_empty());
     }
 }

@@ -13,7 +13,7 @@ use burn::tensor::{
 use serde::{Deserialize, Serialize};
 
 /// A loss on pairs of rewards, to be minimised; a closure `(demonstration, sample) -> losses` is
-/// one.
+/// one. Pieces of a batch may ask for theirs from several threads at once.
 pub trait RewardObjective: Sync {
     /// The loss of each pair, not reduced.
     ///

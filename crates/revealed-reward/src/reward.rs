@@ -4,7 +4,7 @@ use std::path::Path;
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
-use revealed_models::lanes::{piece_tokens, pieces_at_once, side_by_side};
+use revealed_models::lanes::Pieces;
 use revealed_models::{CausalLm, ModelError, PaddingSide, ScalarModel, TokenBatch, write_file};
 use serde::{Deserialize, Serialize};
 
@@ -55,21 +55,15 @@ impl RewardModel {
     ) -> Result<Vec<f64>, RewardError> {
         let model = self.model.valid();
         let device = model.backbone.device();
-        let mut order: Vec<usize> = (0..rows.len()).collect();
-        order.sort_by_key(|row| rows[*row].as_ref().len());
+        let lengths: Vec<usize> = rows.iter().map(|row| row.as_ref().len()).collect();
         let mut scores = vec![0.0; rows.len()];
-        let length = |row: usize| rows[row].as_ref().len();
-        let total = order.iter().fold(0usize, |sum, row| sum.saturating_add(length(*row)));
-        let pieces = by_tokens(&order, piece_tokens(&device, total, batch_tokens), length);
-        let largest =
-            pieces.iter().map(|piece| piece.len() * piece.last().map_or(0, |r| length(*r)));
-        let at_once = pieces_at_once(&device, largest.max().unwrap_or(0), batch_tokens);
-        let work = |piece: &Vec<usize>| {
+        let work = |piece: &[usize]| {
             let ids: Vec<&[u32]> = piece.iter().map(|row| rows[*row].as_ref()).collect();
             let tokens = TokenBatch::new(&ids, pad_id, PaddingSide::Right, &device)?;
-            Ok((piece.clone(), read(model.scores(&tokens))?))
+            Ok((piece.to_vec(), read(model.scores(&tokens))?))
         };
-        side_by_side(at_once, &pieces, work, |(piece, found)| {
+        let pieces = Pieces::of_lengths(&lengths, &device, batch_tokens);
+        pieces.side_by_side(work, |(piece, found)| {
             for (row, score) in piece.into_iter().zip(found) {
                 if !score.is_finite() {
                     return Err(ModelError::NonFinite { what: "score", row }.into());
@@ -204,16 +198,4 @@ impl RewardModel {
 
 fn read(scores: Tensor<1>) -> Result<Vec<f32>, ModelError> {
     scores.try_into_vec_as::<f32>().map_err(|error| ModelError::Device(error.to_string()))
-}
-
-/// Runs of length-sorted rows whose padded size stays within the budget; a longer row stands alone.
-fn by_tokens(order: &[usize], budget: usize, length: impl Fn(usize) -> usize) -> Vec<Vec<usize>> {
-    let mut batches: Vec<Vec<usize>> = Vec::new();
-    for row in order {
-        match batches.last_mut() {
-            Some(batch) if (batch.len() + 1) * length(*row) <= budget => batch.push(*row),
-            _ => batches.push(vec![*row]),
-        }
-    }
-    batches
 }

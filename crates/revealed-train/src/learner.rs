@@ -12,7 +12,6 @@ use crate::error::TrainError;
 use crate::held_out::mean;
 use crate::observer::{At, Metric};
 use crate::optimizer::{Updater, accumulate, sum};
-use crate::pieces::Pieces;
 use crate::recipe::{PolicySection, Solver};
 use crate::rollout::{RATIO_TOLERANCE, Rollout};
 use crate::run::Run;
@@ -127,7 +126,7 @@ impl Learner {
         let rows: Vec<_> = chosen.iter().map(|i| &rollout.rows[*i]).collect();
         let tokens: usize = rows.iter().map(|row| row.completion().len()).sum();
         let size = (rows.len(), tokens);
-        let pieces = Pieces::of_rows(&rows, &self.policy.device(), run.recipe);
+        let pieces = run.pieces(&self.policy.device(), &rows);
         let shared = run.shared();
         let part = |model: &CausalLm, indices: &[usize]| {
             let which: Vec<usize> = indices.iter().map(|i| chosen[*i]).collect();
@@ -181,10 +180,7 @@ fn critic_values(
     run: &Run<'_>,
 ) -> Result<Vec<Vec<f32>>, TrainError> {
     let critic = critic.valid();
-    run.of_tokens(&critic.backbone.device(), &rollout.rows, |indices, shared| {
-        let batch = shared.batch(&critic.backbone, indices.iter().map(|i| &rollout.rows[*i]))?;
-        Ok((critic.values(&batch), batch))
-    })
+    run.of_tokens(&critic.backbone, &rollout.rows, |batch| critic.values(batch))
 }
 
 #[cfg(test)]

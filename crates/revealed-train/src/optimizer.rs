@@ -7,13 +7,12 @@ use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::{AdamWConfig, GradientsAccumulator, GradientsParams, ModuleOptimizer};
 use burn::store::RecordError;
 use burn::tensor::{Bytes, DType, Tensor};
-use revealed_models::lanes::side_by_side;
+use revealed_models::lanes::Pieces;
 use revealed_models::{CausalLm, ModelError, ScalarModel};
 use serde::{Deserialize, Serialize};
 
 use crate::error::TrainError;
 use crate::observer::At;
-use crate::pieces::Pieces;
 use crate::run::Run;
 use crate::watch::Watch;
 
@@ -267,8 +266,8 @@ pub(crate) fn accumulate<M: Trained, R: Send>(
     work: impl Fn(&M, &[usize]) -> Result<(GradientsParams, R), TrainError> + Sync,
 ) -> Result<(GradientsParams, Vec<R>), TrainError> {
     let (mut sum, mut others) = (GradientsAccumulator::new(), Vec::new());
-    let work = |rows: &Vec<usize>| work(&model.apart(), rows);
-    side_by_side(pieces.at_once, &pieces.rows, work, |(gradients, other)| {
+    let work = |rows: &[usize]| work(&model.apart(), rows);
+    pieces.side_by_side(work, |(gradients, other)| {
         sum.accumulate(model, gradients);
         others.push(other);
         Ok(())

@@ -1,71 +1,45 @@
-//! How the rows of a batch are cut into pieces that fit into memory, and how many of these run at once.
+//! How rows of prompts and completions are cut into pieces that fit into memory.
 
 use std::borrow::Borrow;
 use std::collections::HashMap;
 
 use burn::tensor::Device;
-use revealed_data::plan_batches;
-use revealed_models::lanes::{piece_tokens, pieces_at_once};
+use revealed_models::lanes::{Pieces, piece_tokens, pieces_at_once};
 
-use crate::recipe::Recipe;
 use crate::task::Row;
 
-/// Rows of a batch in pieces.
-pub(crate) struct Pieces {
-    /// Indices of rows.
-    pub rows: Vec<Vec<usize>>,
-    /// Pieces at once.
-    pub at_once: usize,
-}
-
-impl Pieces {
-    /// Rows in pieces that together stay within `run.micro_batch_tokens`, padding counted. Rows of one prompt stay
-    /// together, where that is possible, and their prompt counts once.
-    pub(crate) fn of_rows<R: Borrow<Row>>(rows: &[R], device: &Device, recipe: &Recipe) -> Self {
-        let groups = by_prompt(rows);
-        if groups.len() == rows.len() {
-            let lengths: Vec<usize> = rows.iter().map(|row| row.borrow().input_ids.len()).collect();
-            return Self::of_lengths(&lengths, device, recipe);
-        }
-        let budget = recipe.run.micro_batch_tokens;
-        let sizes = groups.iter().map(|group| size(&[group], rows));
-        let (total, largest) = sizes.fold((0, 0), |(sum, most), size| (sum + size, most.max(size)));
-        // Small pieces for all lanes, but not at the price of a prompt's rows being torn apart.
-        let most = piece_tokens(device, usize::MAX, budget);
-        let tokens = piece_tokens(device, total, budget).max(largest.min(most));
-        let parts = groups.into_iter().flat_map(|group| split(group, tokens, rows));
-        let mut parts: Vec<Vec<usize>> = parts.collect();
-        // Alike lengths together, so that little is padded.
-        parts.sort_by_key(|part| longest(part, rows));
-        let mut pieces: Vec<Vec<Vec<usize>>> = Vec::new();
-        for part in parts {
-            let fits = |piece: &Vec<Vec<usize>>| {
-                let all: Vec<&Vec<usize>> = piece.iter().chain([&part]).collect();
-                size(&all, rows) <= tokens
-            };
-            match pieces.last_mut() {
-                Some(piece) if fits(piece) => piece.push(part),
-                _ => pieces.push(vec![part]),
-            }
-        }
-        let sizes = pieces.iter().map(|piece| size(&piece.iter().collect::<Vec<_>>(), rows));
-        let largest = sizes.max().unwrap_or(0);
-        let rows = pieces.into_iter().map(|piece| piece.concat()).collect();
-        Self { rows, at_once: pieces_at_once(device, largest, budget) }
+/// Rows in pieces that together stay within `budget` tokens, padding counted. Rows of one prompt stay together, where that is
+/// possible, and their prompt counts once.
+pub(crate) fn pieces<R: Borrow<Row>>(rows: &[R], device: &Device, budget: usize) -> Pieces {
+    let groups = by_prompt(rows);
+    if groups.len() == rows.len() {
+        let lengths: Vec<usize> = rows.iter().map(|row| row.borrow().input_ids.len()).collect();
+        return Pieces::of_lengths(&lengths, device, budget);
     }
-
-    /// The same by lengths alone.
-    pub(crate) fn of_lengths(lengths: &[usize], device: &Device, recipe: &Recipe) -> Self {
-        let budget = recipe.run.micro_batch_tokens;
-        let total = lengths.iter().fold(0usize, |sum, length| sum.saturating_add(*length));
-        let tokens = piece_tokens(device, total, budget);
-        let rows = plan_batches(lengths, usize::MAX, tokens).batches;
-        let size = |piece: &Vec<usize>| {
-            piece.last().map_or(0, |longest| lengths[*longest].saturating_mul(piece.len()))
+    let sizes = groups.iter().map(|group| size(&[group], rows));
+    let (total, largest) = sizes.fold((0, 0), |(sum, most), size| (sum + size, most.max(size)));
+    // Small pieces for all lanes, but not at the price of a prompt's rows being torn apart.
+    let most = piece_tokens(device, usize::MAX, budget);
+    let tokens = piece_tokens(device, total, budget).max(largest.min(most));
+    let parts = groups.into_iter().flat_map(|group| split(group, tokens, rows));
+    let mut parts: Vec<Vec<usize>> = parts.collect();
+    // Alike lengths together, so that little is padded.
+    parts.sort_by_key(|part| longest(part, rows));
+    let mut pieces: Vec<Vec<Vec<usize>>> = Vec::new();
+    for part in parts {
+        let fits = |piece: &Vec<Vec<usize>>| {
+            let all: Vec<&Vec<usize>> = piece.iter().chain([&part]).collect();
+            size(&all, rows) <= tokens
         };
-        let largest = rows.iter().map(size).max().unwrap_or(0);
-        Self { rows, at_once: pieces_at_once(device, largest, budget) }
+        match pieces.last_mut() {
+            Some(piece) if fits(piece) => piece.push(part),
+            _ => pieces.push(vec![part]),
+        }
     }
+    let sizes = pieces.iter().map(|piece| size(&piece.iter().collect::<Vec<_>>(), rows));
+    let largest = sizes.max().unwrap_or(0);
+    let rows = pieces.into_iter().map(|piece| piece.concat()).collect();
+    Pieces { rows, at_once: pieces_at_once(device, largest, budget) }
 }
 
 /// Indices of rows with the same prompt, in order of their first.
@@ -120,7 +94,7 @@ fn split<R: Borrow<Row>>(mut group: Vec<usize>, tokens: usize, rows: &[R]) -> Ve
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{Device, Row};
 
     fn row(prompt: u32, prompt_tokens: usize, completion: usize) -> Row {
         let input_ids = [vec![prompt; prompt_tokens], vec![9; completion]].concat();
@@ -128,9 +102,7 @@ mod tests {
     }
 
     fn pieces(rows: &[Row], tokens: usize) -> Vec<Vec<usize>> {
-        let mut recipe = Recipe::default();
-        recipe.run.micro_batch_tokens = tokens;
-        Pieces::of_rows(rows, &Device::flex(), &recipe).rows
+        super::pieces(rows, &Device::flex(), tokens).rows
     }
 
     #[test]

@@ -8,6 +8,7 @@
 use burn::module::Module;
 use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor};
+use revealed_models::lanes::Pieces;
 use revealed_models::{CausalLm, Decoding, PaddingSide, ScalarModel, TokenBatch};
 use revealed_objectives::pairs::{centring, pair_accuracy, product_of_experts, reward_l2};
 use revealed_reward::{Calibration, RewardEnsemble, RewardModel};
@@ -17,7 +18,6 @@ use crate::error::TrainError;
 use crate::observer::{At, Phase};
 use crate::optimizer::{Updater, accumulate, sum};
 use crate::pairs::{Negative, Origin, Pair};
-use crate::pieces::Pieces;
 use crate::recipe::ScaleFrom;
 use crate::run::{Draw, Run, Shared, at};
 use crate::steps::{Steps, to_the_end};
@@ -175,7 +175,7 @@ pub(crate) fn pair_pieces(device: &Device, pairs: &[Pair<'_>], run: &Run<'_>) ->
         .iter()
         .map(|pair| 2 * pair.demonstration.input_ids.len().max(pair.sample.input_ids.len()))
         .collect();
-    Pieces::of_lengths(&longest, device, run.recipe)
+    Pieces::of_lengths(&longest, device, run.recipe.run.micro_batch_tokens)
 }
 
 /// Scores of both sides, `[P]` each, in one forward pass.

@@ -1,13 +1,15 @@
 //! What every stage of a run is given.
 
+use std::borrow::Borrow;
+
 use burn::tensor::{Device, Tensor};
-use revealed_models::lanes::side_by_side;
+use revealed_models::lanes::Pieces;
 use revealed_models::{CausalLm, CompletionBatch, Decoding, ModelError, SamplingConfig, sample};
 use revealed_objectives::RewardObjective;
 
 use crate::error::TrainError;
 use crate::observer::{At, Event, Metric, Observer, Phase};
-use crate::pieces::Pieces;
+use crate::pieces::pieces;
 use crate::recipe::Recipe;
 use crate::seed::derive;
 use crate::task::{Row, Task};
@@ -114,26 +116,22 @@ impl Run<'_> {
         rows: &[Row],
         temperature: f64,
     ) -> Result<Vec<Vec<f32>>, TrainError> {
-        self.of_tokens(&model.device(), rows, |indices, shared| {
-            let batch = shared.batch(model, indices.iter().map(|i| &rows[*i]))?;
-            Ok((model.log_probs(&batch, temperature).log_probs, batch))
-        })
+        self.of_tokens(model, rows, |batch| model.log_probs(batch, temperature).log_probs)
     }
 
-    /// Numbers of every completion token of every row, from a function that gives those of some rows as `[B, C]`.
+    /// Numbers of every completion token of every row, from a function that gives those of a batch, `[B, C]`.
     pub(crate) fn of_tokens(
         &self,
-        device: &Device,
+        model: &CausalLm,
         rows: &[Row],
-        numbers: impl Fn(&[usize], &Shared<'_>) -> Result<(Tensor<2>, CompletionBatch), TrainError>
-        + Sync,
+        numbers: impl Fn(&CompletionBatch) -> Tensor<2> + Sync,
     ) -> Result<Vec<Vec<f32>>, TrainError> {
         let mut all = vec![Vec::new(); rows.len()];
         let shared = self.shared();
-        let work = |indices: &Vec<usize>| {
-            let (values, batch) = numbers(indices, &shared)?;
+        let work = |indices: &[usize]| {
+            let batch = shared.batch(model, indices.iter().map(|i| &rows[*i]))?;
             let width = batch.completion_mask.dims()[1];
-            let values = values
+            let values = numbers(&batch)
                 .try_into_vec_as::<f32>()
                 .map_err(|error| ModelError::Device(error.to_string()))?;
             let of_row = |(place, index): (usize, &usize)| {
@@ -142,12 +140,16 @@ impl Run<'_> {
             };
             Ok(indices.iter().enumerate().map(of_row).collect::<Vec<_>>())
         };
-        let pieces = Pieces::of_rows(rows, device, self.recipe);
-        side_by_side(pieces.at_once, &pieces.rows, work, |part| {
+        self.pieces(&model.device(), rows).side_by_side(work, |part| {
             part.into_iter().for_each(|(index, values)| all[index] = values);
             Ok::<_, TrainError>(())
         })?;
         Ok(all)
+    }
+
+    /// Rows in pieces within `run.micro_batch_tokens`.
+    pub(crate) fn pieces<R: Borrow<Row>>(&self, device: &Device, rows: &[R]) -> Pieces {
+        pieces(rows, device, self.recipe.run.micro_batch_tokens)
     }
 
     /// What several threads may look at.

@@ -14,7 +14,6 @@ use serde::{Deserialize, Serialize};
 use crate::error::TrainError;
 use crate::observer::{At, Phase};
 use crate::optimizer::{Updater, accumulate, sum};
-use crate::pieces::Pieces;
 use crate::recipe::{Keep, SftObjective};
 use crate::run::{Run, at};
 use crate::steps::{Steps, to_the_end};
@@ -175,8 +174,7 @@ fn sft_step(
         };
         Ok((part.gradients, part.loss))
     };
-    let (gradients, losses) =
-        accumulate(&model, &Pieces::of_rows(rows, &model.device(), run.recipe), work)?;
+    let (gradients, losses) = accumulate(&model, &run.pieces(&model.device(), rows), work)?;
     let (model, done) = updater.update(model, gradients, vec![sum(losses)], at, run)?;
     let metrics = [
         ("loss", done.numbers[0]),
