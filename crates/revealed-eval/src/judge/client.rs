@@ -87,8 +87,8 @@ impl JudgeClient {
         &self.settings
     }
 
-    /// SHA-256 of all that determines what is asked: model, messages, temperature and limit. An answer found under it
-    /// need not be paid for again.
+    /// SHA-256 of all that determines what is asked: model, messages, temperature, limit and further fields. An answer
+    /// found under it need not be paid for again.
     pub fn request_sha256(&self, ask: &Ask) -> String {
         hex(&Sha256::digest(self.body(ask).to_string()))
     }
@@ -137,6 +137,9 @@ impl JudgeClient {
             body["temperature"] = json!(value);
         }
         body[self.settings.token_limit.name()] = json!(self.settings.max_tokens);
+        for (key, value) in &self.settings.extra {
+            body[key.as_str()] = value.clone();
+        }
         body
     }
 
@@ -151,7 +154,7 @@ impl JudgeClient {
         let wanted = header.and_then(|header| retry_after(header, SystemTime::now()));
         let mut bytes = Vec::new();
         let mut reader = response.into_body().into_reader().take(MAX_BODY + 1);
-        reader.read_to_end(&mut bytes).map_err(|error| self.failed(error.into(), attempts))?;
+        reader.read_to_end(&mut bytes).map_err(|error| self.broken(error.into(), attempts))?;
         if bytes.len() as u64 > MAX_BODY {
             return Err(Failed::Lasting(JudgeError::TooLarge {
                 host: self.host(),
@@ -223,6 +226,17 @@ impl JudgeClient {
                 let reason = other.to_string();
                 Failed::Lasting(JudgeError::Connection { host, reason, attempts })
             }
+        }
+    }
+
+    /// A body that ends too early, or is not of the encoding that it claims.
+    fn broken(&self, error: ureq::Error, attempts: u32) -> Failed {
+        match self.failed(error, attempts) {
+            Failed::Passing(JudgeError::Connection { host, reason, attempts }, _)
+            | Failed::Lasting(JudgeError::Connection { host, reason, attempts }) => {
+                Failed::Passing(JudgeError::Body { host, reason, attempts }, None)
+            }
+            timeout => timeout,
         }
     }
 

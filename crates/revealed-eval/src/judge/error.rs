@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
+use super::retry::LONGEST_WAIT;
+
 /// What went wrong between a question to a judge and its answer. No variant holds a key.
 #[derive(Debug, Error)]
 #[non_exhaustive]
@@ -17,6 +19,22 @@ pub enum JudgeError {
         found: String,
         /// What it may be.
         expected: &'static str,
+    },
+    /// A further field that is the program's own.
+    #[error(
+        "judge.extra.{key} is a field that this program sets or depends on; take it out of [judge.extra], and see judge.model, temperature, max_tokens, token_limit and k"
+    )]
+    ExtraOurs {
+        /// Its name.
+        key: String,
+    },
+    /// A further field that no request can carry.
+    #[error(
+        "judge.extra.{key} has a value that JSON has not (nan, inf or a date); write a number or a text"
+    )]
+    ExtraValue {
+        /// Its name.
+        key: String,
     },
     /// The settings' file cannot be read.
     #[error("{}: {source}", path.display())]
@@ -61,6 +79,18 @@ pub enum JudgeError {
         /// Requests made.
         attempts: u32,
     },
+    /// An answer began and could not be read to its end.
+    #[error(
+        "{host} begins answers that cannot be read to their end, asked {attempts} times: {reason}; see what stands between here and the server"
+    )]
+    Body {
+        /// The endpoint's host.
+        host: String,
+        /// What failed.
+        reason: String,
+        /// Requests made.
+        attempts: u32,
+    },
     /// A status other than success.
     #[error("{url} answers {status} after {attempts} tries: {said}{}", advice(*status))]
     Status {
@@ -75,7 +105,8 @@ pub enum JudgeError {
     },
     /// The server wants a longer pause than is kept.
     #[error(
-        "{host} asks to wait {seconds} s before the next request; a quota may be spent: run the same command again later"
+        "{host} asks to wait {seconds} s before the next request, and no more than {} s are waited; a quota may be spent, or the server's Retry-After be wrong: run the same command again later",
+        LONGEST_WAIT.as_secs()
     )]
     WaitTooLong {
         /// The endpoint's host.
@@ -133,7 +164,7 @@ impl JudgeError {
     pub fn ends_the_run(&self) -> bool {
         match self {
             Self::Status { status, .. } => !matches!(status, 400 | 413 | 422 | 500..=599),
-            Self::Nonsense { .. } | Self::TooLarge { .. } => false,
+            Self::Nonsense { .. } | Self::TooLarge { .. } | Self::Body { .. } => false,
             _ => true,
         }
     }

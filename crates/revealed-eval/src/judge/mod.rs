@@ -9,6 +9,7 @@
 
 mod client;
 mod error;
+mod extra;
 mod key;
 mod pace;
 mod retry;

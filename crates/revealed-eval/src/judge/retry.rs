@@ -23,11 +23,13 @@ pub(super) fn share(request: &str, attempt: u32) -> f64 {
     (hash >> 11) as f64 / (1_u64 << 53) as f64
 }
 
-/// `Retry-After`: seconds, or a date (RFC 9110, 10.2.3).
+/// `Retry-After`: seconds, or a date (RFC 9110, 10.2.3). Seconds below 0 and what is neither are `None`, as if the header
+/// were not there; more seconds than a clock holds are as many as it holds.
 pub(super) fn retry_after(header: &str, now: SystemTime) -> Option<Duration> {
     let header = header.trim();
     if let Ok(seconds) = header.parse::<f64>() {
-        return Duration::try_from_secs_f64(seconds).ok();
+        return (seconds >= 0.0)
+            .then(|| Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX));
     }
     let until = UNIX_EPOCH + Duration::from_secs(date(header)?);
     Some(until.duration_since(now).unwrap_or_default())
@@ -80,7 +82,10 @@ mod tests {
         assert_eq!(retry_after(text, at(784_111_999)), Some(Duration::ZERO));
         assert_eq!(date("Thu, 29 Feb 2024 00:00:00 GMT"), Some(1_709_164_800));
         assert_eq!(retry_after(" 1.5", at(0)), Some(Duration::from_millis(1500)));
-        for text in ["", "soon", "-3", "NaN", "1e300", "Sun, 06 Nox 1994 08:49:37 GMT"] {
+        for text in ["1e300", "inf", "99999999999999999999999"] {
+            assert_eq!(retry_after(text, at(0)), Some(Duration::MAX), "{text}");
+        }
+        for text in ["", "soon", "-3", "-1e9", "NaN", "Sun, 06 Nox 1994 08:49:37 GMT"] {
             assert_eq!(retry_after(text, at(0)), None, "{text}");
         }
     }

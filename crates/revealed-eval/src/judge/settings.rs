@@ -3,9 +3,10 @@
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use ureq::http::Uri;
 
-use super::JudgeError;
+use super::{JudgeError, extra};
 
 /// Settings of a judge, `[judge]` of a TOML file.
 ///
@@ -23,6 +24,7 @@ use super::JudgeError;
 /// | `requests_per_minute` | 0 | 0 (no limit) or more | over all threads |
 /// | `concurrency` | 1 | 1 to 64 | requests under way at a time |
 /// | `proxy` | none | a proxy's url | the environment's proxies are not read; not part of a record |
+/// | `extra` | none | any but the program's own fields | further fields of the request, as they are: `grammar`, `response_format`, … |
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct JudgeSettings {
@@ -51,6 +53,9 @@ pub struct JudgeSettings {
     /// A proxy's url; it may hold a password, so no record has it.
     #[serde(skip_serializing)]
     pub proxy: String,
+    /// Further fields of the request.
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    pub extra: Map<String, Value>,
 }
 
 /// What is sent as `temperature`.
@@ -105,6 +110,7 @@ impl Default for JudgeSettings {
             requests_per_minute: 0.0,
             concurrency: 1,
             proxy: String::new(),
+            extra: Map::new(),
         }
     }
 }
@@ -168,7 +174,7 @@ impl JudgeSettings {
         if !(1..=64).contains(&self.concurrency) {
             return wrong("concurrency", self.concurrency.to_string(), "1 to 64");
         }
-        Ok(())
+        extra::check(&self.extra)
     }
 
     /// The address that requests go to; as it is refused with credentials, it can be shown.

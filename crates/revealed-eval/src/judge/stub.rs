@@ -18,6 +18,8 @@ pub enum Act {
     Stall,
     /// Sends more than anyone reads.
     Flood,
+    /// Sends these bytes as they are, and closes the connection.
+    Raw(Vec<u8>),
 }
 
 /// Runs until the test's process ends.
@@ -80,6 +82,10 @@ fn answer(mut stream: TcpStream, act: Act) {
         Act::Say(content) => (200, "", completion(&content)),
         Act::Answer(status, headers, body) => (status, headers, body),
         Act::Close => return,
+        Act::Raw(bytes) => {
+            let _ = stream.write_all(&bytes);
+            return;
+        }
         Act::Stall => loop {
             thread::park();
         },

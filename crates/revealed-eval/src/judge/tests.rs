@@ -94,6 +94,21 @@ fn another_question_or_setting_is_another_request() {
     assert_ne!(first, of(|settings| settings.model = "other".into(), "?"));
     assert_ne!(first, of(|settings| settings.max_tokens = 5, "?"));
     assert_ne!(first, of(|settings| settings.temperature = Temperature::At(1.0), "?"));
+    assert_ne!(first, of(|settings| drop(settings.extra.insert("seed".into(), 1.into())), "?"));
+}
+
+#[test]
+fn further_fields_are_sent_as_they_are() {
+    let stub = after(0, || Act::Close);
+    let extra =
+        "grammar = 'root ::= \"[[\" [0-9] \"]]\"'\n[extra.response_format]\ntype = \"text\"";
+    let settings: JudgeSettings = toml::from_str(&format!("[extra]\n{extra}")).unwrap();
+    client_with(&stub.url, |to| to.extra = settings.extra).ask(&ask("?")).unwrap();
+    let seen = stub.seen().remove(0);
+    let body: Value = serde_json::from_str(seen.split_once("\r\n\r\n").unwrap().1).unwrap();
+    assert_eq!(body["grammar"], r#"root ::= "[[" [0-9] "]]""#);
+    assert_eq!(body["response_format"], serde_json::json!({"type": "text"}));
+    assert_eq!((&body["model"], &body["max_tokens"]), (&"judge".into(), &2048.into()));
 }
 
 #[test]
@@ -111,6 +126,20 @@ fn a_pause_beyond_patience_is_an_error_that_says_so() {
     let error = client(&stub).ask(&ask("?")).unwrap_err();
     assert!(error.ends_the_run() && error.to_string().contains("wait 86400 s"), "{error}");
     assert_eq!(stub.seen().len(), 1);
+    for absurd in ["1000000000", "1e300", "Fri, 31 Dec 9999 23:59:59 GMT"] {
+        let head: &'static str = format!("Retry-After: {absurd}\r\n").leak();
+        let stub = after(1, move || Act::Answer(503, head, String::new()));
+        let error = client(&stub).ask(&ask("?")).unwrap_err();
+        assert!(matches!(error, JudgeError::WaitTooLong { .. }), "{absurd}: {error}");
+        assert!(error.to_string().contains("no more than 600 s"), "{error}");
+    }
+}
+
+#[test]
+fn a_pause_that_is_none_is_as_if_none_was_asked_for() {
+    for header in ["Retry-After: -5\r\n", "Retry-After: soon\r\n", "Retry-After: NaN\r\n"] {
+        answers_in_the_end(&after(2, move || Act::Answer(429, header, String::new())), 3);
+    }
 }
 
 #[test]
@@ -160,6 +189,36 @@ fn nonsense_is_not_asked_again_and_does_not_end_the_run() {
         assert!(matches!(error, JudgeError::Nonsense { .. }), "{body}: {error}");
         assert!(!error.ends_the_run());
         assert_eq!(stub.seen().len(), 1);
+    }
+}
+
+/// A completion whose body claims to be something that it is not: longer, in chunks, compressed.
+fn broken_bodies() -> [Vec<u8>; 4] {
+    let head = |fields: &str| format!("HTTP/1.1 200 OK\r\n{fields}\r\n\r\n").into_bytes();
+    let gzip = |body: &[u8]| {
+        let fields = format!("Content-Encoding: gzip\r\nContent-Length: {}", body.len());
+        [&head(&fields), body].concat()
+    };
+    // `{"choices": []}` by Python's gzip, a byte of its middle changed.
+    let mut damaged = vec![31, 139, 8, 0, 0, 0, 0, 0, 2, 3, 171, 86, 74, 206, 200, 207, 76, 78];
+    damaged.extend([45, 86, 178, 82, 136, 142, 173, 5, 0, 8, 191, 34, 48, 15, 0, 0, 0]);
+    [
+        [&head("Content-Length: 999")[..], br#"{"choices": [{"mess"#].concat(),
+        [&head("Transfer-Encoding: chunked")[..], b"ff\r\n{\"cho"].concat(),
+        gzip(b"this was never compressed"),
+        gzip(&damaged),
+    ]
+}
+
+#[test]
+fn a_body_that_breaks_off_or_cannot_be_decoded_is_asked_for_again() {
+    for body in broken_bodies() {
+        let again = body.clone();
+        answers_in_the_end(&after(2, move || Act::Raw(again.clone())), 3);
+        let stub = after(99, move || Act::Raw(body.clone()));
+        let error = client(&stub).ask(&ask("?")).unwrap_err();
+        assert!(matches!(error, JudgeError::Body { attempts: 3, .. }), "{error}");
+        assert!(!error.ends_the_run() && error.to_string().contains("their end"), "{error}");
     }
 }
 
