@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
 """Runs `revealed eval mt-bench` and `eval judge` against a real server and compares the files with FastChat's own reading.
 
-A server of the OpenAI interface (`transformers serve`) gives the judge; the model that answers is the same folder, run by `revealed`.
+A server of the OpenAI interface gives the judge; the model that answers is a folder, run by `revealed`. The server is `transformers serve`
+with that folder, or, with --gguf, llama.cpp's, whose answers a grammar (`[judge.extra]`) makes end in a verdict, so that even a small model
+gives figures to compare.
 FastChat's `show_result.py`, unchanged, reads the files of judgements; its means and win rates have to be those of the records.
 Its rating patterns are also compared with what `revealed` read from every judgement. Nothing of FastChat or MT-Bench is kept.
 
-    python -m pip install "transformers[serving]" torch pandas
+    python -m pip install "transformers[serving]" torch pandas         # or: pandas xllamacpp, with --gguf
     python -m pip download --no-deps fschat && unzip fschat-*.whl -d fschat
     python golden/mt_bench/live.py --revealed target/debug/revealed --model SMOLLM2_FOLDER --data MT_BENCH_FOLDER \
         --show-result fschat/fastchat/llm_judge/show_result.py --out OUT
@@ -17,6 +19,17 @@ from pathlib import Path
 
 ONE_SCORE, BACKUP = re.compile(r"\[\[(\d+\.?\d*)\]\]"), re.compile(r"\[(\d+\.?\d*)\]")
 KEY = "sk-planted-0123456789"
+# A sentence at most, then the verdict; neither has brackets of its own.
+GRAMMAR = r'root ::= [^\[\]\n]{1,100} "\n[[" verdict "]]"' + "\nverdict ::= "
+VERDICTS = {"single": '"10" | [1-9]', "pair": "[ABC]"}
+LLAMA = """import sys, time, xllamacpp
+params = xllamacpp.CommonParams()
+params.model.path, params.hostnames, params.port = sys.argv[1], ["127.0.0.1"], int(sys.argv[2])
+params.n_ctx, params.n_parallel, params.n_gpu_layers = 8192, 1, 0
+server = xllamacpp.Server(params)
+while True:
+    time.sleep(60)
+"""
 
 
 def lines(path):
@@ -33,11 +46,13 @@ def some_questions(data, out, categories):
     return path
 
 
-def serve(model, log):
+def serve(args, log):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = ["transformers", "serve", str(model), "--device", "cpu", "--dtype", "float32", "--host", "127.0.0.1", "--port", str(port)]
+    command = ["transformers", "serve", str(args.model), "--device", "cpu", "--dtype", "float32", "--host", "127.0.0.1", "--port", str(port)]
+    if args.gguf:
+        command = [sys.executable, "-c", LLAMA, str(args.gguf), str(port)]
     server = subprocess.Popen(command, stdout=log, stderr=log, env={**os.environ, "CUDA_VISIBLE_DEVICES": ""})
     for _ in range(180):
         with contextlib.suppress(OSError):
@@ -77,16 +92,18 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name in ["revealed", "model", "data", "show-result", "out"]:
         parser.add_argument(f"--{name}", type=Path, required=True)
+    parser.add_argument("--gguf", type=Path, help="the judge's weights, for llama.cpp's server")
     parser.add_argument("--categories", default="writing,reasoning,math,stem")
     parser.add_argument("--answer-tokens", type=int, default=64)
     parser.add_argument("--judge-tokens", type=int, default=96)
     parser.add_argument("--k", type=int, default=1)
+    parser.add_argument("--temperature", type=float, default=0.0)
     args = parser.parse_args()
     shutil.rmtree(args.out, ignore_errors=True)
     args.out.mkdir(parents=True)
     questions = some_questions(args.data, args.out, args.categories.split(","))
     with open(args.out / "server.log", "w") as log:
-        server, url = serve(args.model, log)
+        server, url = serve(args, log)
         try:
             good = judge_all(args, questions, url)
         finally:
@@ -98,13 +115,15 @@ def main():
 
 
 def judge_all(args, questions, url):
-    (args.out / "judge.toml").write_text(
-        f'[judge]\nurl = "{url}"\nmodel = "{args.model}"\nmax_tokens = {args.judge_tokens}\ntimeout_s = 300.0\nk = {args.k}\n')
+    for mode, verdict in VERDICTS.items():
+        extra = f"[judge.extra]\ngrammar = '''{GRAMMAR}{verdict}'''\n" if args.gguf else ""
+        (args.out / f"{mode}.toml").write_text(
+            f'[judge]\nurl = "{url}"\nmodel = "{args.gguf or args.model}"\nmax_tokens = {args.judge_tokens}\ntimeout_s = 300.0\nk = {args.k}\ntemperature = {args.temperature}\n{extra}')
     references = ["--references", args.data / "reference_answer_gpt-4.jsonl"]
     bench = ["--questions", questions, "--judge-prompts", args.data / "judge_prompts.jsonl", *references]
-    judge = ["--judge", args.out / "judge.toml", "--judge-key-env", "PLANTED", "--folder", args.out]
+    judge = lambda mode: ["--judge", args.out / f"{mode}.toml", "--judge-key-env", "PLANTED", "--folder", args.out]
     answer = ["--model", args.model, "--max-tokens", args.answer_tokens]
-    single = lambda name, seed: [args.revealed, "eval", "mt-bench", *bench, *judge, *answer, "--seed", seed, "--model-id", name, "--table"]
+    single = lambda name, seed: [args.revealed, "eval", "mt-bench", *bench, *judge("single"), *answer, "--seed", seed, "--model-id", name, "--table"]
     record = args.out / "single.json"
     run([*single("seed-0", 0), "--out", record])
     done = run(single("seed-0", 0))
@@ -112,7 +131,7 @@ def judge_all(args, questions, url):
     run([args.revealed, "eval", "mt-bench", *bench, *answer, "--folder", args.out, "--seed", 1, "--model-id", "seed-1"])
     answers = [args.out / "model_answer" / f"seed-{seed}.jsonl" for seed in (0, 1)]
     pair_record = args.out / "pair.json"
-    run([args.revealed, "eval", "judge", *answers, *bench, *judge, "--table", "--out", pair_record])
+    run([args.revealed, "eval", "judge", *answers, *bench, *judge("pair"), "--table", "--out", pair_record])
     judgments = args.out / "model_judgment"
     [singles], pairs = judgments.glob("*_single.jsonl"), [p for p in judgments.glob("*_pair.jsonl")][0]
     return same_ratings(singles) & same_means(args, record, singles) & same_wins(args, pair_record, pairs)

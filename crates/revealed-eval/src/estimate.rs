@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::preferences::Accuracy;
-use crate::record::Figure;
+use crate::record::{Figure, Part};
 use crate::stats::{mean_ci95, mean_sd, t_975};
 
 /// A number with its 95 % interval; bounds that nothing is known of are NaN.
@@ -84,7 +84,26 @@ impl Estimate {
     /// As a record's figure, over `n` items.
     pub fn figure(&self, name: impl Into<String>, subset: Option<&str>, n: usize) -> Figure {
         let subset = subset.map(str::to_owned);
-        Figure { name: name.into(), subset, value: self.value, interval: self.interval(), n }
+        let (value, interval) = (self.value, self.interval());
+        Figure { name: name.into(), subset, value, interval, n, parts: Vec::new() }
+    }
+
+    /// The [weighted](Self::weighted) mean of other figures, as a record's figure that names them.
+    pub fn of_parts(name: &str, subset: Option<&str>, parts: &[(f64, &Figure)]) -> Figure {
+        let estimate = |figure: &Figure| {
+            let [low, high] = figure.interval.unwrap_or([f64::NAN; 2]);
+            Self { value: figure.value, low, high }
+        };
+        let all: Vec<(f64, Self)> =
+            parts.iter().map(|(w, figure)| (*w, estimate(figure))).collect();
+        let n = parts.iter().map(|(_, figure)| figure.n).sum();
+        let part = |(weight, figure): &(f64, &Figure)| Part {
+            name: figure.name.clone(),
+            subset: figure.subset.clone(),
+            weight: *weight,
+        };
+        let parts = parts.iter().map(part).collect();
+        Figure { parts, ..Self::weighted(&all).figure(name, subset, n) }
     }
 }
 

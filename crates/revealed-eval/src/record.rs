@@ -50,6 +50,22 @@ pub struct Figure {
     pub interval: Option<[f64; 2]>,
     /// Items that it is taken over.
     pub n: usize,
+    /// The figures that it is the weighted mean of; none of a mean over items, or of anything else.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parts: Vec<Part>,
+}
+
+/// A figure within another.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Part {
+    /// Its name.
+    pub name: String,
+    /// The part of the data it is taken over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subset: Option<String>,
+    /// Its weight; weights are divided by their sum.
+    pub weight: f64,
 }
 
 /// One question, pair or prompt.
@@ -191,6 +207,7 @@ mod tests {
             value,
             interval: Some([0.1, 0.9]),
             n: 2,
+            parts: Vec::new(),
         };
         let values = BTreeMap::from([("acc".to_owned(), 1.0)]);
         let item = Item { id: "0".into(), subset: None, values, detail: Map::new() };

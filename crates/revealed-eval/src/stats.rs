@@ -62,6 +62,22 @@ pub fn mean_ci95(values: &[f64]) -> (f64, f64) {
     (mean - half, mean + half)
 }
 
+/// The two-sided 95 % interval `(low, high)` of the mean of `n` values that lie in [0, 1], or hardly outside: as if `z²/2` more of
+/// them were 0 and `z²/2` were 1, so that it has a width where all agree. Of values that are 0 or 1 it is Agresti and
+/// Coull's (The American Statistician 52 (1998), 119–126). NaN of none.
+pub fn bounded_ci95(values: &[f64]) -> (f64, f64) {
+    if values.is_empty() {
+        return (f64::NAN, f64::NAN);
+    }
+    let more = Z_95 * Z_95;
+    let n = values.len() as f64 + more;
+    let mean = (values.iter().sum::<f64>() + more / 2.0) / n;
+    let own: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
+    let added = more / 2.0 * (mean.powi(2) + (1.0 - mean).powi(2));
+    let half = Z_95 * ((own + added) / n / n).sqrt();
+    (mean - half, mean + half)
+}
+
 /// The two-sided 95 % interval `(low, high)` of the mean of values of which those of one cluster go together,
 /// `x̄ ± t₀.₉₇₅(G − 1) · √V` with `V = G/(G − 1) · Σ_g (Σ_{i∈g} (x_i − x̄))² / n²` over `G` clusters; [`mean_ci95`] where
 /// every cluster has one value. NaN for fewer than two clusters.
@@ -202,6 +218,22 @@ mod tests {
         assert_abs_diff_eq!(low, 3.0 - 1.96293, epsilon = 1e-4);
         assert_abs_diff_eq!(high, 3.0 + 1.96293, epsilon = 1e-4);
         assert!(mean_ci95(&[1.0]).0.is_nan());
+    }
+
+    #[test]
+    fn the_interval_of_bounded_values_holds_their_mean_and_has_a_width() {
+        // Agresti and Coull's for 3 of 10, by hand: p̃ = 4.9207/13.8415, half = 1.95996 √(p̃ (1 − p̃)/13.8415).
+        let three: Vec<f64> = (0..10).map(|at| f64::from(u8::from(at < 3))).collect();
+        let (low, high) = bounded_ci95(&three);
+        assert_abs_diff_eq!(low, 0.10334, epsilon = 1e-4);
+        assert_abs_diff_eq!(high, 0.60767, epsilon = 1e-4);
+        for value in [0.0, 0.3, 0.6, 1.0, 1.01, -0.01] {
+            for n in [1, 2, 50] {
+                let (low, high) = bounded_ci95(&vec![value; n]);
+                assert!(low < value && value < high, "{value} {n}: {low} {high}");
+            }
+        }
+        assert!(bounded_ci95(&[]).0.is_nan());
     }
 
     #[test]

@@ -122,7 +122,7 @@ fn asked(question: &Question) -> Asked<'_> {
 struct Figures {
     benchmark: Benchmark,
     by: Vec<(&'static str, Vec<Figure>)>,
-    /// Each scored question's credit, by yardstick.
+    /// What each scored question is worth, by yardstick and figure.
     credits: Vec<BTreeMap<String, f64>>,
 }
 
@@ -142,7 +142,8 @@ impl Figures {
                 })
                 .collect();
             for (credits, one) in credits.iter_mut().zip(&scored) {
-                credits.insert(format!("{name}/accuracy"), benchmark.credit(one));
+                let values = benchmark.values(one).into_iter();
+                credits.extend(values.map(|(figure, value)| (format!("{name}/{figure}"), value)));
             }
             let mut figures = benchmark.figures(&scored);
             // What is looked at first.
@@ -208,15 +209,19 @@ impl Figures {
 
     fn record(&self, questions: &[Question], answered: &Answered, device: &Device) -> EvalRecord {
         let named = |(name, figures): &(&str, Vec<Figure>)| -> Vec<Figure> {
-            let prefixed = |figure: &Figure| Figure {
-                name: format!("{name}/{}", figure.name),
-                ..figure.clone()
+            let prefixed = |figure: &Figure| {
+                let mut figure = figure.clone();
+                figure.name = format!("{name}/{}", figure.name);
+                for part in &mut figure.parts {
+                    part.name = format!("{name}/{}", part.name);
+                }
+                figure
             };
             figures.iter().map(prefixed).collect()
         };
         let item = |(place, index): (usize, &usize)| Item {
             id: questions[*index].id.clone(),
-            subset: Some(questions[*index].subset.clone()),
+            subset: Some(self.benchmark.part(&questions[*index])),
             values: self.credits[place].clone(),
             detail: answered.scores_of(place),
         };

@@ -99,7 +99,14 @@ mod tests {
     use super::*;
 
     fn figure(name: &str, subset: Option<&str>, interval: Option<[f64; 2]>) -> Figure {
-        Figure { name: name.into(), subset: subset.map(str::to_owned), value: 0.5, interval, n: 4 }
+        Figure {
+            name: name.into(),
+            subset: subset.map(str::to_owned),
+            value: 0.5,
+            interval,
+            n: 4,
+            parts: vec![],
+        }
     }
 
     #[test]

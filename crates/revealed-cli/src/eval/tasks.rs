@@ -188,7 +188,7 @@ fn print(description: &TaskDescription, result: &TaskResult, table: bool) -> Res
         output.text("|---|---|---|---|---|---|\n")?;
     }
     for TaskFigure { figure, stderr } in &result.figures {
-        let Figure { name, subset, value, interval, n } = figure;
+        let Figure { name, subset, value, interval, n, .. } = figure;
         let task = &description.task;
         match table {
             true => {

@@ -81,6 +81,23 @@ impl Benchmark {
         }
     }
 
+    /// What one question's scores are worth in each figure that is a mean over questions, by the figure's name.
+    pub fn values(self, scored: &Scored<'_>) -> BTreeMap<String, f64> {
+        let credit = [("accuracy".to_owned(), self.credit(scored))];
+        match self {
+            Self::RmBench => credit.into_iter().chain(rm_bench::values(scored)).collect(),
+            _ => credit.into(),
+        }
+    }
+
+    /// The part of the data that a record's item belongs to: its subset, below its domain where that is another.
+    pub fn part(self, question: &Question) -> String {
+        match self {
+            Self::RmBench => rm_bench::part(question),
+            _ => question.subset.clone(),
+        }
+    }
+
     /// Its figures. The overall ones are there only where every section, subset or domain has a question.
     pub fn figures(self, scored: &[Scored<'_>]) -> Vec<Figure> {
         match self {

@@ -74,46 +74,25 @@ pub(super) fn credit(scored: &Scored<'_>) -> f64 {
 }
 
 pub(super) fn figures(scored: &[Scored<'_>]) -> Vec<Figure> {
-    let subsets: Vec<(String, Estimate, usize)> = by_part(scored, |question| &question.subset)
+    let subsets: Vec<Figure> = by_part(scored, |question| &question.subset)
         .into_iter()
-        .map(|(name, rows)| (name, accuracy(&rows, credit), rows.len()))
+        .map(|(name, rows)| accuracy(&rows, credit).figure("accuracy", Some(&name), rows.len()))
         .collect();
-    let find = |name: &str| subsets.iter().find(|(subset, ..)| subset == name);
     // The mean of those that are there, as published: a file may hold a few subsets only.
     let mean = |name: &str, parts: &[(&str, usize)]| -> Option<Figure> {
-        let found: Vec<_> =
-            parts.iter().filter_map(|(part, weight)| Some((*weight, find(part)?))).collect();
-        let pairs = found.iter().map(|(_, (_, _, n))| n).sum();
-        let parts: Vec<(f64, Estimate)> =
-            found.iter().map(|(weight, (_, estimate, _))| (*weight as f64, *estimate)).collect();
-        let section = || Estimate::weighted(&parts).figure("section", Some(name), pairs);
-        (!parts.is_empty()).then(section)
+        let find =
+            |part: &str| subsets.iter().find(|figure| figure.subset.as_deref() == Some(part));
+        let found: Vec<(f64, &Figure)> =
+            parts.iter().filter_map(|(part, weight)| Some((*weight as f64, find(part)?))).collect();
+        (!found.is_empty()).then(|| Estimate::of_parts("section", Some(name), &found))
     };
-    let mut figures: Vec<Figure> = subsets
-        .iter()
-        .map(|(name, estimate, n)| estimate.figure("accuracy", Some(name), *n))
-        .collect();
     let sections: Vec<Figure> =
         SECTIONS.iter().filter_map(|(name, parts)| mean(name, parts)).collect();
     let prior = mean("Prior Sets", &PRIOR_SETS.map(|name| (name, 1)));
-    if sections.len() == SECTIONS.len() {
-        figures.push(score(&sections, prior.as_ref()));
-    }
-    figures.extend(sections.into_iter().chain(prior));
-    figures
-}
-
-/// The leaderboard's score.
-fn score(sections: &[Figure], prior: Option<&Figure>) -> Figure {
-    let part = |weight: f64, figure: &Figure| {
-        let [low, high] = figure.interval.unwrap_or([f64::NAN; 2]);
-        (weight, Estimate { value: figure.value, low, high })
-    };
-    let parts: Vec<(f64, Estimate)> = sections
-        .iter()
-        .map(|section| part(2.0, section))
-        .chain(prior.map(|prior| part(1.0, prior)))
-        .collect();
-    let pairs = sections.iter().chain(prior).map(|figure| figure.n).sum();
-    Estimate::weighted(&parts).figure("score", None, pairs)
+    let score = (sections.len() == SECTIONS.len()).then(|| {
+        let parts = sections.iter().map(|section| (2.0, section));
+        let parts: Vec<_> = parts.chain(prior.iter().map(|prior| (1.0, prior))).collect();
+        Estimate::of_parts("score", None, &parts)
+    });
+    subsets.into_iter().chain(score).chain(sections).chain(prior).collect()
 }

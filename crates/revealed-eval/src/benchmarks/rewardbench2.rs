@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 use super::{Question, QuestionProblem, Scored, accuracy, by_part};
 use crate::estimate::Estimate;
 use crate::record::Figure;
-use crate::stats::mean_ci95;
+use crate::stats::bounded_ci95;
 
 /// The subsets that the score is the mean of.
 pub const SUBSETS: [&str; 6] = ["Factuality", "Precise IF", "Math", "Safety", "Focus", "Ties"];
@@ -62,29 +62,23 @@ pub(super) fn credit(scored: &Scored<'_>) -> f64 {
 }
 
 pub(super) fn figures(scored: &[Scored<'_>]) -> Vec<Figure> {
-    let subsets: Vec<(String, Estimate, usize)> = by_part(scored, |question| &question.subset)
+    let figures: Vec<Figure> = by_part(scored, |question| &question.subset)
         .into_iter()
         .map(|(name, rows)| {
             let estimate = match is_tie(rows[0].question) {
                 true => ties(&rows),
                 false => accuracy(&rows, credit),
             };
-            (name, estimate, rows.len())
+            estimate.figure("accuracy", Some(&name), rows.len())
         })
         .collect();
-    let mut figures: Vec<Figure> = subsets
-        .iter()
-        .map(|(name, estimate, n)| estimate.figure("accuracy", Some(name), *n))
-        .collect();
-    let parts: Vec<(f64, Estimate)> = SUBSETS
-        .iter()
-        .filter_map(|name| subsets.iter().find(|(subset, ..)| subset.eq_ignore_ascii_case(name)))
-        .map(|(_, estimate, _)| (1.0, *estimate))
-        .collect();
-    if parts.len() == SUBSETS.len() {
-        figures.push(Estimate::weighted(&parts).figure("score", None, scored.len()));
-    }
-    figures
+    let find = |name: &&str| {
+        let is = |subset: &String| subset.eq_ignore_ascii_case(name);
+        figures.iter().find(|figure| figure.subset.as_ref().is_some_and(is))
+    };
+    let parts: Vec<(f64, &Figure)> = SUBSETS.iter().filter_map(find).map(|f| (1.0, f)).collect();
+    let score = (parts.len() == SUBSETS.len()).then(|| Estimate::of_parts("score", None, &parts));
+    figures.into_iter().chain(score).collect()
 }
 
 fn ties(rows: &[&Scored<'_>]) -> Estimate {
@@ -118,7 +112,8 @@ impl Margins {
 
 /// The score of Ties, of `(is a reference, number, scores of right answers, scores of wrong ones)`.
 ///
-/// Its interval is as wide as that of the mean of the same formula over questions with a reference, each by itself.
+/// Its interval is that of the mean of the same formula over questions with a reference, each by itself, by
+/// [`bounded_ci95`], which is not 0 where all agree.
 pub fn ties_score<'a>(
     rows: impl IntoIterator<Item = (bool, u64, &'a [f64], &'a [f64])>,
 ) -> Estimate {
@@ -141,9 +136,10 @@ pub fn ties_score<'a>(
         + 0.2 * mean(several().map(|(_, least, spread)| share(least > spread)))
         + 0.01 * mean(several().filter(|(.., spread)| *spread > 0.0).map(excess));
     let each: Vec<f64> = both.iter().map(|(tied, reference)| alone(*tied, *reference)).collect();
-    let (low, high) = mean_ci95(&each);
-    let half = (high - low) / 2.0;
-    Estimate { value, low: value - half, high: value + half }
+    let (low, high) = bounded_ci95(&each);
+    let shift = value - mean(each.iter().copied());
+    // What the formula can give: from no term but the last at its least, to all at their most.
+    Estimate { value, low: (low + shift).max(-0.01), high: (high + shift).min(1.01) }
 }
 
 /// `tanh(min(m, m_ref)/s − 1)`

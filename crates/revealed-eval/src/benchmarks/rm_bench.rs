@@ -28,6 +28,12 @@ fn domain(question: &Question) -> Option<&'static str> {
     DOMAINS.into_iter().find(|domain| question.subset.starts_with(domain))
 }
 
+/// What a question is worth in every figure of its domain, by the figure's name.
+pub(super) fn values(scored: &Scored<'_>) -> impl Iterator<Item = (String, f64)> {
+    let levels = LEVELS.iter().map(|(name, asked)| ((*name).to_owned(), share(scored, asked)));
+    levels.chain(cells().map(|(name, i, j)| (name, share(scored, |a, b| (a, b) == (i, j)))))
+}
+
 /// The share of the nine comparisons that are right.
 pub(super) fn credit(scored: &Scored<'_>) -> f64 {
     share(scored, |_, _| true)
@@ -68,26 +74,36 @@ const LEVELS: [Ask; 4] = [
 pub(super) fn figures(scored: &[Scored<'_>]) -> Vec<Figure> {
     let parts = by_part(scored, |question| domain(question).unwrap_or_default());
     let mut figures = Vec::new();
-    let mut totals: Vec<(String, Vec<(f64, Estimate)>)> = Vec::new();
-    let names = cells().map(|(name, ..)| name);
-    totals.extend(
-        LEVELS.iter().map(|(name, _)| (*name).to_owned()).chain(names).map(|n| (n, vec![])),
-    );
     for (domain, rows) in &parts {
-        let levels = LEVELS.iter().map(|(_, asked)| accuracy(rows, |one| share(one, asked)));
-        let cells =
-            cells().map(|(_, i, j)| accuracy(rows, |one| share(one, |a, b| (a, b) == (i, j))));
-        for (estimate, (name, total)) in levels.chain(cells).zip(&mut totals) {
-            figures.push(estimate.figure(name.as_str(), Some(domain), rows.len()));
-            total.push((1.0, estimate));
-        }
+        let levels = LEVELS.iter().map(|(name, asked)| {
+            let estimate = accuracy(rows, |one| share(one, asked));
+            estimate.figure(*name, Some(domain), rows.len())
+        });
+        let cells = cells().map(|(name, i, j)| {
+            let estimate = accuracy(rows, |one| share(one, |a, b| (a, b) == (i, j)));
+            estimate.figure(name, Some(domain), rows.len())
+        });
+        figures.extend(levels.chain(cells));
     }
     if parts.len() == DOMAINS.len() {
-        for (name, total) in totals {
-            figures.push(Estimate::weighted(&total).figure(name, None, scored.len()));
-        }
+        let names = LEVELS.iter().map(|(name, _)| (*name).to_owned());
+        let totals = names.chain(cells().map(|(name, ..)| name)).map(|name| {
+            let parts: Vec<(f64, &Figure)> =
+                figures.iter().filter(|figure| figure.name == name).map(|f| (1.0, f)).collect();
+            Estimate::of_parts(&name, None, &parts)
+        });
+        let totals: Vec<Figure> = totals.collect();
+        figures.extend(totals);
     }
     figures
+}
+
+/// The domain of an item, and its part of that where it has one: `safety/safety-refuse`.
+pub(super) fn part(question: &Question) -> String {
+    match domain(question) {
+        Some(domain) if domain != question.subset => format!("{domain}/{}", question.subset),
+        _ => question.subset.clone(),
+    }
 }
 
 /// Cells of the matrix by the names of their figures, `concise>markdown` for a concise right and a wrong answer in Markdown.

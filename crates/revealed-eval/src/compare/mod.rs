@@ -1,9 +1,12 @@
 //! Two evaluations or two runs, side by side.
 
+mod figures;
+mod names;
 mod records;
 mod runs;
 
-pub use records::{CompareError, FigureDifference, Pairing, RecordComparison, compare_records};
+pub use figures::FigureDifference;
+pub use records::{CompareError, Pairing, RecordComparison, compare_records};
 pub use runs::{RunComparison, RunFigure, compare_runs};
 
 use serde::Serialize;

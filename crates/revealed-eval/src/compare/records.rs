@@ -5,12 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 use thiserror::Error;
 
-use super::Difference;
-use crate::record::{EvalRecord, Figure, Item, Source};
-use crate::stats::{Z_95, mean_ci95, mean_sd};
-
-/// How far a recorded figure may be from the mean of its items to count as that mean.
-const SAME: f64 = 1e-9;
+use super::figures::{FigureDifference, Sides};
+use super::{Difference, names};
+use crate::record::{EvalRecord, Item, Source};
 
 /// Why two records are not compared.
 #[derive(Debug, Error)]
@@ -52,29 +49,6 @@ pub enum Pairing {
     },
 }
 
-/// A figure of both.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct FigureDifference {
-    /// The metric.
-    pub name: String,
-    /// The part of the data.
-    pub subset: Option<String>,
-    /// On the left: as recorded, or over the items that both have where these are fewer.
-    pub a: f64,
-    /// On the right.
-    pub b: f64,
-    /// `b − a`.
-    pub difference: f64,
-    /// Its 95 % interval; none where the figure is no mean of items.
-    pub interval: Option<[f64; 2]>,
-    /// Items that it is taken over, on the left and on the right.
-    pub n: [usize; 2],
-    /// Items that rose and that fell; none without pairs.
-    pub changed: Option<[usize; 2]>,
-    /// Exact two-sided McNemar test, where every item is 0 or 1 and paired.
-    pub p: Option<f64>,
-}
-
 /// Two records.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct RecordComparison {
@@ -91,7 +65,8 @@ pub struct RecordComparison {
 /// Compares `b` with `a`.
 ///
 /// Paired, the interval is that of the mean of `b − a` over items (Student's t); unpaired it is
-/// `b̄ − ā ± z √(s_a²/n_a + s_b²/n_b)`.
+/// `b̄ − ā ± z √(s_a²/n_a + s_b²/n_b)`. That of a weighted mean of other figures is [carried over](crate::Estimate::weighted)
+/// from theirs. Items whose ids begin with a file's name are found again where the file has another name and the same content.
 ///
 /// # Errors
 /// When they are of different evaluations, or an id is not unique.
@@ -100,22 +75,19 @@ pub fn compare_records(a: &EvalRecord, b: &EvalRecord) -> Result<RecordCompariso
         let (a, b) = (a.evaluation.clone(), b.evaluation.clone());
         return Err(CompareError::Evaluations { a, b });
     }
+    let differences = differences(a, b);
+    let renamed = names::as_in(a, b);
+    let b = &renamed;
     let items = [by_id(a)?, by_id(b)?];
     let pairing = pairing(a, b, &items);
     let paired = matches!(pairing, Pairing::Paired { .. });
-    let figures = a.figures.iter().filter_map(|figure| {
-        let other = b.figure(&figure.name, figure.subset.as_deref())?;
-        Some(difference([figure, other], &items, paired))
-    });
-    Ok(RecordComparison {
-        evaluation: a.evaluation.clone(),
-        figures: figures.collect(),
-        pairing,
-        differences: differences(a, b),
-    })
+    let sides = Sides { records: [a, b], items, paired };
+    let figures = a.figures.iter().filter_map(|figure| sides.difference(figure)).collect();
+    Ok(RecordComparison { evaluation: a.evaluation.clone(), figures, pairing, differences })
 }
 
-type Items<'a> = BTreeMap<&'a str, &'a Item>;
+/// Items by their ids.
+pub(super) type Items<'a> = BTreeMap<&'a str, &'a Item>;
 
 fn by_id(record: &EvalRecord) -> Result<Items<'_>, CompareError> {
     let mut items = Items::new();
@@ -141,112 +113,12 @@ fn pairing(a: &EvalRecord, b: &EvalRecord, [in_a, in_b]: &[Items<'_>; 2]) -> Pai
         (Some(a), Some(b)) if a != b && in_a.keys().ne(in_b.keys()) => {
             unpaired("the data differ, and so do the items")
         }
-        (Some(_), Some(_)) if items == 0 => {
-            unpaired("no item is in both: ids begin with the file's name, so give both the same")
-        }
+        (Some(_), Some(_)) if items == 0 => unpaired("no item is in both"),
         (Some(_), Some(_)) => {
             Pairing::Paired { items, only_a: in_a.len() - items, only_b: in_b.len() - items }
         }
         _ => unpaired("data without a hash, so nothing says that ids mean the same items"),
     }
-}
-
-/// What a figure is the mean of: the value of its name of every item, or of those of its part of the data, `file` holding `file/part`; a
-/// part may also be a side that every item has a value of its own for, as `policy/reward`.
-fn values<'a>(figure: &Figure, items: &Items<'a>) -> BTreeMap<&'a str, f64> {
-    let of = |item: &Item| match (&figure.subset, &item.subset) {
-        (None, _) => true,
-        (Some(part), Some(own)) => own
-            .strip_prefix(part.as_str())
-            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/')),
-        (Some(_), None) => false,
-    };
-    let side = figure.subset.as_ref().map(|subset| format!("{subset}/{}", figure.name));
-    let value = |item: &Item| match &side {
-        Some(side) if item.values.contains_key(side) => item.values.get(side).copied(),
-        _ => item.values.get(&figure.name).copied().filter(|_| of(item)),
-    };
-    items.iter().filter_map(|(id, item)| Some((*id, value(item)?))).collect()
-}
-
-fn difference(
-    [a, b]: [&Figure; 2],
-    [in_a, in_b]: &[Items<'_>; 2],
-    paired: bool,
-) -> FigureDifference {
-    let plain = FigureDifference {
-        name: a.name.clone(),
-        subset: a.subset.clone(),
-        a: a.value,
-        b: b.value,
-        difference: b.value - a.value,
-        interval: None,
-        n: [a.n, b.n],
-        changed: None,
-        p: None,
-    };
-    let (of_a, of_b) = (values(a, in_a), values(b, in_b));
-    let is_mean = |figure: &Figure, values: &BTreeMap<&str, f64>| {
-        let values: Vec<f64> = values.values().copied().collect();
-        let (mean, _) = mean_sd(&values);
-        (mean - figure.value).abs() <= SAME * figure.value.abs().max(1.0)
-    };
-    if !(is_mean(a, &of_a) && is_mean(b, &of_b)) {
-        return plain;
-    }
-    if !paired {
-        let interval = unpaired_interval(&of_a, &of_b);
-        return FigureDifference { interval, ..plain };
-    }
-    let pairs: Vec<[f64; 2]> =
-        of_a.iter().filter_map(|(id, a)| Some([*a, *of_b.get(id)?])).collect();
-    of_pairs(&pairs, plain)
-}
-
-fn of_pairs(pairs: &[[f64; 2]], plain: FigureDifference) -> FigureDifference {
-    let differences: Vec<f64> = pairs.iter().map(|[a, b]| b - a).collect();
-    if differences.is_empty() {
-        return plain;
-    }
-    let side = |at: usize| mean_sd(&pairs.iter().map(|pair| pair[at]).collect::<Vec<_>>()).0;
-    let (low, high) = mean_ci95(&differences);
-    let rose = differences.iter().filter(|d| **d > 0.0).count();
-    let fell = differences.iter().filter(|d| **d < 0.0).count();
-    let binary = pairs.iter().flatten().all(|value| *value == 0.0 || *value == 1.0);
-    FigureDifference {
-        a: side(0),
-        b: side(1),
-        difference: mean_sd(&differences).0,
-        interval: low.is_finite().then_some([low, high]),
-        n: [pairs.len(); 2],
-        changed: Some([rose, fell]),
-        p: binary.then(|| mcnemar(rose, fell)),
-        ..plain
-    }
-}
-
-fn unpaired_interval(a: &BTreeMap<&str, f64>, b: &BTreeMap<&str, f64>) -> Option<[f64; 2]> {
-    let stats = |values: &BTreeMap<&str, f64>| {
-        let all: Vec<f64> = values.values().copied().collect();
-        let (mean, sd) = mean_sd(&all);
-        (mean, sd * sd / all.len() as f64)
-    };
-    let ((mean_a, var_a), (mean_b, var_b)) = (stats(a), stats(b));
-    let half = Z_95 * (var_a + var_b).sqrt();
-    half.is_finite().then(|| [mean_b - mean_a - half, mean_b - mean_a + half])
-}
-
-/// Exact two-sided p of `rose` and `fell` under a fair coin: `min(1, 2 P(X ≤ min))`, X binomial of ½. Source: McNemar,
-/// Psychometrika 12 (1947), 153–157, in its exact form.
-fn mcnemar(rose: usize, fell: usize) -> f64 {
-    let n = rose + fell;
-    // log C(n, k) − n log 2, one k after the other; a product would underflow from n = 1,075 on.
-    let (mut log, mut sum) = (-(n as f64) * std::f64::consts::LN_2, 0.0);
-    for k in 0..=rose.min(fell) {
-        sum += f64::exp(log);
-        log += ((n - k) as f64).ln() - ((k + 1) as f64).ln();
-    }
-    (2.0 * sum).min(1.0)
 }
 
 fn differences(a: &EvalRecord, b: &EvalRecord) -> Vec<Difference> {
@@ -283,7 +155,8 @@ fn differences(a: &EvalRecord, b: &EvalRecord) -> Vec<Difference> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::Environment;
+    use crate::record::{Environment, Figure, Part};
+    use crate::stats::{Z_95, mean_sd};
 
     fn record(values: &[f64], data: &str) -> EvalRecord {
         let item = |(index, value): (usize, &f64)| Item {
@@ -298,6 +171,7 @@ mod tests {
             value: mean_sd(values).0,
             interval: None,
             n: values.len(),
+            parts: vec![],
         };
         EvalRecord {
             evaluation: "toy".into(),
@@ -360,6 +234,7 @@ mod tests {
                 value,
                 interval: None,
                 n: 1,
+                parts: vec![],
             };
             let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
             record.figures.push(figure("acc", "file", mean(values)));
@@ -415,11 +290,72 @@ mod tests {
     }
 
     #[test]
-    fn mcnemars_p_is_exact_and_does_not_underflow() {
-        assert_eq!(mcnemar(0, 0), 1.0);
-        assert!((mcnemar(0, 5) - 2.0 / 32.0).abs() < 1e-12);
-        assert!((mcnemar(10, 2) - 2.0 * 79.0 / 4096.0).abs() < 1e-12);
-        let large = mcnemar(5_000, 5_300);
-        assert!(large > 0.002 && large < 0.0045, "{large}");
+    fn the_same_file_under_another_name_is_paired_by_its_content() {
+        let named = |name: &str, values: &[f64]| {
+            let mut record = record(values, "one");
+            record.data[0].path = format!("somewhere/{name}.jsonl");
+            for item in &mut record.items {
+                item.id = format!("{name}/{}", item.id);
+                item.subset = item.subset.as_ref().map(|subset| format!("{name}/{subset}"));
+            }
+            record.figures.truncate(1);
+            record.figures[0].subset = Some(name.into());
+            record
+        };
+        let (a, b) = (named("pairs", &[0.0, 1.0, 0.0]), named("copy", &[1.0, 1.0, 0.0]));
+        let compared = compare_records(&a, &b).unwrap();
+        assert_eq!(compared.pairing, Pairing::Paired { items: 3, only_a: 0, only_b: 0 });
+        assert_eq!(compared.figures[0].subset.as_deref(), Some("pairs"));
+        assert_eq!(compared.figures[0].changed, Some([1, 0]));
+        // The name is still said to differ.
+        assert_eq!(compared.differences[0].key, "data.0");
+    }
+
+    #[test]
+    fn a_mean_of_means_has_the_interval_of_its_parts() {
+        let of = |values: &[f64]| {
+            let mut record = record(values, "one");
+            let mean = |part: &[f64]| mean_sd(part).0;
+            let parts = [("easy", mean(&values[..2])), ("hard", mean(&values[2..]))];
+            let weights = [("easy", 1.0), ("hard", 3.0)].map(|(subset, weight)| Part {
+                name: "acc".into(),
+                subset: Some(subset.into()),
+                weight,
+            });
+            record.figures = parts
+                .iter()
+                .map(|(subset, value)| Figure {
+                    name: "acc".into(),
+                    subset: Some((*subset).into()),
+                    value: *value,
+                    interval: None,
+                    n: 2,
+                    parts: vec![],
+                })
+                .collect();
+            let score = Figure {
+                name: "score".into(),
+                subset: None,
+                value: 0.25 * parts[0].1 + 0.75 * parts[1].1,
+                interval: None,
+                n: values.len(),
+                parts: weights.to_vec(),
+            };
+            record.figures.insert(0, score);
+            record
+        };
+        let (a, b) = (of(&[0.0, 1.0, 0.0, 0.0, 1.0]), of(&[1.0, 1.0, 1.0, 0.0, 1.0]));
+        let compared = compare_records(&a, &b).unwrap();
+        let [score, easy, hard] = &compared.figures[..] else { panic!("{:?}", compared.figures) };
+        assert!((score.difference - (0.25 * 0.5 + 0.75 / 3.0)).abs() < 1e-12);
+        // Zou and Donner: the squared distances, weighted, add up.
+        let half = |one: &FigureDifference| one.interval.unwrap()[1] - one.difference;
+        let wanted = ((0.25 * half(easy)).powi(2) + (0.75 * half(hard)).powi(2)).sqrt();
+        assert!((half(score) - wanted).abs() < 1e-12);
+        assert_eq!((score.changed, score.n, score.p), (Some([2, 0]), [5, 5], None));
+        // Figures that hold each other end nowhere, and are compared as plain numbers.
+        let mut odd = a.clone();
+        odd.figures[0].parts[0] = Part { name: "score".into(), subset: None, weight: 1.0 };
+        assert_eq!(compare_records(&odd, &odd).unwrap().figures[0].interval, None);
     }
 }

@@ -63,6 +63,7 @@ pub fn grades(questions: &[Question], jobs: &[SingleJob], grading: &Grading) -> 
         value: value as f64,
         interval: None,
         n: jobs.len(),
+        parts: Vec::new(),
     };
     figures.push(count("unparsed", judged().filter(|row| row.score.is_none()).count()));
     figures.push(count("failed", grading.judgments.iter().filter(|row| row.is_none()).count()));
@@ -97,6 +98,7 @@ fn mean(name: &str, subset: Option<&str>, chosen: &[&Rated<'_>]) -> Option<Figur
         value,
         interval: low.is_finite().then_some([low, high]),
         n: values.len(),
+        parts: Vec::new(),
     })
 }
 
@@ -105,7 +107,14 @@ fn spread(rated: &[Rated<'_>]) -> Option<Figure> {
     let squares: Vec<f64> = deviations.filter(|sd| sd.is_finite()).map(|sd| sd * sd).collect();
     let n = squares.len();
     let value = (squares.iter().sum::<f64>() / n as f64).sqrt();
-    (n > 0).then(|| Figure { name: "judge_sd".into(), subset: None, value, interval: None, n })
+    (n > 0).then(|| Figure {
+        name: "judge_sd".into(),
+        subset: None,
+        value,
+        interval: None,
+        n,
+        parts: vec![],
+    })
 }
 
 fn items(

@@ -75,6 +75,7 @@ pub fn tally(matches: &[Match], played: &Played) -> Tally {
         value: value as f64,
         interval: None,
         n: 2 * played.games.len(),
+        parts: Vec::new(),
     };
     figures.push(count("unparsed", games().filter(|(_, game)| game.decided().is_none()).count()));
     figures.push(count("failed", 2 * played.games.len() - games().count()));
@@ -132,6 +133,7 @@ fn share<'a>(
         value: accuracy.share(),
         interval: Some([low, high]),
         n: accuracy.pairs,
+        parts: Vec::new(),
     })
 }
 

@@ -1,4 +1,6 @@
-//! Names of metrics for people, in the order in which the page shows them.
+//! Names of metrics for people, in the order in which the page shows them, and a figure that is said in words.
+
+use super::number::number;
 
 /// Metric, name, unit.
 const LABELS: &[(&str, &str, &str)] = &[
@@ -33,5 +35,29 @@ pub(super) fn label(metric: &str) -> (usize, &str, &'static str) {
     match LABELS.iter().position(|(name, ..)| *name == metric) {
         Some(at) => (at, LABELS[at].1, LABELS[at].2),
         None => (LABELS.len(), metric, ""),
+    }
+}
+
+/// What becomes of a log-likelihood that moves by `change`.
+pub(super) fn likelihood(change: f64) -> String {
+    let what = match change {
+        0.0 => return "keep their log-likelihood".into(),
+        change if change.is_nan() => return "have no log-likelihood".into(),
+        change if change > 0.0 => "gain",
+        _ => "lose",
+    };
+    format!("{what} {} nats a token of log-likelihood", number(change.abs()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_likelihood_is_kept_gained_or_lost_and_the_number_has_no_sign() {
+        assert_eq!(likelihood(0.0), "keep their log-likelihood");
+        assert_eq!(likelihood(-0.25), "lose 0.250 nats a token of log-likelihood");
+        assert_eq!(likelihood(0.25), "gain 0.250 nats a token of log-likelihood");
+        assert_eq!(likelihood(f64::NAN), "have no log-likelihood");
     }
 }

@@ -10,7 +10,7 @@
 use super::bands::{Exit, exits};
 use super::curves::Curve;
 use super::held_out::{objective_change, result};
-use super::labels::label;
+use super::labels::{label, likelihood};
 use super::metrics::Stage;
 use super::number::{number, signed};
 use super::run::{Round, RunFiles};
@@ -166,10 +166,10 @@ fn improved(run: &RunFiles) -> Answer {
         ),
     });
     sentences.push(format!(
-        "Samples score {}, held-out demonstrations {}; demonstrations lose {} nats a token of log-likelihood.",
+        "Samples score {}, held-out demonstrations {}; demonstrations {}.",
         signed(round.after.reward),
         signed(round.demonstrations_reward),
-        signed(round.sft_log_likelihood - round.after.log_likelihood),
+        likelihood(round.after.log_likelihood - round.sft_log_likelihood),
     ));
     if round.after.terminated < FEW_ENDED {
         let share = match round.after.terminated {

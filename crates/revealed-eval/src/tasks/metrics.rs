@@ -116,12 +116,13 @@ fn figure(name: &str, part: Option<&str>, values: &[f64]) -> TaskFigure {
     let stderr = (n > 1).then(|| sd / (n as f64).sqrt());
     let subset = part.map(str::to_owned);
     if name != LOG_LIKELIHOOD {
-        let figure = Figure { name: name.into(), subset, value: mean, interval, n };
+        let figure = Figure { name: name.into(), subset, value: mean, interval, n, parts: vec![] };
         return TaskFigure { figure, stderr };
     }
     let interval = interval.map(|[low, high]| [(-high).exp(), (-low).exp()]);
     let name = Metric::Perplexity.name().into();
-    TaskFigure { figure: Figure { name, subset, value: (-mean).exp(), interval, n }, stderr: None }
+    let value = (-mean).exp();
+    TaskFigure { figure: Figure { name, subset, value, interval, n, parts: vec![] }, stderr: None }
 }
 
 #[cfg(test)]
