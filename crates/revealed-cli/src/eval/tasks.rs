@@ -9,7 +9,7 @@ use revealed::data::{
     EncodeOptions, Encoder, LongCompletion, LongPrompt, TemplateChoice, TooLong, read_rows,
 };
 use revealed::eval::tasks::{
-    PromptForm, Row, TaskDescription, TaskFigure, TaskResult, TaskRows, TaskSettings,
+    PromptForm, Row, TaskDescription, TaskFigure, TaskResult, TaskRows, TaskSettings, asked_rows,
     builtin_tasks, run_task,
 };
 use revealed::eval::{EvalRecord, Figure, Source};
@@ -45,7 +45,7 @@ pub struct TasksArgs {
     /// Answered examples before every question, instead of the description's number
     #[arg(long)]
     shots: Option<usize>,
-    /// The first so many questions
+    /// The first so many questions; of every subject where the task has subjects, as lm-eval counts
     #[arg(long)]
     limit: Option<usize>,
     /// Draws the shots
@@ -100,7 +100,8 @@ pub fn tasks(args: &TasksArgs, device: &Device, progress: &mut Progress) -> Resu
         batch_size: args.batch_size,
     };
     let rows = TaskRows { questions: &questions, examples: examples.as_deref() };
-    progress.begin(&description.task, settings.limit.unwrap_or(usize::MAX).min(questions.len()));
+    let asked = asked_rows(&description, &questions, settings.limit)?;
+    progress.begin(&description.task, asked.len());
     let report = &mut |done, total| progress.step(done, total, "");
     let result = run_task(&description, rows, &settings, (&model, &encoder), report)?;
     progress.end("");

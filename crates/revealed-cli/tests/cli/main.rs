@@ -5,9 +5,9 @@ mod bad_inputs;
 mod evals;
 #[cfg(target_os = "linux")]
 mod faults;
-#[cfg(unix)]
-mod guide;
 mod judge;
+#[cfg(unix)]
+mod pages;
 mod report;
 mod results;
 mod runs;

@@ -194,8 +194,10 @@ fn band_areas(svg: &mut String, bands: &[Band], axes: &Axes) {
     let mut lower: Vec<String> = Vec::new();
     for band in bands.iter().step_by(stride) {
         let [low, high] = [band.low.unwrap_or(axes.values[0]), band.high.unwrap_or(axes.values[1])];
-        for place in band.places {
-            let x = axes.x((place as f64).clamp(axes.places[0], axes.places[1]));
+        // To half a step beyond, where the next round begins: bands meet in a step, not in a ramp.
+        let [first, last] = band.places.map(|place| place as f64);
+        for place in [first - 0.5, last + 0.5] {
+            let x = axes.x(place.clamp(axes.places[0], axes.places[1]));
             let _ = write!(upper, "{x:.1},{:.1} ", axes.y(high));
             lower.push(format!("{x:.1},{:.1}", axes.y(low)));
         }
@@ -325,6 +327,24 @@ mod tests {
         assert_eq!(svg.matches("class=\"out\"").count(), 1);
         assert_eq!(svg.matches("class=\"round\"").count(), 1);
         assert!(svg.contains("healthy ≤ 2.50</span> (gate.max_kl)"), "{svg}");
+    }
+
+    #[test]
+    fn each_round_has_its_own_band_up_to_where_the_next_begins() {
+        let band = |places, high| Band { places, low: Some(0.0), high: Some(high), source: "s" };
+        let bands = [band([1, 5], 2.0), band([6, 10], 1.0)];
+        let values = [0.1, 0.9, 1.9, 0.4, 0.6, 0.2, 0.9, 0.3, 0.1, 0.5];
+        let svg = figure(&curve(&values), &bands).unwrap();
+        let start = svg.split("class=\"band\" points=\"").nth(1).unwrap();
+        let points: Vec<(f64, f64)> = start[..start.find('"').unwrap()]
+            .split(' ')
+            .map(|point| point.split_once(',').unwrap())
+            .map(|(x, y)| (x.parse().unwrap(), y.parse().unwrap()))
+            .collect();
+        let [_, before, after, ..] = points[..] else { panic!("{points:?}") };
+        assert!(before.0 == after.0 && before.1 < after.1, "{points:?}");
+        // Where the line between the rounds stands.
+        assert!(svg.contains(&format!("class=\"round\" d=\"M{:.1} ", before.0)), "{svg}");
     }
 
     #[test]

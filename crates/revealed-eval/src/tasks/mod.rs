@@ -25,6 +25,6 @@ pub use description::{
 };
 pub use error::TaskError;
 pub use metrics::TaskFigure;
-pub use run::{TaskResult, run_task};
+pub use run::{TaskResult, asked_rows, run_task};
 pub use settings::{PromptForm, TaskRows, TaskSettings};
 pub use template::Row;

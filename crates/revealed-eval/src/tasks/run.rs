@@ -1,6 +1,6 @@
 //! A task's questions through a model.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use revealed_data::Encoder;
 use revealed_models::{CausalLm, PrefixCache};
@@ -14,7 +14,7 @@ use super::metrics::{Scored, TaskFigure, choice, figures, values};
 use super::question::{Asker, Form, Question};
 use super::settings::{PromptForm, TaskRows, TaskSettings, described};
 use super::shots::{Shots, group};
-use super::template::Templates;
+use super::template::{Row, Templates};
 use crate::record::Item;
 
 /// What a task came to.
@@ -52,7 +52,8 @@ pub fn run_task(
     let drawn = (count, settings.seed);
     let mut shots = Shots::new(task, &templates, rows.questions, rows.examples, drawn)?;
     let asker = Asker { task, templates: &templates, form };
-    let total = settings.limit.unwrap_or(usize::MAX).min(rows.questions.len());
+    let asked = asked_rows(task, rows.questions, settings.limit)?;
+    let total = asked.len();
     if total == 0 {
         return Err(TaskError::NoRows);
     }
@@ -61,20 +62,21 @@ pub fn run_task(
         OutputType::GenerateUntil => settings.batch_size.max(1),
         _ => 1,
     };
-    for start in (0..total).step_by(together) {
-        let end = total.min(start + together);
-        let ask = |index: usize| {
+    let mut done = 0;
+    for indices in asked.chunks(together) {
+        let ask = |&index: &usize| {
             let row = &rows.questions[index];
             let part = group(task, &templates, index, row)?;
             let question = asker.question(index, row, &shots.of(row, &part)?)?;
             Ok(Asked { index, part, question })
         };
-        let batch = (start..end).map(ask).collect::<Result<Vec<_>, TaskError>>()?;
+        let batch = indices.iter().map(ask).collect::<Result<Vec<_>, TaskError>>()?;
         match task.output_type {
             OutputType::GenerateUntil => run.generate(batch)?,
             _ => batch.into_iter().try_for_each(|asked| run.score(asked))?,
         }
-        progress(end, total);
+        done += indices.len();
+        progress(done, total);
     }
     let mut result = run.result();
     let from = rows.examples.is_some();
@@ -86,6 +88,28 @@ pub fn run_task(
         ("tokens_computed".into(), json!(result.tokens_computed)),
     ]);
     Ok(result)
+}
+
+/// Places of the rows that are asked about: the first `limit` of each group, a task of its own to lm-eval.
+///
+/// # Errors
+/// When the description's templates fail.
+pub fn asked_rows(
+    task: &TaskDescription,
+    questions: &[Row],
+    limit: Option<usize>,
+) -> Result<Vec<usize>, TaskError> {
+    let Some(limit) = limit else { return Ok((0..questions.len()).collect()) };
+    let templates = compiled(task)?;
+    let (mut seen, mut asked) = (HashMap::new(), Vec::new());
+    for (index, row) in questions.iter().enumerate() {
+        let count: &mut usize = seen.entry(group(task, &templates, index, row)?).or_default();
+        *count += 1;
+        if *count <= limit {
+            asked.push(index);
+        }
+    }
+    Ok(asked)
 }
 
 fn form(prompt: PromptForm, encoder: &Encoder) -> Result<Form<'_>, TaskError> {

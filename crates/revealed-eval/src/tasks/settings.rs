@@ -12,7 +12,7 @@ use super::template::Row;
 /// |---|---|---|
 /// | `shots` | the description's | answered examples before every question |
 /// | `seed` | 1234, as in lm-evaluation-harness | draws them |
-/// | `limit` | all | the first so many rows |
+/// | `limit` | all | the first so many rows, of each group where the task has groups |
 /// | `prompt` | plain | see [`PromptForm`] |
 /// | `batch_size` | 8 | ≥ 1, answers generated together: speed and memory, not results |
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -160,6 +160,33 @@ fn what_questions_share_is_computed_once_and_what_does_not_fit_is_counted() {
     assert_eq!(cut.settings["description"]["task"], json!("arc_challenge"));
 }
 
+#[test]
+fn a_limit_is_of_each_group_as_it_is_of_each_task_of_lm_eval() {
+    let golden = expected();
+    let runs = golden["runs"].as_array().unwrap();
+    let wanted = runs.iter().find(|run| run["task"] == "mmlu" && run["chat"].is_null()).unwrap();
+    let task = description(wanted);
+    let questions = rows(&wanted["data"]).unwrap();
+    let examples = rows(&wanted["shots_data"]);
+    let limited = |limit| {
+        let shots = Some(wanted["shots"].as_u64().unwrap() as usize);
+        let settings = TaskSettings { shots, limit: Some(limit), ..TaskSettings::default() };
+        let rows = TaskRows { questions: &questions, examples: examples.as_deref() };
+        let side = wanted["tokenizer"].as_str().unwrap_or("model");
+        run_task(&task, rows, &settings, (&model(), &encoder(side, false)), &mut |_, _| {}).unwrap()
+    };
+    let found = limited(1);
+    let subject = |at: usize| questions[at]["subject"].as_str().unwrap();
+    let second = (1..questions.len()).find(|at| subject(*at) != subject(0)).unwrap();
+    let ids: Vec<&str> = found.items.iter().map(|item| item.id.as_str()).collect();
+    assert_eq!(ids, ["0", &second.to_string()]);
+    // Items are those of the run without a limit.
+    for item in &found.items {
+        assert_equal(item, &wanted["items"][item.id.parse::<usize>().unwrap()], "limited");
+    }
+    assert_eq!(limited(1000).items.len(), questions.len());
+}
+
 fn asked(
     task: &TaskDescription,
     row: Value,
