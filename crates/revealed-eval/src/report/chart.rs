@@ -6,10 +6,11 @@ use super::bands::Band;
 use super::curves::{Curve, Point, thinned};
 use super::labels::label;
 use super::number::number;
+use super::shade::{band_areas, legend, outside};
 use super::text::escape;
 
 /// Points of a line at most, so that long runs stay small.
-const MOST_POINTS: usize = 400;
+pub(super) const MOST_POINTS: usize = 400;
 const WIDTH: f64 = 360.0;
 const HEIGHT: f64 = 190.0;
 const LEFT: f64 = 46.0;
@@ -22,9 +23,9 @@ const LOG_FROM: f64 = 30.0;
 const NEAR: f64 = 0.6;
 
 /// From values to places on the picture.
-struct Axes {
-    places: [f64; 2],
-    values: [f64; 2],
+pub(super) struct Axes {
+    pub(super) places: [f64; 2],
+    pub(super) values: [f64; 2],
     log: bool,
 }
 
@@ -55,12 +56,12 @@ impl Axes {
         axes
     }
 
-    fn x(&self, place: f64) -> f64 {
+    pub(super) fn x(&self, place: f64) -> f64 {
         let [low, high] = self.places;
         LEFT + (place - low) / (high - low) * (WIDTH - LEFT - RIGHT)
     }
 
-    fn y(&self, value: f64) -> f64 {
+    pub(super) fn y(&self, value: f64) -> f64 {
         let scaled = |value: f64| if self.log { value.max(1e-300).ln() } else { value };
         let [low, high] = self.values.map(scaled);
         let share = ((scaled(value) - low) / (high - low)).clamp(0.0, 1.0);
@@ -172,42 +173,6 @@ fn described(points: &[Point], bands: &[Band], log: bool) -> String {
     )
 }
 
-fn legend(bands: &[Band]) -> String {
-    let Some(band) = bands.first() else { return String::new() };
-    let ends = match (band.low, band.high) {
-        // One band a step has no one number.
-        _ if band.places[0] == band.places[1] => String::new(),
-        (Some(low), Some(high)) => format!(" {} to {}", number(low), number(high)),
-        (Some(low), None) => format!(" ≥ {}", number(low)),
-        (None, Some(high)) => format!(" ≤ {}", number(high)),
-        (None, None) => String::new(),
-    };
-    let several = bands.iter().any(|other| (other.low, other.high) != (band.low, band.high));
-    let first = if several && !ends.is_empty() { " in its first round" } else { "" };
-    format!(" · <span class=\"healthy\">healthy{ends}{first}</span> ({})", escape(band.source))
-}
-
-fn band_areas(svg: &mut String, bands: &[Band], axes: &Axes) {
-    // Bands of single steps are one area, thinned to what a screen can show.
-    let stride = bands.len().div_ceil(MOST_POINTS).max(1);
-    let mut upper = String::new();
-    let mut lower: Vec<String> = Vec::new();
-    for band in bands.iter().step_by(stride) {
-        let [low, high] = [band.low.unwrap_or(axes.values[0]), band.high.unwrap_or(axes.values[1])];
-        // To half a step beyond, where the next round begins: bands meet in a step, not in a ramp.
-        let [first, last] = band.places.map(|place| place as f64);
-        for place in [first - 0.5, last + 0.5] {
-            let x = axes.x(place.clamp(axes.places[0], axes.places[1]));
-            let _ = write!(upper, "{x:.1},{:.1} ", axes.y(high));
-            lower.push(format!("{x:.1},{:.1}", axes.y(low)));
-        }
-    }
-    if !lower.is_empty() {
-        lower.reverse();
-        let _ = write!(svg, "<polygon class=\"band\" points=\"{upper}{}\"/>", lower.join(" "));
-    }
-}
-
 fn grid(svg: &mut String, axes: &Axes) {
     let values = axes.value_ticks();
     let step = values.windows(2).map(|pair| pair[1] - pair[0]).next().unwrap_or(1.0);
@@ -272,20 +237,6 @@ fn line(svg: &mut String, points: &[Point], axes: &Axes) {
     let _ = write!(svg, "<path class=\"line\" d=\"{path}\"/>");
 }
 
-/// Marks on points outside their band.
-fn outside(svg: &mut String, points: &[Point], bands: &[Band], axes: &Axes) {
-    for point in points {
-        let of_place = |band: &&Band| (band.places[0]..=band.places[1]).contains(&point.place);
-        let Some(band) = bands.iter().find(of_place) else { continue };
-        if band.low.is_some_and(|low| point.value < low)
-            || band.high.is_some_and(|high| point.value > high)
-        {
-            let (x, y) = (axes.x(point.place as f64), axes.y(point.value));
-            let _ = write!(svg, "<circle class=\"out\" cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"2.6\"/>");
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::metrics::Stage;
@@ -327,24 +278,6 @@ mod tests {
         assert_eq!(svg.matches("class=\"out\"").count(), 1);
         assert_eq!(svg.matches("class=\"round\"").count(), 1);
         assert!(svg.contains("healthy ≤ 2.50</span> (gate.max_kl)"), "{svg}");
-    }
-
-    #[test]
-    fn each_round_has_its_own_band_up_to_where_the_next_begins() {
-        let band = |places, high| Band { places, low: Some(0.0), high: Some(high), source: "s" };
-        let bands = [band([1, 5], 2.0), band([6, 10], 1.0)];
-        let values = [0.1, 0.9, 1.9, 0.4, 0.6, 0.2, 0.9, 0.3, 0.1, 0.5];
-        let svg = figure(&curve(&values), &bands).unwrap();
-        let start = svg.split("class=\"band\" points=\"").nth(1).unwrap();
-        let points: Vec<(f64, f64)> = start[..start.find('"').unwrap()]
-            .split(' ')
-            .map(|point| point.split_once(',').unwrap())
-            .map(|(x, y)| (x.parse().unwrap(), y.parse().unwrap()))
-            .collect();
-        let [_, before, after, ..] = points[..] else { panic!("{points:?}") };
-        assert!(before.0 == after.0 && before.1 < after.1, "{points:?}");
-        // Where the line between the rounds stands.
-        assert!(svg.contains(&format!("class=\"round\" d=\"M{:.1} ", before.0)), "{svg}");
     }
 
     #[test]

@@ -20,6 +20,7 @@ mod page;
 mod run;
 mod sections;
 mod settings;
+mod shade;
 mod tables;
 mod text;
 mod verdict;
