@@ -98,6 +98,55 @@ fn answers_of_several_styles_are_compared_with_each_other() {
 }
 
 #[test]
+fn two_rewards_are_compared_in_every_style_and_on_a_file_of_any_name() {
+    let world = World::new("llama");
+    for (run, seed) in [("one", "0"), ("two", "1")] {
+        world.recipe("align", &[&format!("run.out={run}"), &format!("run.seed={seed}")]).ok();
+    }
+    let replies =
+        [" sorry", " dear anna , sorry .", " do not write", " it is lost", " that is all ."];
+    let row = |domain: &str, at: usize| {
+        let reply = |shift: usize| replies[(at + shift) % replies.len()];
+        json!({
+            "id": format!("{domain}/{at}"), "domain": domain, "prompt": format!("note : {}", reply(2)),
+            "chosen": [reply(0), reply(1), reply(3)], "rejected": [reply(2), reply(4), reply(1)],
+        })
+    };
+    let domains = ["chat", "math", "code", "safety-refuse", "safety-response"];
+    let rows: Vec<Value> =
+        domains.iter().flat_map(|domain| (0..4).map(|at| row(domain, at))).collect();
+    world.write("rm.json", &json!(rows).to_string());
+    fs::create_dir(world.path("elsewhere")).unwrap();
+    fs::copy(world.path("pairs.jsonl"), world.path("elsewhere/copy.jsonl")).unwrap();
+    let compared = |evaluation: &str, files: [&str; 2]| {
+        for (run, file) in ["one", "two"].into_iter().zip(files) {
+            let reward = format!("{run}/reward");
+            let out = format!("{run}.json");
+            world.revealed(&["eval", evaluation, file, "--reward", &reward, "--out", &out]).ok();
+        }
+        world.revealed(&["compare", "one.json", "two.json", "--json"]).ok().lines().remove(0)
+    };
+    let found = compared("rm-bench", ["rm.json", "rm.json"]);
+    let mut levels = 0;
+    for figure in found["figures"].as_array().unwrap() {
+        let name = figure["name"].as_str().unwrap();
+        let bounds = figure["interval"].as_array().unwrap_or_else(|| panic!("{figure}"));
+        let [low, difference, high] =
+            [&bounds[0], &figure["difference"], &bounds[1]].map(|value| value.as_f64().unwrap());
+        assert!(low <= difference && difference <= high, "{figure}");
+        levels += usize::from(matches!(name, "reward/easy" | "reward/normal" | "reward/hard"));
+    }
+    // Over all domains and in each of four.
+    assert_eq!(levels, 3 * 5);
+    let found = compared("preferences", ["pairs.jsonl", "elsewhere/copy.jsonl"]);
+    assert_eq!(found["pairing"]["kind"], "paired", "{found}");
+    assert_eq!(
+        (&found["pairing"]["items"], &found["figures"][0]["n"]),
+        (&json!(10), &json!([10, 10]))
+    );
+}
+
+#[test]
 fn a_policy_is_no_further_from_itself_than_0_and_wins_half() {
     let world = World::new("llama");
     world.recipe("align", &[]).ok();
