@@ -79,11 +79,20 @@ pub(crate) fn card(handed: Handed, state: &State, recipe: &Recipe, task: &Task) 
 fn front_matter(handed: Handed, recipe: &Recipe) -> String {
     let task = if handed.is_policy() { "text-generation" } else { "text-classification" };
     // A quoted JSON string is one of YAML too.
-    let base = serde_json::Value::from(recipe.model.path.as_str());
+    let path = recipe.model.path.as_str();
+    let base = serde_json::Value::from(hub_id(path).unwrap_or_else(|| path.to_owned()));
     format!(
         "---\nbase_model: {base}\nlibrary_name: {}\npipeline_tag: {task}\ntags:\n- alignment\n- inverse-reinforcement-learning\n- revealed\n---\n\n",
         handed.library()
     )
+}
+
+/// The hub's name of a model that lies in the hub's cache, `…/models--ORG--NAME/snapshots/REVISION`.
+fn hub_id(path: &str) -> Option<String> {
+    let mut parts = path.rsplit(['/', '\\']).filter(|part| !part.is_empty());
+    let (_revision, snapshots, name) = (parts.next()?, parts.next()?, parts.next()?);
+    let id = name.strip_prefix("models--").filter(|_| snapshots == "snapshots")?;
+    Some(id.replacen("--", "/", 1))
 }
 
 /// How a folder is loaded by the library that it is for.
@@ -194,6 +203,17 @@ fn reward_figures(text: &mut String, report: &RoundReport) {
 mod tests {
     use super::*;
     use crate::support::World;
+
+    #[test]
+    fn a_model_of_the_hubs_cache_is_named_as_on_the_hub() {
+        let id = |path: &str| hub_id(path);
+        let cached = "/home/me/.cache/huggingface/hub/models--org--base-1.5B/snapshots/0a1b2c/";
+        assert_eq!(id(cached).as_deref(), Some("org/base-1.5B"));
+        assert_eq!(id("c:\\hub\\models--gpt2\\snapshots\\0a").as_deref(), Some("gpt2"));
+        for path in ["model", "/models/base", "models--org--base/blobs/0a", "snapshots/0a"] {
+            assert_eq!(id(path), None, "{path}");
+        }
+    }
 
     #[test]
     fn a_card_says_what_the_folder_is_and_how_it_was_made() {

@@ -37,6 +37,12 @@ pub struct YardstickArgs {
 }
 
 impl YardstickArgs {
+    /// The policy of the reward's run, where none is asked for.
+    fn policy_beside(&self) -> Option<PathBuf> {
+        let policy = self.reward.as_ref()?.parent()?.join("policy");
+        (self.policy.is_none() && policy.is_dir()).then_some(policy)
+    }
+
     /// The models with their hashes, by role.
     ///
     /// # Errors
@@ -139,6 +145,12 @@ impl Yardsticks {
             if found != wanted {
                 bail!("a model has {found} tokens, the reward {wanted}: they need one tokenizer");
             }
+        }
+        if let Some(policy) = args.policy_beside() {
+            let policy = policy.display();
+            progress.note(&format!(
+                "log_ratio is not shown; for it add --policy {policy} --reference MODEL, which take memory and time of their own"
+            ));
         }
         let batch_tokens = args.text.batch_tokens;
         let mut yardsticks = Self { rows, reward, models, probe: None, batch_tokens };

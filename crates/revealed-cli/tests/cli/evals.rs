@@ -34,6 +34,7 @@ fn a_benchmark_ends_in_its_score_and_a_record() {
     let more = ["--probe-on", "pairs.jsonl"];
     let done = world.revealed(&[&args[..], &more].concat()).ok();
     assert!(done.stderr.contains("fitted to 10 of 10 pairs"), "{}", done.stderr);
+    assert!(done.stderr.contains("add --policy run/policy --reference"), "{}", done.stderr);
     let lines = done.lines();
     let score = line(&lines, &[("metric", json!("score"))]);
     // The shorter answer is the chosen one everywhere.
