@@ -106,7 +106,7 @@ def evaluated(run, lm, folder):
     task = ConfigurableTask(config=made)
     task.set_fewshot_seed(1234)
     results = evaluate(
-        lm=lm, task_dict={"tasks": {run["task"]: task}, "groups": {}}, log_samples=True, bootstrap_iters=0,
+        lm=lm, task_dict={"tasks": {run["task"]: task}, "groups": {}}, log_samples=True, bootstrap_iters=0, limit=run.get("limit"),
         apply_chat_template=run.get("chat", False), fewshot_as_multiturn=run.get("chat", False),
     )
     return results["samples"][run["task"]], results["results"][run["task"]]
@@ -142,7 +142,7 @@ def items(run, samples):
 
 
 def grouped(run, lm, folder):
-    """lm-eval has a task for every group; here they are put together again in the order of the rows."""
+    """lm-eval has a task for every group; here they are put together again in the order of the rows, with their places under a limit."""
     rows, shots = DATA[run["data"]], DATA[run["shots_data"]]
     all_items = [None] * len(rows)
     for name in sorted({row[run["group"]] for row in rows}):
@@ -151,8 +151,8 @@ def grouped(run, lm, folder):
         write(folder / f"{part['data']}.jsonl", [rows[i] for i in places])
         write(folder / f"{part['shots_data']}.jsonl", [row for row in shots if row[run["group"]] == name])
         for place, item in zip(places, items(run, evaluated(part, lm, folder)[0])):
-            all_items[place] = item
-    return all_items
+            all_items[place] = {**item, "row": place} if "limit" in run else item
+    return [item for item in all_items if item]
 
 
 def write(path, rows):
