@@ -1,10 +1,12 @@
-//! SIGINT and SIGTERM: the first lets a run finish its step and save, the second ends the program at once.
+//! SIGINT and SIGTERM: the first lets a run finish its step and save, or a judge its answers; the second ends the program at once.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use anyhow::{Context, Result};
-use revealed::train::{At, Event, Observer, TrainError};
+use revealed::eval::EvalError;
+use revealed::eval::judge::JudgeError;
+use revealed::train::{Event, Observer, TrainError};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 use thiserror::Error;
@@ -14,13 +16,16 @@ use thiserror::Error;
 pub struct Signals {
     /// The last signal; 0 before there is one.
     last: Arc<AtomicUsize>,
+    /// Whether there was one.
+    heard: Arc<AtomicBool>,
 }
 
 /// A run that a signal has stopped.
 #[derive(Debug, Error)]
-#[error("stopped by a signal after {at}; its state is saved, go on with --resume")]
+#[error("stopped by a signal{rest}")]
 pub struct Stopped {
-    at: At,
+    /// What was done, and how to go on.
+    rest: String,
     /// 130 for SIGINT, 143 for SIGTERM, as shells give it.
     pub exit_code: u8,
 }
@@ -28,26 +33,43 @@ pub struct Stopped {
 impl Signals {
     /// From here on.
     pub fn listen() -> Result<Self> {
-        let (last, armed) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
+        let (last, heard) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
         for signal in [SIGINT, SIGTERM] {
             // In this order: the first signal finds it not armed, and arms it for the second.
-            flag::register_conditional_shutdown(signal, 128 + signal, armed.clone())
-                .and_then(|_| flag::register(signal, armed.clone()))
+            flag::register_conditional_shutdown(signal, 128 + signal, heard.clone())
+                .and_then(|_| flag::register(signal, heard.clone()))
                 .and_then(|_| flag::register_usize(signal, last.clone(), signal as usize))
                 .context("signal handlers")?;
         }
-        Ok(Self { last })
+        Ok(Self { last, heard })
     }
 
     /// The error that tells of the signal, where that is why the run has ended.
     pub fn explain(&self, error: TrainError) -> anyhow::Error {
         match error {
             TrainError::Interrupted { at } => {
-                let exit_code = 128 + self.last.load(Ordering::Relaxed) as u8;
-                Stopped { at, exit_code }.into()
+                self.stopped(format!(" after {at}; its state is saved, go on with --resume"))
             }
             error => error.into(),
         }
+    }
+
+    /// The same of judging, whose answers are kept as `kept` says.
+    pub fn explain_judging(&self, error: EvalError, kept: String) -> anyhow::Error {
+        match error {
+            EvalError::Judge(JudgeError::Interrupted) => self.stopped(format!(": {kept}")),
+            error => anyhow::Error::from(error).context(kept),
+        }
+    }
+
+    fn stopped(&self, rest: String) -> anyhow::Error {
+        let exit_code = 128 + self.last.load(Ordering::Relaxed) as u8;
+        Stopped { rest, exit_code }.into()
+    }
+
+    /// True from the first signal on.
+    pub fn heard(&self) -> Arc<AtomicBool> {
+        self.heard.clone()
     }
 }
 

@@ -19,6 +19,7 @@ use super::figures;
 use super::judge_args::{JudgeArgs, file_name};
 use super::mt_bench::{BenchFiles, judge_settings, kept_in, report};
 use crate::progress::Progress;
+use crate::signals::Signals;
 
 /// Arguments of `revealed eval judge`.
 #[derive(Debug, clap::Args)]
@@ -85,12 +86,14 @@ pub fn judge(args: &PairwiseArgs, device: &Device, progress: &mut Progress) -> R
     let (mut pairs, known_pairs) = Log::open::<Pair>(&folder.join(format!("{name}_pair.jsonl")))?;
     let total = 2 * contest.matches.len() * client.settings().k;
     progress.begin("judging", total);
+    let signals = Signals::listen()?;
+    let client = client.stopped_by(signals.heard());
     let (log, pairs) = ((&mut log, known), (&mut pairs, &*known_pairs));
     let played = play(&client, &contest.matches, [first, second], log, pairs, |done, all| {
         progress.step(done, all, "");
     });
     progress.end("");
-    let played = played.with_context(|| kept_in(&games))?;
+    let played = played.map_err(|error| signals.explain_judging(error, kept_in(&games)))?;
     let cached = total - played.asked - played.failures.len();
     report(&games, [played.asked, cached, played.others], &played.failures, progress);
     let tally = tally(&contest.matches, &played);

@@ -20,6 +20,7 @@ use super::judge_args::{JudgeArgs, file_name};
 use crate::progress::Progress;
 use crate::rows::ModelArgs;
 use crate::setup::model_folder;
+use crate::signals::Signals;
 
 /// Arguments of `revealed eval mt-bench`.
 #[derive(Debug, clap::Args)]
@@ -153,11 +154,13 @@ pub fn mt_bench(args: &MtBenchArgs, device: &Device, progress: &mut Progress) ->
     let path = args.judgments(&client);
     let (mut log, known) = Log::open(&path)?;
     progress.begin("judging", jobs.len());
+    let signals = Signals::listen()?;
+    let client = client.stopped_by(signals.heard());
     let graded = grade(&client, &jobs, &model_id, known, &mut log, |done, all| {
         progress.step(done, all, "");
     });
     progress.end("");
-    let grading = graded.with_context(|| kept_in(&path))?;
+    let grading = graded.map_err(|error| signals.explain_judging(error, kept_in(&path)))?;
     let cached = jobs.len() - grading.asked - grading.failures.len();
     report(&path, [grading.asked, cached, grading.others], &grading.failures, progress);
     let grades = grades(&bench.questions, &jobs, &grading);

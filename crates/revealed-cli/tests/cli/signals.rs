@@ -4,6 +4,9 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use serde_json::json;
+
+use crate::stub::{Act, Stub};
 use crate::world::World;
 
 fn start(world: &World, settings: &[&str]) -> Child {
@@ -71,4 +74,40 @@ fn a_second_signal_does_not_wait() {
     signal(&run, "INT");
     assert_eq!(end(run).0, 130);
     assert!(!checkpoints.join("000002").exists(), "it has waited for the end of the phase");
+}
+
+#[test]
+fn a_signal_waits_for_a_judges_answers_and_no_answer_is_paid_for_twice() {
+    let world = World::new("llama");
+    let rows = |mark: &str| -> String {
+        let row = |id: usize| json!({"id": id.to_string(), "prompt": format!("q {id}"), "completion": format!("{mark} {id}")});
+        (0..20).map(|id| format!("{}\n", row(id))).collect()
+    };
+    world.write("a.jsonl", &rows("a"));
+    world.write("b.jsonl", &rows("b"));
+    let stub = Stub::serve(|_, _| {
+        std::thread::sleep(Duration::from_millis(30));
+        Act::Say("[[A]]".into())
+    });
+    let settings = format!("[judge]\nurl = \"{}\"\nmodel = \"j\"\nconcurrency = 4\n", stub.url);
+    world.write("judge.toml", &settings);
+    let args = ["eval", "judge", "a.jsonl", "b.jsonl", "--judge", "judge.toml"];
+    let mut run = Command::new(env!("CARGO_BIN_EXE_revealed"))
+        .current_dir(world.folder.path())
+        .args(args)
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    wait_until(&mut run, || stub.seen().len() > 5);
+    signal(&run, "INT");
+    let (code, stderr) = end(run);
+    assert_eq!(code, 130, "{stderr}");
+    assert!(
+        stderr.contains("games.jsonl, and the same command asks only for the rest"),
+        "{stderr}"
+    );
+    assert!(stub.seen().len() < 40);
+    world.revealed(&args).ok();
+    assert_eq!(stub.seen().len(), 40);
 }

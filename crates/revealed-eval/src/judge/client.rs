@@ -1,8 +1,10 @@
 //! One request to a judge, made until it is answered or no more can be hoped for.
 
 use std::io::{ErrorKind, Read};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::sleep;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -17,6 +19,8 @@ use super::{ApiKey, JudgeError, JudgeSettings, Temperature};
 
 /// The longest body that is read; a judgement has some thousand bytes.
 pub(super) const MAX_BODY: u64 = 8 << 20;
+/// How often a pause looks whether the run is stopped.
+const LOOK: Duration = Duration::from_millis(50);
 /// Characters of a server's complaint that are shown.
 const SAID: usize = 300;
 
@@ -46,6 +50,7 @@ pub struct JudgeClient {
     url: Uri,
     agent: Agent,
     pace: Pace,
+    stop: Arc<AtomicBool>,
 }
 
 /// Why a single try gave nothing.
@@ -79,7 +84,28 @@ impl JudgeClient {
             .user_agent(concat!("revealed/", env!("CARGO_PKG_VERSION")))
             .build();
         let pace = Pace::new(settings.requests_per_minute);
-        Ok(Self { url: settings.endpoint()?, agent: config.new_agent(), key, settings, pace })
+        let (url, agent, stop) = (settings.endpoint()?, config.new_agent(), Arc::default());
+        Ok(Self { url, agent, key, settings, pace, stop })
+    }
+
+    /// Once `stop` is true, no new request is made; those under way are waited for, since they are paid for.
+    #[must_use]
+    pub fn stopped_by(self, stop: Arc<AtomicBool>) -> Self {
+        Self { stop, ..self }
+    }
+
+    pub(super) fn is_stopped(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+
+    /// Sleeps, unless the run is stopped.
+    fn rest(&self, pause: Duration) {
+        let end = Instant::now() + pause;
+        while let Some(left) = end.checked_duration_since(Instant::now())
+            && !self.is_stopped()
+        {
+            sleep(left.min(LOOK));
+        }
     }
 
     /// What it was made with.
@@ -96,12 +122,15 @@ impl JudgeClient {
     /// Asks, and asks again after 408, 429, 5xx, a timeout or a lost connection, `max_retries` times.
     ///
     /// # Errors
-    /// When there is no answer, or none that is a chat completion.
+    /// When there is no answer, or none that is a chat completion, or the run is stopped.
     pub fn ask(&self, ask: &Ask) -> Result<Reply, JudgeError> {
         let body = self.body(ask).to_string();
         let mut attempt = 0;
         loop {
-            self.pace.wait();
+            self.rest(self.pace.turn(Instant::now()));
+            if self.is_stopped() {
+                return Err(JudgeError::Interrupted);
+            }
             let (error, asked_for) = match self.attempt(&body, attempt + 1) {
                 Ok(reply) => return Ok(reply),
                 Err(Failed::Lasting(error)) => return Err(error),
@@ -120,7 +149,7 @@ impl JudgeClient {
                 }
                 // Meant for everyone who asks with this key.
                 Some(pause) => self.pace.hold(pause),
-                None => sleep(backoff(self.settings.backoff_s, attempt, share(&body, attempt))),
+                None => self.rest(backoff(self.settings.backoff_s, attempt, share(&body, attempt))),
             }
             attempt += 1;
         }

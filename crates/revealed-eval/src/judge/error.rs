@@ -132,6 +132,9 @@ pub enum JudgeError {
         /// The limit.
         limit: u64,
     },
+    /// Somebody wants the run to stop.
+    #[error("stopped before every question was asked; the same command asks the rest")]
+    Interrupted,
     /// Requests fail one after the other.
     #[error("{count} requests in a row failed, the last one so: {last}")]
     InARow {

@@ -1,7 +1,6 @@
 //! When the next request may go out, over all threads.
 
 use std::sync::{Mutex, PoisonError};
-use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 /// Gives requests their turns, evenly spaced.
@@ -18,11 +17,6 @@ impl Pace {
         Self { interval: Duration::from_secs_f64(seconds), next: Mutex::new(Instant::now()) }
     }
 
-    /// Returns when it is the caller's turn.
-    pub(super) fn wait(&self) {
-        sleep(self.turn(Instant::now()));
-    }
-
     /// Nobody's turn comes before this has passed.
     pub(super) fn hold(&self, pause: Duration) {
         let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
@@ -30,7 +24,7 @@ impl Pace {
     }
 
     /// How long until the turn of whoever asks now.
-    fn turn(&self, now: Instant) -> Duration {
+    pub(super) fn turn(&self, now: Instant) -> Duration {
         let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
         let turn = (*next).max(now);
         *next = turn + self.interval;

@@ -12,7 +12,7 @@ pub const FAILED_IN_A_ROW: usize = 5;
 
 /// Asks about all jobs, `concurrency` at a time, and hands each outcome over on the caller's thread, in the order in
 /// which they come. After an error that [ends the run](JudgeError::ends_the_run), or [`FAILED_IN_A_ROW`] others, or
-/// one of `each`, no new request is made; answers to those under way are still handed over, for they are paid for.
+/// one of `each`, or once the client [is stopped](JudgeClient::stopped_by), no new request is made; answers to those under way are still handed over, for they are paid for.
 ///
 /// # Errors
 /// Whatever ended the run.
@@ -28,6 +28,7 @@ pub fn ask_all<J: Sync>(
     let (sender, outcomes) = mpsc::sync_channel(0);
     let work = |sender: mpsc::SyncSender<_>| {
         while !stopped.load(Ordering::Relaxed)
+            && !client.is_stopped()
             && let Some(job) = jobs.get(next.fetch_add(1, Ordering::Relaxed))
         {
             let outcome = client.ask(ask(job));
@@ -53,8 +54,9 @@ pub fn ask_all<J: Sync>(
             scope.spawn(|| work(sender));
         }
         drop(sender);
-        let mut ended = Ok(());
+        let (mut ended, mut count) = (Ok(()), 0);
         for (job, outcome, failed) in outcomes {
+            count += 1;
             let fatal = match outcome {
                 Err(error) if error.ends_the_run() => Err(error.into()),
                 Err(error) if failed >= FAILED_IN_A_ROW => {
@@ -69,6 +71,9 @@ pub fn ask_all<J: Sync>(
                 ended = ended.and(fatal);
             }
         }
-        ended
+        match client.is_stopped() && count < jobs.len() {
+            true => ended.and(Err(JudgeError::Interrupted.into())),
+            false => ended,
+        }
     })
 }

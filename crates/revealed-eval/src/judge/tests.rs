@@ -1,6 +1,8 @@
 //! The client against a server that does not always do as it should.
 
 use std::net::TcpListener;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::Value;
 
@@ -299,6 +301,26 @@ fn what_would_meet_every_request_ends_the_run() {
     assert!(ended.unwrap_err().to_string().contains("answers 401"));
     assert_eq!(outcomes.iter().filter(|outcome| outcome.is_some()).count(), 3);
     assert_eq!(stub.seen().len(), 4);
+}
+
+#[test]
+fn a_stopped_run_asks_nothing_new_and_keeps_what_is_under_way() {
+    let stop = Arc::new(AtomicBool::new(false));
+    let flag = stop.clone();
+    // The fourth request is under way when the run is stopped.
+    let stub = Stub::serve(move |number, _| {
+        flag.fetch_or(number == 3, Ordering::SeqCst);
+        Act::Say("[[7]]".into())
+    });
+    let (outcomes, ended) = all(&client(&stub).stopped_by(stop.clone()), 20);
+    assert!(matches!(ended, Err(EvalError::Judge(JudgeError::Interrupted))));
+    assert_eq!(outcomes.iter().filter(|outcome| **outcome == Some(true)).count(), 4);
+    assert_eq!(stub.seen().len(), 4);
+    // No pause is sat out: this one would be a minute.
+    let busy = after(99, || Act::Answer(500, "", String::new()));
+    let client = client_with(&busy.url, |settings| settings.backoff_s = 60.0).stopped_by(stop);
+    assert!(matches!(client.ask(&ask("?")), Err(JudgeError::Interrupted)));
+    assert_eq!(busy.seen().len(), 0);
 }
 
 #[test]
