@@ -78,7 +78,7 @@ def main():
         conversations(lines(pairs), scratch / "pairs.jsonl")
         shutil.copytree(reward, scratch / "cut", ignore=shutil.ignore_patterns("*.safetensors", "members"))
         config = json.loads((scratch / "cut/tokenizer_config.json").read_text())
-        config["chat_template"] = "{%- set text -%}" + config["chat_template"] + "{%- endset -%}{{- text.rstrip() -}}"
+        config["chat_template"] = "{% set text %}" + config["chat_template"] + "{% endset %}{{ text if add_generation_prompt else text.rstrip() }}"
         (scratch / "cut/tokenizer_config.json").write_text(json.dumps(config))
 
         limits = ["--max-prompt-tokens", "4096", "--max-completion-tokens", "4096"]

@@ -168,7 +168,7 @@ fn unpaired_interval(a: &BTreeMap<&str, f64>, b: &BTreeMap<&str, f64>) -> Option
     };
     let ((mean_a, var_a), (mean_b, var_b)) = (stats(a), stats(b));
     let half = Z_95 * (var_a + var_b).sqrt();
-    half.is_finite().then(|| [mean_b - mean_a - half, mean_b - mean_a + half])
+    half.is_finite().then_some([mean_b - mean_a - half, mean_b - mean_a + half])
 }
 
 /// Exact two-sided p of `rose` and `fell` under a fair coin: `min(1, 2 P(X ≤ min))`, X binomial of ½. Source: McNemar,

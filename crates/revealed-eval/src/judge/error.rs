@@ -57,7 +57,8 @@ pub enum JudgeError {
     Key,
     /// No answer within the time given.
     #[error(
-        "{host} gave no answer within {seconds} s, asked {attempts} times; see that the server is up, raise judge.timeout_s, or lower judge.max_tokens"
+        "{host} gave no answer within {seconds} s, asked {}; see that the server is up, raise judge.timeout_s, or lower judge.max_tokens",
+        times(*attempts)
     )]
     Timeout {
         /// The endpoint's host.
@@ -69,7 +70,8 @@ pub enum JudgeError {
     },
     /// The connection failed.
     #[error(
-        "{host} cannot be talked to, tried {attempts} times: {reason}; see that judge.url is right and the server up"
+        "{host} cannot be talked to, tried {}: {reason}; see that judge.url is right and the server up",
+        times(*attempts)
     )]
     Connection {
         /// The endpoint's host.
@@ -81,7 +83,8 @@ pub enum JudgeError {
     },
     /// An answer began and could not be read to its end.
     #[error(
-        "{host} begins answers that cannot be read to their end, asked {attempts} times: {reason}; see what stands between here and the server"
+        "{host} begins answers that cannot be read to their end, asked {}: {reason}; see what stands between here and the server",
+        times(*attempts)
     )]
     Body {
         /// The endpoint's host.
@@ -171,6 +174,10 @@ impl JudgeError {
             _ => true,
         }
     }
+}
+
+fn times(attempts: u32) -> String {
+    if attempts == 1 { "once".into() } else { format!("{attempts} times") }
 }
 
 fn advice(status: u16) -> &'static str {
