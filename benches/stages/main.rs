@@ -59,6 +59,9 @@ pub struct Args {
     /// Threads of the default backend; LibTorch takes OMP_NUM_THREADS from the environment
     #[arg(long, default_value_t = 2, value_parser = one_or_more())]
     threads: usize,
+    /// Mixed precision: products in bfloat16, all else in float32
+    #[arg(long)]
+    bf16: bool,
     /// As the program's: flex, libtorch, libtorch-cuda:0, wgpu, vulkan …
     #[arg(long, default_value = "flex")]
     device: String,
@@ -116,7 +119,7 @@ fn run(args: &Args, setup: &Setup) -> Result<()> {
             let rate = line.tokens.map(|tokens| round(tokens / line.seconds, 1));
             let object = json!({
                 "stage": line.stage, "seconds": round(line.seconds, 4), "tokens_per_second": rate, "peak_rss_mib": peak_rss_mib(), "lora": args.lora, "batch": args.batch, "prompt": args.prompt,
-                "completion": args.completion, "group": args.group, "ragged": args.ragged, "dtype": "float32",
+                "completion": args.completion, "group": args.group, "ragged": args.ragged, "dtype": if args.bf16 { "bfloat16 products" } else { "float32" },
                 "device": args.device, "threads": args.threads, "micro_batch_tokens": args.micro_batch_tokens,
                 "revealed": env!("CARGO_PKG_VERSION"),
             });
@@ -135,7 +138,14 @@ fn smoke(args: Args) -> Result<()> {
     let tiny = Args { batch: 4, prompt: 4, completion: 4, steps: 1, data, ..args };
     for lora in [0, 2] {
         run(
-            &Args { lora, group: 2, ragged: lora > 0, stage: all.to_vec(), ..tiny.clone() },
+            &Args {
+                lora,
+                group: 2,
+                ragged: lora > 0,
+                bf16: lora > 0,
+                stage: all.to_vec(),
+                ..tiny.clone()
+            },
             &setup,
         )?;
     }

@@ -37,17 +37,25 @@ impl Setup {
         Self { tokenizer: folder.clone(), folder, base, tiny }
     }
 
+    /// The model as it is, computing as asked.
+    pub fn base(&self, args: &Args) -> Result<CausalLm> {
+        let dtype = self.recipe(args).model.compute_dtype();
+        Ok(self.base.clone().with_compute_dtype(dtype)?)
+    }
+
     /// The model that is trained: with fresh adapters, or itself.
     pub fn policy(&self, args: &Args) -> Result<CausalLm> {
+        let base = self.base(args)?;
         Ok(match args.lora {
-            0 => self.base.clone(),
-            r => self.base.clone().with_lora(&lora(r), 0)?,
+            0 => base,
+            r => base.with_lora(&lora(r), 0)?,
         })
     }
 
     pub fn recipe(&self, args: &Args) -> Recipe {
         let mut recipe = Recipe::default();
         recipe.model.path = self.folder.display().to_string();
+        recipe.model.bf16 = args.bf16;
         recipe.data.held_out = if self.tiny { 4 } else { 8 };
         (recipe.data.max_prompt_tokens, recipe.data.max_completion_tokens) =
             (args.prompt, args.completion);

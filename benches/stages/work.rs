@@ -210,7 +210,7 @@ fn round(args: &Args, setup: &Setup) -> Result<Vec<Line>> {
     recipe.check()?;
     let task = Task::load(&recipe.data, setup.encoder(&recipe)?, 0)?;
     let mut phases = Phases::default();
-    let state = State::new(setup.base.clone(), setup.policy(args)?);
+    let state = State::new(setup.base(args)?, setup.policy(args)?);
     with_run(&task, &recipe, &mut phases, |run| align(state, run, |_| Ok(())))?;
     phases.close();
     let mut lines: Vec<Line> = (phases.seconds.iter())

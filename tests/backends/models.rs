@@ -3,10 +3,10 @@
 use revealed::Device;
 use revealed::burn::module::{Module, ModuleVisitor, Param};
 use revealed::burn::optim::GradientsParams;
-use revealed::burn::tensor::Tensor;
+use revealed::burn::tensor::{FloatDType, Tensor};
 use revealed::models::{
-    CausalLm, CompletionBatch, Decoding, PaddingSide, SamplingConfig, ScalarModel, TokenBatch,
-    sample,
+    CausalLm, CompletionBatch, Decoding, LoraConfig, PaddingSide, SamplingConfig, ScalarModel,
+    TokenBatch, sample,
 };
 use revealed::objectives::likelihood::token_cross_entropy;
 use revealed::objectives::reduce::token_mean;
@@ -121,6 +121,44 @@ fn gradients_of_full_models_and_of_adapters() {
             let loose =
                 Other { tolerance: (3.0 * 1.1e-4f32).max(other.tolerance), ..other.clone() };
             close_each(&found, &wanted, &loose, &format!("{name}, adapter"));
+        }
+    }
+}
+
+/// Against the same device's f32: a product's operands and results keep 8 bits, and layers add up.
+#[test]
+fn mixed_precision_follows_f32_where_the_device_has_bfloat16() {
+    for other in devices() {
+        let device = other.device.clone();
+        for name in ["llama3", "pythia"] {
+            let plain = model(name, &device);
+            let mixed = match plain.clone().with_compute_dtype(FloatDType::BF16) {
+                Ok(mixed) => mixed,
+                Err(error) => {
+                    assert!(!device.supports_dtype(FloatDType::BF16), "{error}");
+                    println!("{}: {error}", other.name);
+                    continue;
+                }
+            };
+            let batch = batch(PaddingSide::Right, &device);
+            let log_probs = |model: &CausalLm| host(model.log_probs(&batch, 1.0).log_probs);
+            let (a, b) = (log_probs(&plain), log_probs(&mixed));
+            let apart = a.iter().zip(&b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+            assert!(apart > 0.0 && apart < 0.1, "{}, {name}: {apart}", other.name);
+            // Full training, and a fresh adapter: the stored ones are large, and amplify any rounding a thousandfold.
+            for lora in [false, true] {
+                let with = |model: &CausalLm| match lora {
+                    true => model.clone().with_lora(&LoraConfig::default(), 1).unwrap(),
+                    false => model.clone(),
+                };
+                let of = |model: &CausalLm| backward(&with(model).trainable(), &device);
+                let (a, b) = (of(&plain).concat(), of(&mixed).concat());
+                let dot = |a: &[f32], b: &[f32]| {
+                    a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum::<f64>()
+                };
+                let cosine = dot(&a, &b) / (dot(&a, &a) * dot(&b, &b)).sqrt();
+                assert!(cosine > 0.999, "{}, {name}, adapter {lora}: {cosine}", other.name);
+            }
         }
     }
 }

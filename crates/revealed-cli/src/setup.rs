@@ -55,7 +55,8 @@ impl Setup {
         }
         let encoder = dated_encoder(&mut recipe, &folder)?;
         let task = Task::load(&recipe.data, encoder, recipe.run.seed)?;
-        let base = CausalLm::load(&folder, device)?;
+        let base =
+            CausalLm::load(&folder, device)?.with_compute_dtype(recipe.model.compute_dtype())?;
         within_vocabulary(&task, base.shape().vocab_size, &folder)?;
         let policy = match recipe.model.tuning {
             Tuning::Lora => base.clone().with_lora(&recipe.model.lora, recipe.run.seed)?,

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use burn::module::{Module, ModuleMapper, Param};
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Device, FloatDType, Tensor, TensorData};
 use serde_json::{Value, json};
 
 use crate::attention::KvCache;
@@ -12,7 +12,7 @@ use crate::config::HfConfig;
 use crate::decoder::{Decoder, Shape, linear};
 use crate::error::ModelError;
 use crate::folder;
-use crate::layers::Linear;
+use crate::layers::{Linear, project};
 use crate::lora::{self, LoraConfig, LoraWeights};
 use crate::weights::{Source, TensorFiles};
 
@@ -30,6 +30,8 @@ pub struct CausalLm {
     config: HfConfig,
     #[module(skip)]
     lora: Option<LoraConfig>,
+    #[module(skip)]
+    compute_dtype: FloatDType,
 }
 
 impl CausalLm {
@@ -73,7 +75,7 @@ impl CausalLm {
                 Some(linear(source, name, [vocab_size, hidden_size], false, device)?)
             }
         };
-        Ok(Self { decoder, lm_head, config, lora: None })
+        Ok(Self { decoder, lm_head, config, lora: None, compute_dtype: FloatDType::F32 })
     }
 
     /// Sizes.
@@ -138,9 +140,38 @@ impl CausalLm {
     pub fn logits(&self, batch: &TokenBatch) -> Tensor<3> {
         let hidden = self.hidden(batch);
         let [rows, time, width] = hidden.dims();
-        let logits = hidden.reshape([rows * time, width]).matmul(self.head_weight().transpose());
+        let logits = self.project(hidden.reshape([rows * time, width]));
         let vocab = logits.dims()[1];
         logits.reshape([rows, time, vocab])
+    }
+
+    /// `[N, D]` to logits `[N, V]`.
+    pub(crate) fn project(&self, hidden: Tensor<2>) -> Tensor<2> {
+        project(hidden, self.head_weight(), self.compute_dtype)
+    }
+
+    /// What the products of its linear layers and its head are computed in: f32, unless
+    /// [`with_compute_dtype`](Self::with_compute_dtype) says otherwise.
+    pub fn compute_dtype(&self) -> FloatDType {
+        self.compute_dtype
+    }
+
+    /// Computes the products of linear layers, adapters and head in `dtype`, as in mixed precision: weights, their gradients, attention,
+    /// norms, softmax and losses stay f32. Every model made of this one does so too.
+    ///
+    /// # Errors
+    /// When the device cannot compute in `dtype`.
+    pub fn with_compute_dtype(mut self, dtype: FloatDType) -> Result<Self, ModelError> {
+        if !self.device().supports_dtype(dtype) {
+            let device = format!("{:?}", self.device());
+            return Err(ModelError::ComputeDtype { dtype: format!("{dtype:?}"), device });
+        }
+        let head = self.lm_head.as_mut();
+        for layer in self.decoder.linears_mut().chain(head) {
+            layer.compute_dtype = dtype;
+        }
+        self.compute_dtype = dtype;
+        Ok(self)
     }
 
     /// Asks for gradients: of the adapters where some are attached, of every weight otherwise.

@@ -2,7 +2,7 @@
 //! [`llama`](crate::llama) and a variant here.
 
 use burn::module::{Module, ModuleVisitor, Param};
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Device, FloatDType, Tensor, TensorData};
 
 use crate::attention::KvCache;
 use crate::batch::TokenBatch;
@@ -159,7 +159,7 @@ pub(crate) fn linear(
         true => Some(source.param(&format!("{name}.bias"), [shape[0]], Init::Zeros, device)?),
         false => None,
     };
-    Ok(Linear { weight, bias, lora: None, name: name.into() })
+    Ok(Linear { weight, bias, lora: None, name: name.into(), compute_dtype: FloatDType::F32 })
 }
 
 /// Fields carry Hugging Face's names, so a parameter's path in the module is its name on disk.

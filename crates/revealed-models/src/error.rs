@@ -118,6 +118,14 @@ pub enum ModelError {
     /// Something was asked of a model without an adapter.
     #[error("the model has no adapter; attach or load one first")]
     NoAdapter,
+    /// A dtype that the device cannot compute in.
+    #[error("{device} cannot compute in {dtype}; compute in F32 (model.bf16 = false)")]
+    ComputeDtype {
+        /// The dtype asked for.
+        dtype: String,
+        /// The device.
+        device: String,
+    },
     /// A hub id that cannot be resolved.
     #[error(
         "`{id}` is neither a folder nor a model that the hub's cache or the hub gave: {reason}; pass the path of a local model folder, or fetch the model while online"

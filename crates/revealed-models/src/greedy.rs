@@ -3,7 +3,6 @@
 use crate::attention::KvCache;
 use crate::batch::TokenBatch;
 use crate::error::ModelError;
-use crate::layers::project;
 use crate::prefix::PrefixCache;
 
 /// A row being decoded.
@@ -94,7 +93,7 @@ impl PrefixCache {
     ) -> Result<(), ModelError> {
         let hidden = self.model.decoder.forward_cached(batch, Some(cache));
         let [rows, _, width] = hidden.dims();
-        let logits = project(hidden.reshape([rows, width]), self.model.head_weight());
+        let logits = self.model.project(hidden.reshape([rows, width]));
         let logits = logits.try_into_vec_as::<f32>();
         let logits = logits.map_err(|error| ModelError::Device(error.to_string()))?;
         let vocab = self.model.shape().vocab_size;

@@ -1,7 +1,7 @@
 //! The layers that every architecture is made of. Fields carry Hugging Face's names.
 
 use burn::module::{Module, Param};
-use burn::tensor::{Int, Tensor, activation};
+use burn::tensor::{FloatDType, Int, Tensor, activation};
 
 use crate::lora::LoraWeights;
 
@@ -20,6 +20,9 @@ pub struct Linear {
     /// The layer's name in the folder, such as `model.layers.0.self_attn.q_proj`.
     #[module(skip)]
     pub name: String,
+    /// What its products are computed in; weights, sums and results are f32.
+    #[module(skip)]
+    pub compute_dtype: FloatDType,
 }
 
 impl Linear {
@@ -30,9 +33,9 @@ impl Linear {
     pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
         let [batch, time, width] = x.dims();
         let x = x.reshape([batch * time, width]);
-        let mut y = project(x.clone(), self.weight.val());
+        let mut y = project(x.clone(), self.weight.val(), self.compute_dtype);
         if let Some(lora) = &self.lora {
-            y = y + lora.forward(x);
+            y = y + lora.forward(x, self.compute_dtype);
         }
         if let Some(bias) = &self.bias {
             y = y + bias.val().unsqueeze::<2>();
@@ -42,16 +45,31 @@ impl Linear {
     }
 }
 
-/// `x·Wᵀ`.
+/// `x·Wᵀ`, computed in `dtype`.
 ///
 /// # Shapes
-/// - x: `[N, in]`, weight: `[out, in]`, output: `[N, out]`
-pub(crate) fn project(x: Tensor<2>, weight: Tensor<2>) -> Tensor<2> {
+/// - x: `[N, in]`, weight: `[out, in]`, output: `[N, out]`, f32
+pub(crate) fn project(x: Tensor<2>, weight: Tensor<2>, dtype: FloatDType) -> Tensor<2> {
     #[cfg(feature = "flex")]
-    if let Some(y) = crate::few_rows::project(&x, &weight) {
+    if dtype == FloatDType::F32
+        && let Some(y) = crate::few_rows::project(&x, &weight)
+    {
         return y;
     }
-    x.matmul(weight.transpose())
+    product(x, weight.transpose(), dtype)
+}
+
+/// `a·b`, computed in `dtype`: operands are rounded to it, and so is the result, which comes back as f32.
+pub(crate) fn product(a: Tensor<2>, b: Tensor<2>, dtype: FloatDType) -> Tensor<2> {
+    match dtype {
+        FloatDType::F32 => a.matmul(b),
+        _ => rounded(a, dtype).matmul(rounded(b, dtype)).cast(FloatDType::F32),
+    }
+}
+
+/// The tensor in `dtype`; itself where it is so already.
+pub(crate) fn rounded(tensor: Tensor<2>, dtype: FloatDType) -> Tensor<2> {
+    if tensor.dtype() == dtype.into() { tensor } else { tensor.cast(dtype) }
 }
 
 /// Rows of a table by token id.

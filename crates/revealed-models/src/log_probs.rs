@@ -11,10 +11,11 @@
 
 use burn::module::Module;
 use burn::optim::GradientsParams;
-use burn::tensor::{IndexingUpdateOp, Int, Tensor};
+use burn::tensor::{FloatDType, IndexingUpdateOp, Int, Tensor};
 
 use crate::batch::CompletionBatch;
 use crate::causal_lm::CausalLm;
+use crate::layers::{product, rounded};
 
 /// Entries of one chunk of logits: 32 MiB in f32, small beside a model and large enough for the matrix
 /// product to reach its rate.
@@ -46,10 +47,10 @@ impl CausalLm {
     pub fn log_probs(&self, batch: &CompletionBatch, temperature: f64) -> TokenLogProbs {
         let model = self.valid();
         let hidden = selected(&model, batch);
-        let head = model.head_weight();
+        let head = Head::new(model.head_weight(), model.compute_dtype());
         let mut log_probs = Vec::new();
         let mut entropy = Vec::new();
-        for (h, targets) in chunks(&hidden, &batch.targets, head.dims()[0]) {
+        for (h, targets) in chunks(&hidden, &batch.targets, head.vocab()) {
             let chunk = Softmax::new(h, &head, temperature);
             log_probs.push(chunk.log_probs(&targets));
             entropy.push(chunk.entropy());
@@ -75,11 +76,12 @@ impl CausalLm {
         let plain = hidden.clone().inner();
         let head = self.head_weight();
         let head_trained = head.is_require_grad();
-        let weight = if head.is_autodiff() { head.clone().inner() } else { head.clone() };
+        let plain_head = if head.is_autodiff() { head.clone().inner() } else { head.clone() };
+        let weight = Head::new(plain_head, self.compute_dtype());
 
         let mut log_probs = Vec::new();
         let mut directions = Vec::new();
-        for (h, targets) in chunks(&plain, &batch.targets, weight.dims()[0]) {
+        for (h, targets) in chunks(&plain, &batch.targets, weight.vocab()) {
             let chunk = Softmax::new(h, &weight, temperature);
             log_probs.push(chunk.log_probs(&targets));
             if !head_trained {
@@ -119,9 +121,10 @@ impl CausalLm {
         let hidden = selected(self, batch);
         let plain = hidden.clone().inner();
         let head = self.head_weight();
-        let weight = if head.is_autodiff() { head.clone().inner() } else { head.clone() };
+        let plain_head = if head.is_autodiff() { head.clone().inner() } else { head.clone() };
+        let weight = Head::new(plain_head, self.compute_dtype());
         let (mut log_probs, mut values) = (Vec::new(), Vec::new());
-        for (h, targets) in chunks(&plain, &batch.targets, weight.dims()[0]) {
+        for (h, targets) in chunks(&plain, &batch.targets, weight.vocab()) {
             let chunk = Softmax::new(h, &weight, temperature);
             log_probs.push(chunk.log_probs(&targets));
             values.push(chunk.log_sum.squeeze_dim::<1>(1));
@@ -164,6 +167,37 @@ fn chunks(
     })
 }
 
+/// The output head `[V, D]`, without gradient, in the dtype that its products are computed in.
+struct Head {
+    weight: Tensor<2>,
+    dtype: FloatDType,
+}
+
+impl Head {
+    fn new(weight: Tensor<2>, dtype: FloatDType) -> Self {
+        Self { weight: rounded(weight, dtype), dtype }
+    }
+
+    fn vocab(&self) -> usize {
+        self.weight.dims()[0]
+    }
+
+    /// `[N, D]` to `[N, V]`.
+    fn logits(&self, hidden: Tensor<2>) -> Tensor<2> {
+        product(hidden, self.weight.clone().transpose(), self.dtype)
+    }
+
+    /// `Σ_v w_v·W[v]` for weights `[N, V]`: `[N, D]`.
+    fn mean(&self, weights: Tensor<2>) -> Tensor<2> {
+        product(weights, self.weight.clone(), self.dtype)
+    }
+
+    /// `W[y]`, `[N, D]`.
+    fn rows(&self, targets: &Tensor<1, Int>) -> Tensor<2> {
+        rounded(self.weight.clone().select(0, targets.clone()), FloatDType::F32)
+    }
+}
+
 /// One chunk's logits and their softmax, unnormalised: `e = exp(l − max)`, `z = Σ e`.
 struct Softmax {
     logits: Tensor<2>,
@@ -173,9 +207,8 @@ struct Softmax {
 }
 
 impl Softmax {
-    fn new(hidden: Tensor<2>, head: &Tensor<2>, temperature: f64) -> Self {
-        let hidden = hidden.div_scalar(temperature);
-        let logits = hidden.matmul(head.clone().transpose());
+    fn new(hidden: Tensor<2>, head: &Head, temperature: f64) -> Self {
+        let logits = head.logits(hidden.div_scalar(temperature));
         let max = logits.clone().max_dim(1);
         let exp = (logits.clone() - max.clone()).exp();
         let sum = exp.clone().sum_dim(1);
@@ -196,9 +229,9 @@ impl Softmax {
     }
 
     /// `(W[y] − p·W) / τ`, `[N, D]`.
-    fn direction(&self, targets: &Tensor<1, Int>, head: &Tensor<2>, temperature: f64) -> Tensor<2> {
-        let mean = self.exp.clone().matmul(head.clone()) / self.sum.clone();
-        (head.clone().select(0, targets.clone()) - mean).div_scalar(temperature)
+    fn direction(&self, targets: &Tensor<1, Int>, head: &Head, temperature: f64) -> Tensor<2> {
+        let mean = head.mean(self.exp.clone()) / self.sum.clone();
+        (head.rows(targets) - mean).div_scalar(temperature)
     }
 }
 
@@ -207,25 +240,24 @@ impl Softmax {
 fn head_gradients(
     hidden: &Tensor<2>,
     batch: &CompletionBatch,
-    head: &Tensor<2>,
+    head: &Head,
     temperature: f64,
     [grad, value_grad]: [Tensor<1>; 2],
 ) -> (Tensor<2>, Tensor<2>) {
     let mut grad_hidden = Vec::new();
-    let mut grad_head = head.zeros_like();
+    let mut grad_head = Tensor::zeros(head.weight.shape(), &hidden.device());
     let mut start = 0;
-    for (h, targets) in chunks(hidden, &batch.targets, head.dims()[0]) {
+    for (h, targets) in chunks(hidden, &batch.targets, head.vocab()) {
         let length = h.dims()[0];
         let part = |grad: &Tensor<1>| grad.clone().narrow(0, start, length).unsqueeze_dim::<2>(1);
         let (g, rest) = (part(&grad), part(&value_grad) - part(&grad));
         let chunk = Softmax::new(h.clone(), head, temperature);
-        let taken = head.clone().select(0, targets.clone()) * g.clone();
+        let taken = head.rows(&targets) * g.clone();
         let rest = rest / chunk.sum;
-        grad_hidden.push(
-            (taken + chunk.exp.clone().matmul(head.clone()) * rest.clone()).div_scalar(temperature),
-        );
+        grad_hidden
+            .push((taken + head.mean(chunk.exp.clone()) * rest.clone()).div_scalar(temperature));
         let scaled = h.div_scalar(temperature);
-        grad_head = grad_head + chunk.exp.transpose().matmul(scaled.clone() * rest);
+        grad_head = grad_head + product(chunk.exp.transpose(), scaled.clone() * rest, head.dtype);
         grad_head = grad_head.select_assign(0, targets, scaled * g, IndexingUpdateOp::Add);
         start += length;
     }

@@ -3,7 +3,7 @@
 //! Source: LoRA, <https://arxiv.org/abs/2106.09685>; initial values and files as PEFT's.
 
 use burn::module::{Module, Param};
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Device, FloatDType, Tensor, TensorData};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
@@ -24,12 +24,12 @@ pub struct LoraWeights {
 }
 
 impl LoraWeights {
-    /// `s·(x·Aᵀ)·Bᵀ`.
+    /// `s·(x·Aᵀ)·Bᵀ`, the products computed in `dtype`.
     ///
     /// # Shapes
     /// - x: `[N, in]`, output: `[N, out]`
-    pub fn forward(&self, x: Tensor<2>) -> Tensor<2> {
-        project(project(x, self.a.val()).mul_scalar(self.scale), self.b.val())
+    pub fn forward(&self, x: Tensor<2>, dtype: FloatDType) -> Tensor<2> {
+        project(project(x, self.a.val(), dtype).mul_scalar(self.scale), self.b.val(), dtype)
     }
 
     /// `s·B·A`, what the adapter adds to the weight `[out, in]`.

@@ -11,6 +11,7 @@ use crate::attention::KvCache;
 use crate::batch::{PaddingSide, TokenBatch};
 use crate::causal_lm::CausalLm;
 use crate::error::ModelError;
+use crate::layers::{product, rounded};
 
 /// Tokens of a beginning that are run at once: scores of attention are `[H, 512, S]` and no more.
 const PREFILL: usize = 512;
@@ -140,14 +141,16 @@ impl PrefixCache {
         predicts: &[i32],
         targets: &[i32],
     ) -> Result<Vec<(f32, bool)>, ModelError> {
-        let head = self.model.head_weight();
+        let dtype = self.model.compute_dtype();
+        let head = rounded(self.model.head_weight(), dtype);
         let device = self.model.device();
         let failed = |error| ModelError::Device(format!("{error}"));
         let size = (LOGITS / self.model.shape().vocab_size).max(16);
         let mut all = Vec::with_capacity(targets.len());
         for (at, wanted) in predicts.chunks(size).zip(targets.chunks(size)) {
             let ints = |values: &[i32]| Tensor::<1, Int>::from_ints(values, &device);
-            let logits = hidden.clone().select(0, ints(at)).matmul(head.clone().transpose());
+            let states = hidden.clone().select(0, ints(at));
+            let logits = product(states, head.clone().transpose(), dtype);
             let likeliest = logits.clone().argmax(1).squeeze_dim::<1>(1);
             let log_probs = activation::log_softmax(logits, 1);
             let taken = log_probs.gather(1, ints(wanted).unsqueeze_dim::<2>(1)).squeeze_dim::<1>(1);

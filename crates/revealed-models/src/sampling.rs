@@ -17,7 +17,6 @@ use crate::batch::{PaddingSide, TokenBatch};
 use crate::causal_lm::CausalLm;
 use crate::error::ModelError;
 use crate::lanes::{piece_size, pieces_at_once, side_by_side};
-use crate::layers::project;
 
 /// Rows that should be decoded together for a step to be worth reading the weights for.
 const LEAST: usize = 8;
@@ -273,7 +272,7 @@ fn row_rng(seed: u64, prompt: usize, index: usize) -> ChaCha8Rng {
 /// `[B, 1, D]` to `[B, V]`.
 fn last_logits(model: &CausalLm, hidden: Tensor<3>) -> Tensor<2> {
     let [rows, _, width] = hidden.dims();
-    project(hidden.reshape([rows, width]), model.head_weight())
+    model.project(hidden.reshape([rows, width]))
 }
 
 fn read(logits: Tensor<2>) -> Result<Vec<f32>, ModelError> {

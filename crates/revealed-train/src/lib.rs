@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod adamw;
 mod card;
 mod checkpoint;
 mod epochs;
@@ -47,7 +48,7 @@ pub use irl::{State, align};
 pub use memory::MemoryPlan;
 pub use observer::{At, Event, Metric, Observer, Phase, ShownSample};
 pub use opinion::SecondOpinion;
-pub use optimizer::{OptimizerConfig, Schedule, clip_grad_norm};
+pub use optimizer::{OptimizerConfig, Schedule, clip_grad_norm, grad_norm};
 pub use pairs::{Negative, Origin, Pair, PairPool, pairs};
 pub use policy::{improve_in_turn, improve_policy};
 pub use recipe::{

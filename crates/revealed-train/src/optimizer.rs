@@ -1,16 +1,18 @@
 //! One optimizer step: accumulate, clip by global norm, schedule, AdamW.
 
+use std::convert::Infallible;
 use std::fmt;
 use std::marker::PhantomData;
 
 use burn::module::{Module, ModuleVisitor, Param};
-use burn::optim::{AdamWConfig, GradientsAccumulator, GradientsParams, ModuleOptimizer};
+use burn::optim::{GradientsAccumulator, GradientsParams, ModuleOptimizer};
 use burn::store::RecordError;
 use burn::tensor::{Bytes, DType, Tensor};
-use revealed_models::lanes::Pieces;
+use revealed_models::lanes::{Pieces, pieces_at_once, side_by_side};
 use revealed_models::{CausalLm, ModelError, ScalarModel};
 use serde::{Deserialize, Serialize};
 
+use crate::adamw::AdamW;
 use crate::error::TrainError;
 use crate::observer::At;
 use crate::run::Run;
@@ -160,11 +162,13 @@ impl<M: Module> fmt::Debug for Updater<M> {
 
 impl<M: Module> Updater<M> {
     pub(crate) fn new(config: &OptimizerConfig, total: usize) -> Self {
-        let adam = AdamWConfig::new()
-            .with_epsilon(config.adam_epsilon as f32)
-            .with_weight_decay(config.weight_decay as f32);
         let place = Place { step: 0, total, watch: Watch::default() };
-        Self { optimizer: adam.init(), config: config.clone(), place, module: PhantomData }
+        Self {
+            optimizer: AdamW::new(config).into(),
+            config: config.clone(),
+            place,
+            module: PhantomData,
+        }
     }
 
     /// Its place in the schedule and its moments.
@@ -207,15 +211,20 @@ impl<M: Module> Updater<M> {
         at: At,
         run: &mut Run<'_>,
     ) -> Result<(M, Update), TrainError> {
-        let (gradients, norm) = clip_grad_norm(gradients, &module, self.config.max_grad_norm);
+        let norm = grad_norm(&gradients, &module);
         let mut numbers = read(numbers.into_iter().chain([norm]).collect())?;
-        let grad_norm = numbers.pop().unwrap_or(f64::NAN);
+        let norm = numbers.pop().unwrap_or(f64::NAN);
         let lr = self.config.lr_at(self.place.step, self.place.total);
         self.place.step += 1;
-        let done = self.place.watch.passes(numbers[0], grad_norm, at, run)?;
+        let done = self.place.watch.passes(numbers[0], norm, at, run)?;
         // Also at a rate of 0, the first of a warm-up: the moments see its gradient, as in PyTorch.
-        let module = if done { self.optimizer.step(lr, module, gradients) } else { module };
-        Ok((module, Update { numbers, grad_norm, lr, done }))
+        let module = if done {
+            let gradients = clip_grad_norm(gradients, &module, norm, self.config.max_grad_norm);
+            self.optimizer.step(lr, module, gradients)
+        } else {
+            module
+        };
+        Ok((module, Update { numbers, grad_norm: norm, lr, done }))
     }
 
     /// What the stage has seen.
@@ -275,45 +284,60 @@ pub(crate) fn accumulate<M: Trained, R: Send>(
     Ok((sum.grads(), others))
 }
 
-/// Scales all gradients by `min(1, max_norm / (‖g‖ + 1e-6))`, with the norm over all of them together, as
-/// PyTorch's `clip_grad_norm_`. Also gives the norm before, `[1]`.
+/// The norm of all gradients together, `[1]`.
 ///
 /// # Panics
 /// When the module has no gradient at all.
-pub fn clip_grad_norm<M: Module>(
-    mut gradients: GradientsParams,
-    module: &M,
-    max_norm: f64,
-) -> (GradientsParams, Tensor<1>) {
-    let mut squared = SquaredNorm { gradients: &gradients, total: None };
-    module.visit(&mut squared);
-    let norm = squared.total.expect("a trained module has gradients").sqrt();
-    let scale = norm.clone().add_scalar(1e-6).recip().mul_scalar(max_norm).clamp_max(1.0);
-    module.visit(&mut Scale { gradients: &mut gradients, scale });
-    (gradients, norm)
-}
-
-struct SquaredNorm<'a> {
-    gradients: &'a GradientsParams,
-    total: Option<Tensor<1>>,
-}
-
-impl ModuleVisitor for SquaredNorm<'_> {
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        let Some(gradient) = self.gradients.get::<D>(param.id) else {
-            return;
-        };
-        let squared = gradient.cast(DType::F32).square().sum();
-        self.total = Some(match self.total.take() {
+pub fn grad_norm<M: Module>(gradients: &GradientsParams, module: &M) -> Tensor<1> {
+    let mut flat = Flat { gradients, all: Vec::new() };
+    module.visit(&mut flat);
+    let device = flat.all.first().expect("a trained module has gradients").device();
+    let at_once = pieces_at_once(&device, 1, flat.all.len());
+    let mut total: Option<Tensor<1>> = None;
+    let squared = |gradient: &Tensor<1>| {
+        Ok::<_, Infallible>(gradient.clone().cast(DType::F32).square().sum())
+    };
+    let Ok(()) = side_by_side(at_once, &flat.all, squared, |squared| {
+        total = Some(match total.take() {
             Some(total) => total + squared,
             None => squared,
         });
+        Ok(())
+    });
+    total.expect("there are gradients").sqrt()
+}
+
+/// Scales all gradients by `min(1, max_norm / (norm + 1e-6))`, as PyTorch's `clip_grad_norm_` does with the norm of all of them
+/// together, which [`grad_norm`] gives.
+pub fn clip_grad_norm<M: Module>(
+    mut gradients: GradientsParams,
+    module: &M,
+    norm: f64,
+    max_norm: f64,
+) -> GradientsParams {
+    let scale = (norm as f32 + 1e-6).recip() * max_norm as f32;
+    // Not where it is NaN either, which the caller has to find.
+    if scale < 1.0 {
+        module.visit(&mut Scale { gradients: &mut gradients, scale });
+    }
+    gradients
+}
+
+struct Flat<'a> {
+    gradients: &'a GradientsParams,
+    all: Vec<Tensor<1>>,
+}
+
+impl ModuleVisitor for Flat<'_> {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let gradient = self.gradients.get::<D>(param.id);
+        self.all.extend(gradient.map(|gradient| gradient.flatten::<1>(0, D - 1)));
     }
 }
 
 struct Scale<'a> {
     gradients: &'a mut GradientsParams,
-    scale: Tensor<1>,
+    scale: f32,
 }
 
 impl ModuleVisitor for Scale<'_> {
@@ -321,7 +345,7 @@ impl ModuleVisitor for Scale<'_> {
         let Some(gradient) = self.gradients.remove::<D>(param.id) else {
             return;
         };
-        self.gradients.register(param.id, gradient * self.scale.clone().unsqueeze::<D>());
+        self.gradients.register(param.id, gradient.mul_scalar(self.scale));
     }
 }
 

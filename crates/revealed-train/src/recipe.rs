@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use burn::tensor::FloatDType;
 use revealed_data::{EncodeOptions, LongCompletion, LongPrompt, TemplateChoice, TooLong};
 use revealed_models::LoraConfig;
 use revealed_objectives::{GroupScale, PairLoss, PairObjective};
@@ -50,6 +51,8 @@ section! {
         path: String = String::new(),
         /// "lora" (adapters on one shared base) or "full"
         tuning: Tuning = Tuning::Lora,
+        /// Mixed precision: products of linear layers and of the head in bfloat16, all else and the weights in float32
+        bf16: bool = false,
         /// Rank, scale and target modules of the adapters
         lora: LoraConfig = LoraConfig::default(),
     }
@@ -343,6 +346,13 @@ pub struct Recipe {
     pub guard: GuardSection,
     /// `[run]`
     pub run: RunSection,
+}
+
+impl ModelSection {
+    /// What models compute their products in, for [`CausalLm::with_compute_dtype`](revealed_models::CausalLm::with_compute_dtype).
+    pub fn compute_dtype(&self) -> FloatDType {
+        if self.bf16 { FloatDType::BF16 } else { FloatDType::F32 }
+    }
 }
 
 impl PolicySection {

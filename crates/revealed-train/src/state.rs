@@ -106,6 +106,7 @@ impl State {
             return Err(mismatch("the state of round", self.round, OTHER_BASE.into()));
         }
         self.base = Some(base);
+        self.check_dtype(run.recipe)?;
         self.check_rows(run)?;
         self.check_samples(run)?;
         let needs_reward = matches!(self.phase, Phase::Improve | Phase::Gate);
@@ -119,6 +120,20 @@ impl State {
         };
         let reason = format!("it lacks {missing}; start a new run folder");
         Err(mismatch("the state of round", self.round, reason))
+    }
+
+    /// Models are the caller's: one that computes in another dtype than the recipe says is a mistake.
+    fn check_dtype(&self, recipe: &Recipe) -> Result<(), TrainError> {
+        let expected = recipe.model.compute_dtype();
+        let models = [&self.initial, &self.sft, &self.policy].into_iter().chain(&self.candidate);
+        match models.map(CausalLm::compute_dtype).find(|found| *found != expected) {
+            None => Ok(()),
+            Some(found) => Err(TrainError::Recipe {
+                key: "model.bf16",
+                found: format!("{}, and a model that computes in {found:?}", recipe.model.bf16),
+                expected: "models that compute as it says: CausalLm::with_compute_dtype(recipe.model.compute_dtype())",
+            }),
+        }
     }
 
     fn check_rows(&self, run: &Run<'_>) -> Result<(), TrainError> {

@@ -35,7 +35,8 @@ impl Store<'_> {
         let folder = self.folder.join(name);
         let model = match self.recipe.model.tuning {
             Tuning::Lora => initial.clone().with_adapter(&folder)?,
-            Tuning::Full => CausalLm::load(&folder, &initial.device())?,
+            Tuning::Full => CausalLm::load(&folder, &initial.device())?
+                .with_compute_dtype(initial.compute_dtype())?,
         };
         Ok(model.valid())
     }
@@ -51,10 +52,11 @@ impl Store<'_> {
 
     pub fn scalar(&self, name: &str, initial: &CausalLm) -> Result<ScalarModel, TrainError> {
         let folder = self.folder.join(name);
-        let model = match self.recipe.model.tuning {
+        let mut model = match self.recipe.model.tuning {
             Tuning::Lora => ScalarModel::load_adapter(initial.clone(), &folder)?,
             Tuning::Full => ScalarModel::load(&folder, &initial.device())?,
         };
+        model.backbone = model.backbone.with_compute_dtype(initial.compute_dtype())?;
         Ok(model.valid())
     }
 

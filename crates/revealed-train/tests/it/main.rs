@@ -14,6 +14,7 @@ mod imitation;
 mod improvement;
 mod judge;
 mod lengths;
+mod mixed_precision;
 mod observers;
 mod recipe;
 mod resume;

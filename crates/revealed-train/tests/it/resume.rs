@@ -33,6 +33,7 @@ fn world(tuning: Tuning) -> World {
         (recipe.reward.members, recipe.reward.disagreement) = (2, 0.5);
         recipe.gate.judge = Judge::Independent;
         recipe.policy.anchor = Anchor::Moving;
+        recipe.model.bf16 = tuning == Tuning::Full;
         // The defaults, or what they replaced.
         (recipe.reward.average, recipe.reward.scale_from) = match tuning {
             Tuning::Lora => (Average::Rounds, ScaleFrom::Sft),

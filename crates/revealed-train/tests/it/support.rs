@@ -54,6 +54,7 @@ impl World {
         change(&mut recipe);
         recipe.check().unwrap();
         let task = task(folder.path(), &recipe).unwrap();
+        let base = base.with_compute_dtype(recipe.model.compute_dtype()).unwrap();
         let policy = match tuning {
             Tuning::Full => base.clone(),
             Tuning::Lora => base.clone().with_lora(&recipe.model.lora, recipe.run.seed).unwrap(),
