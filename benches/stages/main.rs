@@ -118,7 +118,7 @@ fn run(args: &Args, setup: &Setup) -> Result<()> {
         for line in work::time(*stage, args, setup)? {
             let rate = line.tokens.map(|tokens| round(tokens / line.seconds, 1));
             let object = json!({
-                "stage": line.stage, "seconds": round(line.seconds, 4), "tokens_per_second": rate, "peak_rss_mib": peak_rss_mib(), "lora": args.lora, "batch": args.batch, "prompt": args.prompt,
+                "stage": line.stage, "seconds": round(line.seconds, 4), "tokens_per_second": rate, "rss_mib": line.rss_mib, "peak_rss_mib": memory_mib("VmHWM:"), "lora": args.lora, "batch": args.batch, "prompt": args.prompt,
                 "completion": args.completion, "group": args.group, "ragged": args.ragged, "dtype": if args.bf16 { "bfloat16 products" } else { "float32" },
                 "device": args.device, "threads": args.threads, "micro_batch_tokens": args.micro_batch_tokens,
                 "revealed": env!("CARGO_PKG_VERSION"),
@@ -165,10 +165,10 @@ fn round(value: f64, digits: i32) -> f64 {
     (value * unit).round() / unit
 }
 
-/// The largest resident memory of this process so far; 0 where the system does not tell.
-fn peak_rss_mib() -> u64 {
+/// Resident memory of this process by the system's name for it (now, or the most so far); 0 where the system does not tell.
+fn memory_mib(field: &str) -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let line = status.lines().find_map(|line| line.strip_prefix(field));
     let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
     kib.unwrap_or(0) / 1024
 }

@@ -11,7 +11,7 @@ use revealed::train::{
 };
 
 use crate::setup::{Setup, lora};
-use crate::{Args, Stage};
+use crate::{Args, Stage, memory_mib};
 
 /// One row of the result.
 pub struct Line {
@@ -20,6 +20,14 @@ pub struct Line {
     pub seconds: f64,
     /// Worked on in that time; none of a phase, whose tokens nobody counts.
     pub tokens: Option<f64>,
+    /// Resident memory at its end, in MiB.
+    pub rss_mib: u64,
+}
+
+impl Line {
+    fn new(stage: impl Into<String>, seconds: f64, tokens: Option<f64>) -> Self {
+        Self { stage: stage.into(), seconds, tokens, rss_mib: memory_mib("VmRSS:") }
+    }
 }
 
 pub fn time(stage: Stage, args: &Args, setup: &Setup) -> Result<Vec<Line>> {
@@ -87,7 +95,7 @@ fn sft(args: &Args, setup: &Setup) -> Result<Line> {
     let mut watch = Watch { phase: Phase::Sft, steps: vec![] };
     let policy = setup.policy(args)?;
     with_run(&task, &recipe, &mut watch, |run| fit_sft(policy, run))?;
-    Ok(Line { stage: "sft".into(), seconds: watch.median(), tokens: Some(tokens) })
+    Ok(Line::new("sft", watch.median(), Some(tokens)))
 }
 
 fn reward(args: &Args, setup: &Setup) -> Result<Line> {
@@ -104,7 +112,7 @@ fn reward(args: &Args, setup: &Setup) -> Result<Line> {
     let mut watch = Watch { phase: Phase::Fit, steps: vec![] };
     let reward = RewardModel::new(setup.policy(args)?, 0);
     with_run(&task, &recipe, &mut watch, |run| fit_reward(reward, &pairs, (1, 0), run))?;
-    Ok(Line { stage: "reward".into(), seconds: watch.median(), tokens: Some(tokens) })
+    Ok(Line::new("reward", watch.median(), Some(tokens)))
 }
 
 fn log_probs(args: &Args, setup: &Setup) -> Result<Line> {
@@ -116,7 +124,7 @@ fn log_probs(args: &Args, setup: &Setup) -> Result<Line> {
         Ok(())
     };
     let seconds = with_run(&task, &recipe, &mut (), |run| timed(args, || step(run)))?;
-    Ok(Line { stage: "log_probs".into(), seconds, tokens: Some(tokens(&rows)) })
+    Ok(Line::new("log_probs", seconds, Some(tokens(&rows))))
 }
 
 fn generate(args: &Args, setup: &Setup) -> Result<Line> {
@@ -139,7 +147,7 @@ fn generate(args: &Args, setup: &Setup) -> Result<Line> {
         drawn = samples.iter().map(|sample| sample.token_ids.len()).sum();
         Ok(())
     })?;
-    Ok(Line { stage: "generate".into(), seconds, tokens: Some(drawn as f64) })
+    Ok(Line::new("generate", seconds, Some(drawn as f64)))
 }
 
 /// Median of the steps after the first.
@@ -158,7 +166,7 @@ fn timed(args: &Args, mut step: impl FnMut() -> Result<()>) -> Result<f64> {
 #[derive(Default)]
 struct Phases {
     current: Option<(Phase, usize, Instant)>,
-    seconds: Vec<(Phase, usize, f64)>,
+    done: Vec<Line>,
 }
 
 impl Observer for Phases {
@@ -179,7 +187,8 @@ impl Observer for Phases {
 impl Phases {
     fn close(&mut self) {
         if let Some((phase, round, start)) = self.current.take() {
-            self.seconds.push((phase, round, start.elapsed().as_secs_f64()));
+            let seconds = start.elapsed().as_secs_f64();
+            self.done.push(Line::new(format!("round {round} {phase}"), seconds, None));
         }
     }
 }
@@ -213,14 +222,8 @@ fn round(args: &Args, setup: &Setup) -> Result<Vec<Line>> {
     let state = State::new(setup.base(args)?, setup.policy(args)?);
     with_run(&task, &recipe, &mut phases, |run| align(state, run, |_| Ok(())))?;
     phases.close();
-    let mut lines: Vec<Line> = (phases.seconds.iter())
-        .map(|(phase, round, seconds)| Line {
-            stage: format!("round {round} {phase}"),
-            seconds: *seconds,
-            tokens: None,
-        })
-        .collect();
+    let mut lines = phases.done;
     let all = lines.iter().map(|line| line.seconds).sum();
-    lines.push(Line { stage: "round".into(), seconds: all, tokens: None });
+    lines.push(Line::new("round", all, None));
     Ok(lines)
 }
