@@ -1,17 +1,16 @@
-//! The parts that a step is made of, on the default backend, with SmolLM2-135M's widths.
+//! The parts that a step is made of, on flex, with SmolLM2-135M's widths.
 //!
-//! `cargo bench -p revealed --bench kernels`, with a part of a name to choose by; numbers of a second are tokens. For the stages of the
+//! `cargo bench -p revealed-models --features flex --bench kernels`, with a part of a name to choose by; numbers of a second are tokens. For the stages of the
 //! loop on real models there is the bench `stages`.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use std::hint::black_box;
 
+use burn::module::Param;
+use burn::tensor::{Device, Distribution, FloatDType, Tensor};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use revealed::Device;
-use revealed::burn::module::Param;
-use revealed::burn::tensor::{Distribution, FloatDType, Tensor};
-use revealed::models::layers::{Linear, RmsNorm};
-use revealed::models::{
+use revealed_models::layers::{Linear, RmsNorm};
+use revealed_models::{
     CausalLm, CompletionBatch, HfConfig, LoraConfig, PaddingSide, SamplingConfig, TokenBatch,
     sample,
 };

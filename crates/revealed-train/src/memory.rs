@@ -3,6 +3,7 @@
 use std::fmt;
 
 use revealed_models::CausalLm;
+use revealed_models::lanes::pieces_at_once;
 
 use crate::recipe::{Average, Judge, Recipe, Solver, Tuning};
 
@@ -39,6 +40,9 @@ impl MemoryPlan {
             _ => format!("{what}: {rewards} rewards, the judge among them"),
         };
         let critic = u64::from(recipe.policy.solver == Solver::Ppo);
+        // Pieces of a mini-batch that are worked on at once have gradients of their own, which are then added up.
+        let pieces = pieces_at_once(&model.device(), 1, usize::MAX) as u64;
+        let in_training = |weights: u64| (3 * (1 + critic) + pieces).saturating_mul(weights);
         let mut parts = Vec::new();
         let mut part = |name: String, floats: u64| parts.push((name, floats.saturating_mul(4)));
         match recipe.model.tuning {
@@ -47,19 +51,13 @@ impl MemoryPlan {
                 part("adapters: policy, SFT, candidate".into(), 3 * adapters);
                 part(rewards_are("adapters"), rewards.saturating_mul(adapters));
                 part("critic's adapter".into(), critic * adapters);
-                part(
-                    "gradients and AdamW of the roles in training".into(),
-                    3 * adapters * (1 + critic),
-                );
+                part("gradients and AdamW of the roles in training".into(), in_training(adapters));
             }
             Tuning::Full => {
                 part("weights: initial, SFT, policy, candidate".into(), 4 * base);
                 part(rewards_are("weights"), rewards.saturating_mul(base));
                 part("critic's weights".into(), critic * base);
-                part(
-                    "gradients and AdamW of the roles in training".into(),
-                    3 * base * (1 + critic),
-                );
+                part("gradients and AdamW of the roles in training".into(), in_training(base));
             }
         }
         let tokens = recipe.run.micro_batch_tokens as u64;
@@ -68,7 +66,7 @@ impl MemoryPlan {
         let per_block =
             16 * tokens * shape.hidden_size as u64 + 3 * tokens * row * shape.heads as u64;
         part("activations of one micro-batch (estimate)".into(), per_block * shape.layers as u64);
-        part("one chunk of logits, three times".into(), 3 * (8 << 20));
+        part("a chunk of logits a piece, three times".into(), pieces * 3 * (8 << 20));
         let kv = 2 * shape.layers * shape.kv_heads * shape.head_dim * recipe.run.sample_batch_size;
         part("KV cache while sampling, twice where rows leave".into(), 2 * kv as u64 * row);
         parts.retain(|(_, bytes)| *bytes > 0);
@@ -112,6 +110,17 @@ mod tests {
         assert_eq!(bytes % weights, 0);
         assert_eq!(plan.total(), plan.parts.iter().map(|(_, bytes)| bytes).sum::<u64>());
         (name.clone(), bytes / weights)
+    }
+
+    #[test]
+    fn every_piece_in_work_has_gradients_of_its_own() {
+        let world = World::new(Tuning::Full, |recipe| recipe.policy.solver = Solver::Rloo);
+        let weights = 4 * burn::module::Module::num_params(&world.base) as u64;
+        let plan = MemoryPlan::new(&world.base, &world.recipe);
+        let (_, bytes) = plan.parts.iter().find(|(name, _)| name.contains("gradients")).unwrap();
+        let lanes = pieces_at_once(&world.base.device(), 1, usize::MAX) as u64;
+        // Two moments, the sum, and a set a piece.
+        assert_eq!(*bytes, (2 + 1 + lanes) * weights);
     }
 
     #[test]
