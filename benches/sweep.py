@@ -2,12 +2,13 @@
 """How time and memory grow: the bench `stages` over batch, length and rounds, drawn as one picture.
 
     cargo bench -p revealed --bench stages --no-run
-    sweep.py TARGET/release/deps/stages-… MODEL SMALL_MODEL DEMONSTRATIONS.jsonl OUT.svg
+    sweep.py TARGET/release/deps/stages-… MODEL SMALL_MODEL DEMONSTRATIONS.jsonl OUT
 
 MODEL is measured over batch and length, in one process a point (two steps after one that is not timed); SMALL_MODEL runs the rounds,
-whose pool of pairs grows with every one. All lines go to standard output as JSON. Needs matplotlib.
+whose pool of pairs grows with every one, and so does the number of rewards that are averaged. Writes OUT.jsonl, a line a process, and
+OUT.svg; points that OUT.jsonl has already are not measured again. Needs matplotlib.
 """
-import json, subprocess, sys
+import json, os, subprocess, sys
 
 import matplotlib
 matplotlib.use("svg")
@@ -17,21 +18,28 @@ import matplotlib.pyplot as plt
 binary, model, small, data, out = sys.argv[1:]
 
 
-def run(*options):
-    done = subprocess.run([binary, *map(str, options)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=True)
-    print(done.stdout, end="", flush=True)
-    return [json.loads(line) for line in done.stdout.splitlines()]
+known = {}
+if os.path.exists(f"{out}.jsonl"):
+    known = {line["options"]: line["lines"] for line in map(json.loads, open(f"{out}.jsonl"))}
 
 
-def point(stage, batch, completion, prompt=64):
-    line, = run(model, "--stage", stage, "--lora", 16, "--steps", 2, "--batch", batch, "--prompt", prompt, "--completion", completion)
-    return line
+def run(folder, options, *more):
+    if options not in known:
+        done = subprocess.run([binary, folder, *options.split(), *more], stdout=subprocess.PIPE, text=True, check=True)
+        known[options] = [json.loads(line) for line in done.stdout.splitlines()]
+        with open(f"{out}.jsonl", "a") as file:
+            print(json.dumps({"options": options, "lines": known[options]}), file=file)
+    return known[options]
+
+
+def point(stage, batch, completion):
+    return run(model, f"--stage {stage} --lora 16 --steps 2 --batch {batch} --prompt 64 --completion {completion}")[0]
 
 
 stages = ("sft", "log-probs", "generate")
 batches = {stage: [point(stage, batch, 64) for batch in (1, 2, 4, 8, 16, 32)] for stage in stages}
 lengths = {stage: [point(stage, 2, length) for length in (64, 128, 256, 512, 960)] for stage in stages}
-lines = run(small, "--stage", "round", "--data", data, "--batch", 64, "--steps", 3, "--lora", 16, "--rounds", 50)
+lines = run(small, "--stage round --batch 16 --steps 2 --lora 16 --rounds 50", "--data", data)
 rounds = {}
 for line in lines[:-1]:
     _, number, _ = line["stage"].split()
@@ -54,4 +62,4 @@ axes[0][2].set(title="50 rounds of a small model", xlabel="round", ylabel="secon
 axes[1][2].plot(list(rounds), [rss for _, rss in rounds.values()])
 axes[1][2].set(xlabel="round", ylabel="resident memory at its end, MiB", ylim=0)
 figure.tight_layout()
-figure.savefig(out, metadata={"Date": None})
+figure.savefig(f"{out}.svg", metadata={"Date": None})
