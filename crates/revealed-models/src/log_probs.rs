@@ -76,8 +76,7 @@ impl CausalLm {
         let plain = hidden.clone().inner();
         let head = self.head_weight();
         let head_trained = head.is_require_grad();
-        let plain_head = if head.is_autodiff() { head.clone().inner() } else { head.clone() };
-        let weight = Head::new(plain_head, self.compute_dtype());
+        let weight = Head::new(head.clone(), self.compute_dtype());
 
         let mut log_probs = Vec::new();
         let mut directions = Vec::new();
@@ -121,8 +120,7 @@ impl CausalLm {
         let hidden = selected(self, batch);
         let plain = hidden.clone().inner();
         let head = self.head_weight();
-        let plain_head = if head.is_autodiff() { head.clone().inner() } else { head.clone() };
-        let weight = Head::new(plain_head, self.compute_dtype());
+        let weight = Head::new(head.clone(), self.compute_dtype());
         let (mut log_probs, mut values) = (Vec::new(), Vec::new());
         for (h, targets) in chunks(&plain, &batch.targets, weight.vocab()) {
             let chunk = Softmax::new(h, &weight, temperature);
@@ -175,7 +173,8 @@ struct Head {
 
 impl Head {
     fn new(weight: Tensor<2>, dtype: FloatDType) -> Self {
-        Self { weight: rounded(weight, dtype), dtype }
+        let plain = if weight.is_autodiff() { weight.inner() } else { weight };
+        Self { weight: rounded(plain, dtype), dtype }
     }
 
     fn vocab(&self) -> usize {

@@ -81,7 +81,14 @@ impl Optimizer for AdamW {
     ) -> (Tensor<D>, Option<AdamWState<D>>) {
         #[cfg(feature = "flex")]
         let state = match state {
-            Some(state) if fused::can([&tensor, &grad, &state.momentum.moment_1]) => {
+            Some(state)
+                if fused::can([
+                    &tensor,
+                    &grad,
+                    &state.momentum.moment_1,
+                    &state.momentum.moment_2,
+                ]) =>
+            {
                 let (tensor, state) = self.fused(lr, tensor, grad, state);
                 return (tensor, Some(state));
             }

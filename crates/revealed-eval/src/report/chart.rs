@@ -238,11 +238,11 @@ fn line(svg: &mut String, points: &[Point], axes: &Axes) {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::super::metrics::Stage;
     use super::*;
 
-    fn curve(values: &[f64]) -> Curve {
+    pub(in super::super) fn curve(values: &[f64]) -> Curve {
         let point = |(index, value): (usize, &f64)| Point {
             place: index + 1,
             round: 1 + index / 5,

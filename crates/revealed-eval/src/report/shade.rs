@@ -64,21 +64,8 @@ pub(super) fn outside(svg: &mut String, points: &[Point], bands: &[Band], axes: 
 #[cfg(test)]
 mod tests {
     use super::super::chart::figure;
-    use super::super::curves::Curve;
-    use super::super::metrics::Stage;
+    use super::super::chart::tests::curve;
     use super::*;
-
-    fn curve(values: &[f64]) -> Curve {
-        let point = |(index, value): (usize, &f64)| Point {
-            place: index + 1,
-            round: 1 + index / 5,
-            step: index % 5 + 1,
-            line: index,
-            value: *value,
-        };
-        let points = values.iter().enumerate().map(point).collect();
-        Curve { stage: Stage::Improve, name: "objective/kl".into(), points }
-    }
 
     #[test]
     fn each_round_has_its_own_band_up_to_where_the_next_begins() {

@@ -9,7 +9,7 @@ use rayon::prelude::*;
 const PART: usize = 1 << 14;
 
 /// Whether all of these are what this pass works on.
-pub(super) fn can<const D: usize>(tensors: [&Tensor<D>; 3]) -> bool {
+pub(super) fn can<const D: usize>(tensors: [&Tensor<D>; 4]) -> bool {
     let plain = |tensor: &Tensor<D>| {
         !tensor.is_autodiff() && tensor.dtype() == DType::F32 && tensor.device() == Device::flex()
     };
