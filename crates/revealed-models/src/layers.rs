@@ -3,7 +3,10 @@
 use burn::module::{Module, Param};
 use burn::tensor::{FloatDType, Int, Tensor, activation};
 
+#[cfg(feature = "flex")]
+use crate::flex;
 use crate::lora::LoraWeights;
+use crate::operation::{Operation, apply};
 
 /// `y = x·Wᵀ + b`, plus `s·(x·A)·B` where an adapter is attached.
 ///
@@ -52,7 +55,7 @@ impl Linear {
 pub(crate) fn project(x: Tensor<2>, weight: Tensor<2>, dtype: FloatDType) -> Tensor<2> {
     #[cfg(feature = "flex")]
     if dtype == FloatDType::F32
-        && let Some(y) = crate::few_rows::project(&x, &weight)
+        && let Some(y) = flex::few_rows::project(&x, &weight)
     {
         return y;
     }
@@ -102,9 +105,59 @@ pub struct RmsNorm {
 impl RmsNorm {
     /// Normalises the last dimension, of any rank.
     pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
-        let mean_square = x.clone().square().mean_dim(D - 1);
-        let scale = mean_square.add_scalar(self.eps).sqrt().recip();
-        x * scale * self.weight.val().unsqueeze::<D>()
+        let shape = x.shape();
+        let width = shape[D - 1];
+        let rows = x.reshape([shape.num_elements() / width.max(1), width]);
+        let weight = self.weight.val().unsqueeze::<2>();
+        apply(&Rms { eps: self.eps }, [rows, weight]).reshape(shape)
+    }
+}
+
+/// `y = x·r·w` with `r = 1 / sqrt(mean(x²) + ε)`, `x` `[N, D]` and `w` `[1, D]`.
+///
+/// Backward, with `g = G·w`: `∂x = r·(g − x·r²·mean(g·x))`, `∂w = Σ_rows G·x·r`.
+#[derive(Debug, Clone)]
+struct Rms {
+    eps: f64,
+}
+
+impl Rms {
+    /// `r`, `[N, 1]`.
+    fn scale(&self, x: &Tensor<2>) -> Tensor<2> {
+        x.clone().square().mean_dim(1).add_scalar(self.eps).sqrt().recip()
+    }
+}
+
+impl Operation<2, 2> for Rms {
+    /// The inputs.
+    type Kept = [Tensor<2>; 2];
+
+    fn forward(&self, [x, weight]: [Tensor<2>; 2]) -> (Tensor<2>, Self::Kept) {
+        let kept = [x.clone(), weight.clone()];
+        #[cfg(feature = "flex")]
+        if flex::plain(&x) && flex::plain(&weight) {
+            return (flex::rows::rms(x, weight, self.eps), kept);
+        }
+        let scale = self.scale(&x);
+        (x * scale * weight, kept)
+    }
+
+    fn backward(
+        &self,
+        [x, weight]: Self::Kept,
+        gradient: Tensor<2>,
+        [_, weighted]: [bool; 2],
+    ) -> [Option<Tensor<2>>; 2] {
+        #[cfg(feature = "flex")]
+        if !weighted && [&x, &weight, &gradient].into_iter().all(flex::plain) {
+            return [Some(flex::rows::rms_backward(x, weight, gradient, self.eps)), None];
+        }
+        let scale = self.scale(&x);
+        let normal = x * scale.clone();
+        let of_weight = weighted.then(|| (gradient.clone() * normal.clone()).sum_dim(0));
+        let gradient = gradient * weight;
+        let mean = (gradient.clone() * normal.clone()).mean_dim(1);
+        [Some((gradient - normal * mean) * scale), of_weight]
     }
 }
 
@@ -129,13 +182,102 @@ impl LayerNorm {
     }
 }
 
-/// `x · ½ · (1 + erf(x / √2))`, written out so that every backend differentiates it exactly.
+/// `x·Φ(x)` with `Φ(x) = ½·(1 + erf(x / √2))`.
 pub(crate) fn gelu(x: Tensor<3>) -> Tensor<3> {
-    let cdf = (x.clone().mul_scalar(std::f64::consts::FRAC_1_SQRT_2).erf() + 1.0).mul_scalar(0.5);
-    x * cdf
+    apply(&Gelu, [x])
+}
+
+/// Written out so that every backend differentiates it exactly: `∂x = G·(Φ(x) + x·φ(x))`, `φ(x) = exp(−x²/2) / √(2π)`.
+#[derive(Debug, Clone)]
+struct Gelu;
+
+impl Gelu {
+    fn cdf(x: Tensor<3>) -> Tensor<3> {
+        (x.mul_scalar(std::f64::consts::FRAC_1_SQRT_2).erf() + 1.0).mul_scalar(0.5)
+    }
+}
+
+impl Operation<1, 3> for Gelu {
+    type Kept = Tensor<3>;
+
+    fn forward(&self, [x]: [Tensor<3>; 1]) -> (Tensor<3>, Self::Kept) {
+        (x.clone() * Self::cdf(x.clone()), x)
+    }
+
+    fn backward(&self, x: Self::Kept, gradient: Tensor<3>, _: [bool; 1]) -> [Option<Tensor<3>>; 1] {
+        let density =
+            (x.clone().square() * -0.5).exp().mul_scalar(1.0 / std::f64::consts::TAU.sqrt());
+        [Some(gradient * (Self::cdf(x.clone()) + x * density))]
+    }
 }
 
 /// `silu(gate) · up`, the middle of a gated feed-forward layer.
 pub(crate) fn swiglu(gate: Tensor<3>, up: Tensor<3>) -> Tensor<3> {
-    activation::silu(gate) * up
+    apply(&SwiGlu, [gate, up])
+}
+
+/// `a·σ(a)·b`. Backward: `∂a = G·b·σ·(1 + a·(1 − σ))`, `∂b = G·a·σ`.
+#[derive(Debug, Clone)]
+struct SwiGlu;
+
+impl Operation<2, 3> for SwiGlu {
+    type Kept = [Tensor<3>; 2];
+
+    fn forward(&self, [gate, up]: [Tensor<3>; 2]) -> (Tensor<3>, Self::Kept) {
+        let kept = [gate.clone(), up.clone()];
+        #[cfg(feature = "flex")]
+        if flex::plain(&gate) && flex::plain(&up) {
+            return (flex::rows::swiglu(gate, up), kept);
+        }
+        (activation::silu(gate) * up, kept)
+    }
+
+    fn backward(
+        &self,
+        [gate, up]: Self::Kept,
+        gradient: Tensor<3>,
+        _: [bool; 2],
+    ) -> [Option<Tensor<3>>; 2] {
+        #[cfg(feature = "flex")]
+        if [&gate, &up, &gradient].into_iter().all(flex::plain) {
+            return flex::rows::swiglu_backward(gate, up, gradient).map(Some);
+        }
+        let sigmoid = activation::sigmoid(gate.clone());
+        let silu = gate.clone() * sigmoid.clone();
+        let slope = sigmoid.clone() + silu.clone() - silu.clone() * sigmoid;
+        [Some(gradient.clone() * up * slope), Some(gradient * silu)]
+    }
+}
+
+#[cfg(all(test, feature = "flex"))]
+mod tests {
+    use super::*;
+    use crate::operation::{assert_as_autodiff, some_numbers};
+
+    #[test]
+    fn norms_and_activations_have_autodiff_s_gradients() {
+        // Rows shorter and longer than a register, and more numbers than a thread takes at once.
+        for width in [1, 3, 16, 41, 600] {
+            let x = || some_numbers([70, width], 1).mul_scalar(5.0);
+            // In a row of one number nearly all of the gradient cancels, and with it its digits.
+            assert_as_autodiff(&Rms { eps: 1e-5 }, [x(), some_numbers([1, width], 2)], 1e-4);
+            let values = |seed| some_numbers([2, 35, width], seed).mul_scalar(6.0);
+            assert_as_autodiff(&SwiGlu, [values(3), values(4)], 1e-5);
+            assert_as_autodiff(&Gelu, [values(5)], 1e-5);
+        }
+    }
+
+    #[test]
+    fn a_frozen_norm_passes_the_gradient_on() {
+        let norm = |weight: Tensor<1>| RmsNorm { weight: Param::from_tensor(weight), eps: 1e-6 };
+        let weight = some_numbers([24], 1);
+        let x = some_numbers([2, 5, 24], 2).autodiff().require_grad();
+        let gradient = |norm: RmsNorm| {
+            let loss = norm.forward(x.clone()).square().sum();
+            x.grad(&loss.backward()).unwrap().into_data()
+        };
+        let frozen = gradient(norm(weight.clone()));
+        let trained = gradient(norm(weight.autodiff().require_grad()));
+        frozen.assert_approx_eq::<f32>(&trained, burn::tensor::Tolerance::absolute(1e-5));
+    }
 }

@@ -7,7 +7,7 @@ mod config;
 mod decoder;
 mod error;
 #[cfg(feature = "flex")]
-mod few_rows;
+mod flex;
 mod folder;
 pub mod gpt_neox;
 mod greedy;
@@ -17,6 +17,7 @@ pub mod layers;
 pub mod llama;
 mod log_probs;
 mod lora;
+mod operation;
 mod peft;
 mod prefix;
 mod rotary;

@@ -15,6 +15,8 @@ use burn::tensor::{FloatDType, IndexingUpdateOp, Int, Tensor};
 
 use crate::batch::CompletionBatch;
 use crate::causal_lm::CausalLm;
+#[cfg(feature = "flex")]
+use crate::flex;
 use crate::layers::{product, rounded};
 
 /// Entries of one chunk of logits: 32 MiB in f32, small beside a model and large enough for the matrix
@@ -51,8 +53,8 @@ impl CausalLm {
         let mut log_probs = Vec::new();
         let mut entropy = Vec::new();
         for (h, targets) in chunks(&hidden, &batch.targets, head.vocab()) {
-            let chunk = Softmax::new(h, &head, temperature);
-            log_probs.push(chunk.log_probs(&targets));
+            let chunk = Softmax::new(h, &targets, &head, temperature);
+            log_probs.push(chunk.log_probs());
             entropy.push(chunk.entropy());
         }
         TokenLogProbs {
@@ -81,8 +83,8 @@ impl CausalLm {
         let mut log_probs = Vec::new();
         let mut directions = Vec::new();
         for (h, targets) in chunks(&plain, &batch.targets, weight.vocab()) {
-            let chunk = Softmax::new(h, &weight, temperature);
-            log_probs.push(chunk.log_probs(&targets));
+            let chunk = Softmax::new(h, &targets, &weight, temperature);
+            log_probs.push(chunk.log_probs());
             if !head_trained {
                 directions.push(chunk.direction(&targets, &weight, temperature));
             }
@@ -123,8 +125,8 @@ impl CausalLm {
         let weight = Head::new(head.clone(), self.compute_dtype());
         let (mut log_probs, mut values) = (Vec::new(), Vec::new());
         for (h, targets) in chunks(&plain, &batch.targets, weight.vocab()) {
-            let chunk = Softmax::new(h, &weight, temperature);
-            log_probs.push(chunk.log_probs(&targets));
+            let chunk = Softmax::new(h, &targets, &weight, temperature);
+            log_probs.push(chunk.log_probs());
             values.push(chunk.log_sum.squeeze_dim::<1>(1));
         }
         let log_probs = Tensor::cat(log_probs, 0);
@@ -197,34 +199,59 @@ impl Head {
     }
 }
 
-/// One chunk's logits and their softmax, unnormalised: `e = exp(l − max)`, `z = Σ e`.
+/// The softmax of one chunk's logits, unnormalised.
 struct Softmax {
-    logits: Tensor<2>,
+    /// `e = exp(l − max)`, `[N, V]`.
     exp: Tensor<2>,
+    /// `z = Σ e`, `[N, 1]`.
     sum: Tensor<2>,
+    /// `log z + max`, `[N, 1]`.
     log_sum: Tensor<2>,
+    /// `l[y]`, `[N, 1]`.
+    taken: Tensor<2>,
+    spread: Spread,
+}
+
+/// What the entropy is made of besides.
+enum Spread {
+    /// `l − max`, `[N, V]`.
+    Shifted(Tensor<2>),
+    /// `Σ e·(l − max)`, `[N, 1]`.
+    #[cfg(feature = "flex")]
+    Summed(Tensor<2>),
 }
 
 impl Softmax {
-    fn new(hidden: Tensor<2>, head: &Head, temperature: f64) -> Self {
+    fn new(hidden: Tensor<2>, targets: &Tensor<1, Int>, head: &Head, temperature: f64) -> Self {
         let logits = head.logits(hidden.div_scalar(temperature));
+        let taken = logits.clone().gather(1, targets.clone().unsqueeze_dim::<2>(1));
+        #[cfg(feature = "flex")]
+        if flex::plain(&logits) {
+            let (exp, [max, sum, spread]) = flex::rows::exponentials(logits);
+            let log_sum = sum.clone().log() + max;
+            return Self { exp, sum, log_sum, taken, spread: Spread::Summed(spread) };
+        }
         let max = logits.clone().max_dim(1);
-        let exp = (logits.clone() - max.clone()).exp();
+        let shifted = logits - max.clone();
+        let exp = shifted.clone().exp();
         let sum = exp.clone().sum_dim(1);
         let log_sum = sum.clone().log() + max;
-        Self { logits, exp, sum, log_sum }
+        Self { exp, sum, log_sum, taken, spread: Spread::Shifted(shifted) }
     }
 
     /// `[N]`.
-    fn log_probs(&self, targets: &Tensor<1, Int>) -> Tensor<1> {
-        let taken = self.logits.clone().gather(1, targets.clone().unsqueeze_dim::<2>(1));
-        (taken - self.log_sum.clone()).squeeze_dim::<1>(1)
+    fn log_probs(&self) -> Tensor<1> {
+        (self.taken.clone() - self.log_sum.clone()).squeeze_dim::<1>(1)
     }
 
-    /// `H = log z − Σ p·l`, `[N]`.
-    fn entropy(&self) -> Tensor<1> {
-        let mean = (self.exp.clone() * self.logits.clone()).sum_dim(1) / self.sum.clone();
-        (self.log_sum.clone() - mean).squeeze_dim::<1>(1)
+    /// `H = log z − Σ e·(l − max) / z`, `[N]`.
+    fn entropy(self) -> Tensor<1> {
+        let spread = match self.spread {
+            Spread::Shifted(shifted) => (self.exp * shifted).sum_dim(1),
+            #[cfg(feature = "flex")]
+            Spread::Summed(spread) => spread,
+        };
+        (self.sum.clone().log() - spread / self.sum).squeeze_dim::<1>(1)
     }
 
     /// `(W[y] − p·W) / τ`, `[N, D]`.
@@ -250,7 +277,7 @@ fn head_gradients(
         let length = h.dims()[0];
         let part = |grad: &Tensor<1>| grad.clone().narrow(0, start, length).unsqueeze_dim::<2>(1);
         let (g, rest) = (part(&grad), part(&value_grad) - part(&grad));
-        let chunk = Softmax::new(h.clone(), head, temperature);
+        let chunk = Softmax::new(h.clone(), &targets, head, temperature);
         let taken = head.rows(&targets) * g.clone();
         let rest = rest / chunk.sum;
         grad_hidden

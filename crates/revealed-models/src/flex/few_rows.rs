@@ -1,12 +1,14 @@
-//! `x·Wᵀ` for few rows of `x`, as decoding needs it: on the flex backend, for plain f32 tensors.
+//! `x·Wᵀ` for few rows of `x`, as decoding needs it.
 //!
 //! A general matrix product copies the larger operand into blocks first, which for a handful of rows costs more than the
 //! product. Here the few rows are laid out column by column, and every row of `W` is read once, where it lies.
 
 use burn::backend::Flex;
 use burn::backend::flex::FlexTensor;
-use burn::tensor::{DType, Tensor};
+use burn::tensor::Tensor;
 use rayon::prelude::*;
+
+use super::{contents, machine, plain, primitive};
 
 /// Rows up to which this is the faster way.
 const MOST: usize = 128;
@@ -29,45 +31,14 @@ pub(crate) fn project(x: &Tensor<2>, weight: &Tensor<2>) -> Option<Tensor<2>> {
         return None;
     }
     let wide = machine()?;
-    let (x, weight) = (plain(x)?, plain(weight)?);
+    if !plain(x) || !plain(weight) {
+        return None;
+    }
+    let (x, weight) = (primitive(x.clone()), primitive(weight.clone()));
     let mut y = vec![0.0; rows * out];
     multiply(contents(&x)?, contents(&weight)?, [rows, out, width], &mut y, wide);
     let y = burn::tensor::TensorData::new(y, [rows, out]);
     Some(Tensor::from_primitive::<Flex>(FlexTensor::from_data(y)))
-}
-
-fn plain(tensor: &Tensor<2>) -> Option<FlexTensor> {
-    if tensor.is_autodiff() || tensor.dtype() != DType::F32 {
-        return None;
-    }
-    tensor.clone().try_into_primitive::<Flex>().ok()
-}
-
-fn contents(tensor: &FlexTensor) -> Option<&[f32]> {
-    let length = tensor.layout().num_elements();
-    let start = tensor.layout().start_offset();
-    match tensor.is_contiguous() {
-        true => tensor.storage::<f32>().get(start..start + length),
-        false => None,
-    }
-}
-
-/// Whether this machine has wide registers; nothing where it has no fused multiply-add.
-#[cfg(target_arch = "x86_64")]
-fn machine() -> Option<bool> {
-    let fused = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
-    let wide = is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512vl");
-    fused.then_some(wide)
-}
-
-#[cfg(target_arch = "aarch64")]
-fn machine() -> Option<bool> {
-    Some(true)
-}
-
-#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-fn machine() -> Option<bool> {
-    None
 }
 
 /// Some rows of `x`, `[K][rows / LANES][LANES]`, filled up with zeros.
