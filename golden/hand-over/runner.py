@@ -7,17 +7,14 @@
     python golden/hand-over/runner.py --revealed REVEALED --reward RUN/reward --pairs PAIRS.jsonl
 
 transformers 4.51.0 is what rewardbench 0.1.4 pins; the rest of its requirements it only imports. The reward's tokenizer needs a chat template.
-The runner is the installed package, unchanged, but for `.to("cuda")`, which is read as "cpu" where there is no GPU. It runs twice: with the folder
-as it is, and with `--tokenizer` at a copy whose chat template is cut after the last terminator; ChatML and others write a line
-break behind it, which the reward was not fitted to and which would be the token that is scored. Exit code 0 when the second run has
-the scores and the accuracy of `revealed`.
+The runner is the installed package, unchanged, but for `.to("cuda")`, which is read as "cpu" where there is no GPU. Exit code 0 when it has the
+scores and the accuracy of `revealed`.
 """
 
 import argparse
 import importlib.metadata
 import json
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -43,7 +40,7 @@ def conversations(pairs, path):
     path.write_text("".join(rows))
 
 
-def runner(tokenizer, scratch):
+def runner(scratch):
     """Accuracy and raw scores by the runner, in a folder of its own since it writes beside the model."""
     from transformers import BatchEncoding
 
@@ -54,7 +51,7 @@ def runner(tokenizer, scratch):
         move = BatchEncoding.to
         BatchEncoding.to = lambda self, device, **more: move(self, "cpu" if device == "cuda" else device, **more)
     os.chdir(scratch)
-    rewardbench(Args(model="reward", tokenizer=tokenizer, dataset="pairs.jsonl", load_json=True, not_quantized=True,
+    rewardbench(Args(model="reward", dataset="pairs.jsonl", load_json=True, not_quantized=True,
                      torch_dtype="float32", max_length=8192, batch_size=4, output_dir="results/"))
     rows = lines("results/reward_outputs.jsonl")
     return json.loads(Path("results/reward.json").read_text())["accuracy"], [[r["scores_chosen"], r["scores_rejected"]] for r in rows]
@@ -76,11 +73,6 @@ def main():
         scratch = Path(folder)
         (scratch / "reward").symlink_to(reward)
         conversations(lines(pairs), scratch / "pairs.jsonl")
-        shutil.copytree(reward, scratch / "cut", ignore=shutil.ignore_patterns("*.safetensors", "members"))
-        config = json.loads((scratch / "cut/tokenizer_config.json").read_text())
-        config["chat_template"] = "{% set text %}" + config["chat_template"] + "{% endset %}{{ text if add_generation_prompt else text.rstrip() }}"
-        (scratch / "cut/tokenizer_config.json").write_text(json.dumps(config))
-
         limits = ["--max-prompt-tokens", "4096", "--max-completion-tokens", "4096"]
         done = subprocess.run([revealed, "eval", "preferences", pairs, "--reward", reward, *limits, "--scores", scratch / "ours.jsonl"],
                               capture_output=True, text=True)
@@ -89,15 +81,13 @@ def main():
         scores = [row["reward"] for row in lines(scratch / "ours.jsonl")]
         calibration = json.loads((reward / "reward.json").read_text())["calibration"]
         print(f"revealed: accuracy {line['reward']['accuracy']} of {line['pairs']} pairs, {line['failed']} failed")
-        good = False
-        for name, tokenizer in [("as it is", None), ("cut after the terminator", "cut")]:
-            accuracy, theirs = runner(tokenizer, scratch)
-            theirs = [[(flat(s) - calibration["shift"]) / calibration["scale"] for s in pair] for pair in theirs]
-            assert len(theirs) == len(scores)
-            largest = max(abs(a - b) for one, other in zip(theirs, scores) for a, b in zip(one, other))
-            turned = sum((a[0] > a[1]) != (b[0] > b[1]) for a, b in zip(theirs, scores))
-            print(f"rewardbench, template {name}: accuracy {accuracy}; scores differ by up to {largest:.2e}, {turned} pairs are ordered otherwise")
-            good = largest < TOLERANCE and turned == 0 and abs(accuracy - line["reward"]["accuracy"]) < 1e-9
+        accuracy, theirs = runner(scratch)
+        theirs = [[(flat(s) - calibration["shift"]) / calibration["scale"] for s in pair] for pair in theirs]
+        assert len(theirs) == len(scores)
+        largest = max(abs(a - b) for one, other in zip(theirs, scores) for a, b in zip(one, other))
+        turned = sum((a[0] > a[1]) != (b[0] > b[1]) for a, b in zip(theirs, scores))
+        print(f"rewardbench: accuracy {accuracy}; scores differ by up to {largest:.2e}, {turned} pairs are ordered otherwise")
+        good = largest < TOLERANCE and turned == 0 and abs(accuracy - line["reward"]["accuracy"]) < 1e-9
         sys.exit(0 if good else 1)
 
 

@@ -76,6 +76,17 @@ impl ChatTemplate {
         &self.text
     }
 
+    /// The text of a template that writes the same without whitespace at the end, unless an answer is to follow.
+    pub(crate) fn without_tail(&self) -> String {
+        // Jinja drops a template's last line break, which would stand within the block; and it would trim the first and
+        // white space before a tag that is alone in its line.
+        let text = self.text.strip_suffix('\n').unwrap_or(&self.text);
+        format!(
+            "{{% set written %}}{{{{ '' }}}}{text}{{{{ '' }}}}{{% endset %}}\
+             {{{{ written if add_generation_prompt else written.rstrip() }}}}"
+        )
+    }
+
     /// What `strftime_now` shows, in seconds since 1970.
     pub fn now(&self) -> u64 {
         self.now

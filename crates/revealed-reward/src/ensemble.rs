@@ -56,8 +56,16 @@ impl RewardEnsemble {
         pad_id: u32,
         batch_tokens: usize,
     ) -> Result<Vec<f64>, RewardError> {
-        let members = self.member_scores(rows, pad_id, batch_tokens)?;
-        Ok(cautious_mean(&members, self.disagreement))
+        self.combined(&self.member_scores(rows, pad_id, batch_tokens)?)
+    }
+
+    /// What calibrated scores of the members, `members[k][row]`, come to.
+    ///
+    /// # Errors
+    /// Without members.
+    pub fn combined(&self, members: &[Vec<f64>]) -> Result<Vec<f64>, RewardError> {
+        self.not_empty()?;
+        Ok(cautious_mean(members, self.disagreement))
     }
 
     /// Calibrated scores of each member: `members[k][row]`.

@@ -12,6 +12,7 @@ use crate::observer::{At, Event, ShownSample};
 use crate::opinion::{SecondOpinion, second_opinion};
 use crate::pairs::{Origin, count, weight};
 use crate::recipe::{NegativesSection, Stop};
+use crate::reward::Reward;
 use crate::run::Run;
 use crate::scores::{HeldOutScores, ScoredSamples};
 use crate::sft::held_out_loss;
@@ -69,6 +70,17 @@ fn number_or_null<'de, D: Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
     Ok(Option::deserialize(from)?.unwrap_or(f64::NAN))
 }
 
+/// Scores of several sets of completions, in canonical form, in one go: they begin with the same prompts.
+fn scored_together<const N: usize>(
+    reward: &dyn Reward,
+    sets: [&Vec<Row>; N],
+    run: &Run<'_>,
+) -> Result<[Vec<f64>; N], TrainError> {
+    let rows: Vec<Row> = sets.iter().flat_map(|rows| run.canonical(rows)).collect();
+    let mut scores = reward.score(&rows, run)?.into_iter();
+    Ok(sets.map(|rows| scores.by_ref().take(rows.len()).collect()))
+}
+
 /// Judges a candidate against the state's policy, and gives its held-out samples for the next round.
 ///
 /// # Errors
@@ -85,22 +97,16 @@ pub fn judge(
         return Err(TrainError::TooFew { what: "rewards", found: 0, needed: 1, advice });
     };
     let after_rows = HeldOutSamples::draw(candidate, HeldOutSamples::NOISE, run)?;
-    let (pad, tokens) = (run.task.pad_id(), run.recipe.run.micro_batch_tokens);
-    let scores = |rows: &[Row]| reward.scores(&run.canonical(rows), pad, tokens);
-    let demonstrations = scores(&run.task.held_out)?;
-    let initial = scores(&held.initial)?;
-    let imitated = scores(&held.sft)?;
-    let old = scores(&held.policy)?;
-    let new = scores(&after_rows)?;
+    let sets = [&run.task.held_out, &held.initial, &held.sft, &held.policy, &after_rows];
+    let [demonstrations, initial, imitated, old, new] = scored_together(reward, sets, run)?;
     let measured = |model, rows, scores: &[f64]| measure((model, sft), rows, scores, at, run);
     let (before, kl_before) = measured(&state.policy, &held.policy, &old)?;
     let (after, kl_after) = measured(candidate, &after_rows, &new)?;
     let group = run.recipe.gate.samples;
     let opinion = |second: &RewardModel| -> Result<SecondOpinion, TrainError> {
-        let rows = [&run.task.held_out, &held.policy, &after_rows];
-        let [demonstrations, old, new] =
-            rows.map(|rows| second.scores(&run.canonical(rows), pad, tokens));
-        Ok(second_opinion(&demonstrations?, &old?, &new?, group))
+        let sets = [&run.task.held_out, &held.policy, &after_rows];
+        let [demonstrations, old, new] = scored_together(second, sets, run)?;
+        Ok(second_opinion(&demonstrations, &old, &new, group))
     };
     let mut report = RoundReport {
         round: at.round,

@@ -187,15 +187,14 @@ pub(crate) fn give_length_expert(pairs: &mut [Pair<'_>]) {
 
 /// Multiplies weights by [`fading_weights`], by the judge's scores.
 fn fade(pairs: &mut [Pair<'_>], judge: &RewardModel, run: &Run<'_>) -> Result<(), TrainError> {
-    let (pad, tokens) = (run.task.pad_id(), run.recipe.run.micro_batch_tokens);
     let device = judge.model.backbone.device();
-    let side = |rows: Vec<&Row>| -> Result<Tensor<1>, TrainError> {
-        let scores = judge.scores(&rows, pad, tokens)?;
-        let scores: Vec<f32> = scores.into_iter().map(|score| score as f32).collect();
-        Ok(Tensor::from_floats(scores.as_slice(), &device))
-    };
-    let demonstrations = side(pairs.iter().map(|pair| pair.demonstration).collect())?;
-    let samples = side(pairs.iter().map(|pair| pair.sample).collect())?;
+    let demonstrations = pairs.iter().map(|pair| pair.demonstration);
+    let rows: Vec<&Row> = demonstrations.chain(pairs.iter().map(|pair| pair.sample)).collect();
+    let scores = run.raw_scores(judge, &rows)?.into_iter();
+    let scores: Vec<f32> = scores.map(|score| judge.calibration.apply(score) as f32).collect();
+    let side = |scores: &[f32]| Tensor::<1>::from_floats(scores, &device);
+    let (demonstrations, samples) = scores.split_at(pairs.len());
+    let (demonstrations, samples) = (side(demonstrations), side(samples));
     // Won by the sample, not by the demonstration.
     let weights = fading_weights(samples, demonstrations).into_data();
     for (pair, weight) in pairs.iter_mut().zip(weights.iter::<f32>()) {

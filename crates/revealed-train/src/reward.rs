@@ -33,13 +33,14 @@ pub trait Reward {
 
 impl Reward for RewardEnsemble {
     fn score(&self, rows: &[Row], run: &Run<'_>) -> Result<Vec<f64>, TrainError> {
-        Ok(self.scores(rows, run.task.pad_id(), run.recipe.run.micro_batch_tokens)?)
+        run.scores(self, rows)
     }
 }
 
 impl Reward for RewardModel {
     fn score(&self, rows: &[Row], run: &Run<'_>) -> Result<Vec<f64>, TrainError> {
-        Ok(self.scores(rows, run.task.pad_id(), run.recipe.run.micro_batch_tokens)?)
+        let raw = run.raw_scores(self, rows)?;
+        Ok(raw.into_iter().map(|score| self.calibration.apply(score)).collect())
     }
 }
 

@@ -228,10 +228,10 @@ fn calibrate_on(
     round: usize,
     run: &mut Run<'_>,
 ) -> Result<(), TrainError> {
-    let (pad, tokens) = (run.task.pad_id(), run.recipe.run.micro_batch_tokens);
-    let demonstrations = reward.raw_scores(&run.task.train, pad, tokens)?;
-    let flat: Vec<&Row> = groups.iter().flatten().collect();
-    let mut scores = reward.raw_scores(&flat, pad, tokens)?.into_iter();
+    // Demonstrations and samples together: they begin with the same prompts.
+    let rows: Vec<&Row> = run.task.train.iter().chain(groups.iter().flatten()).collect();
+    let mut scores = run.raw_scores(reward, &rows)?.into_iter();
+    let demonstrations: Vec<f64> = scores.by_ref().take(run.task.train.len()).collect();
     let samples: Vec<Vec<f64>> =
         groups.iter().map(|group| scores.by_ref().take(group.len()).collect()).collect();
     let floor = run.recipe.reward.scale_floor;

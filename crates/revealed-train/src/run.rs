@@ -2,10 +2,12 @@
 
 use std::borrow::Borrow;
 
+use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use revealed_models::lanes::Pieces;
 use revealed_models::{CausalLm, CompletionBatch, Decoding, ModelError, SamplingConfig, sample};
 use revealed_objectives::RewardObjective;
+use revealed_reward::{RewardEnsemble, RewardModel};
 
 use crate::error::TrainError;
 use crate::observer::{At, Event, Metric, Observer, Phase};
@@ -145,6 +147,57 @@ impl Run<'_> {
             Ok::<_, TrainError>(())
         })?;
         Ok(all)
+    }
+
+    /// Calibrated scores of rows, as [`RewardEnsemble::scores`] gives them up to rounding; a prompt that several rows begin with is
+    /// computed once.
+    pub(crate) fn scores<R: Borrow<Row> + Sync>(
+        &self,
+        reward: &RewardEnsemble,
+        rows: &[R],
+    ) -> Result<Vec<f64>, TrainError> {
+        let of_member = |member: &RewardModel| {
+            let raw = self.raw_scores(member, rows)?;
+            Ok(raw.into_iter().map(|score| member.calibration.apply(score)).collect())
+        };
+        let members = reward.members.iter().map(of_member);
+        Ok(reward.combined(&members.collect::<Result<Vec<_>, TrainError>>()?)?)
+    }
+
+    /// The same without calibration, of one member.
+    pub(crate) fn raw_scores<R: Borrow<Row> + Sync>(
+        &self,
+        reward: &RewardModel,
+        rows: &[R],
+    ) -> Result<Vec<f64>, TrainError> {
+        let whole =
+            |row: &R| row.borrow().completion_start > 0 && !row.borrow().completion().is_empty();
+        if !rows.iter().all(whole) {
+            let ids: Vec<&[u32]> =
+                rows.iter().map(|row| row.borrow().input_ids.as_slice()).collect();
+            let budget = self.recipe.run.micro_batch_tokens;
+            return Ok(reward.raw_scores(&ids, self.task.pad_id(), budget)?);
+        }
+        let model = reward.model.valid();
+        let mut scores = vec![0.0; rows.len()];
+        let shared = self.shared();
+        let work = |indices: &[usize]| {
+            let batch = shared.batch(&model.backbone, indices.iter().map(|i| rows[*i].borrow()))?;
+            let found = model.row_scores(&batch).try_into_vec_as::<f32>();
+            let found = found.map_err(|error| ModelError::Device(error.to_string()))?;
+            Ok((indices.to_vec(), found))
+        };
+        let pieces = self.pieces(&model.backbone.device(), rows);
+        pieces.side_by_side(work, |(indices, found)| {
+            for (row, score) in indices.into_iter().zip(found) {
+                if !score.is_finite() {
+                    return Err(ModelError::NonFinite { what: "score", row }.into());
+                }
+                scores[row] = f64::from(score);
+            }
+            Ok::<_, TrainError>(())
+        })?;
+        Ok(scores)
     }
 
     /// Rows in pieces within `run.micro_batch_tokens`.

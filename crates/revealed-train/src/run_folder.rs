@@ -6,6 +6,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use revealed_data::TemplateChoice;
 use serde_json::json;
 
 use crate::card::{Handed, card};
@@ -141,7 +142,8 @@ impl RunFolder {
     }
 
     /// Writes what the run made: `policy/` (adapter or full model), `reward/` (a sequence classifier, merged),
-    /// under LoRA also `reward-adapter/`, each with its model card, and `report.md`.
+    /// under LoRA also `reward-adapter/`, each with its model card, and `report.md`. The reward's chat template ends at the terminator, where the
+    /// score is read.
     ///
     /// # Errors
     /// When something cannot be written, or a metrics line could not be before.
@@ -160,6 +162,11 @@ impl RunFolder {
             Tuning::Full => state.policy.save(&policy)?,
         }
         revealed_models::copy_tokenizer(model_folder, &policy)?;
+        if let (TemplateChoice::File(_), Some(text)) =
+            (&recipe.data.template, task.encoder.recipe().template)
+        {
+            write_template(&policy, &text)?;
+        }
         let describe = |folder: &Path, handed| {
             let text = card(handed, state, recipe, task);
             revealed_models::write_file(&folder.join("README.md"), text.as_bytes())
@@ -170,6 +177,9 @@ impl RunFolder {
             let folder = self.path.join("reward");
             reward.save(&folder, task.reward_pad_id(), &text)?;
             revealed_models::copy_tokenizer(model_folder, &folder)?;
+            if let Some(text) = task.encoder.template_to_terminator()? {
+                write_template(&folder, &text)?;
+            }
             describe(&folder, Handed::Reward)?;
             if recipe.model.tuning == Tuning::Lora {
                 let folder = self.path.join("reward-adapter");
@@ -215,6 +225,21 @@ impl RunFolder {
             self.lost(error);
         }
     }
+}
+
+/// Gives a folder's tokenizer a chat template, in both places where libraries look for one.
+fn write_template(folder: &Path, text: &str) -> Result<(), TrainError> {
+    revealed_models::write_file(&folder.join("chat_template.jinja"), text.as_bytes())?;
+    let path = folder.join("tokenizer_config.json");
+    let Ok(bytes) = fs::read(&path) else { return Ok(()) };
+    let mut config: serde_json::Value = serde_json::from_slice(&bytes)
+        .map_err(|source| TrainError::Io { path: path.clone(), source: source.into() })?;
+    if let Some(template) = config.get_mut("chat_template") {
+        *template = json!(text);
+        let config = serde_json::to_string_pretty(&config).unwrap_or_default();
+        revealed_models::write_file(&path, format!("{config}\n").as_bytes())?;
+    }
+    Ok(())
 }
 
 /// What a run's folder could not write.

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::{LongCompletion, LongPrompt};
+use crate::{GenerationPrompt, LongCompletion, LongPrompt};
 
 const CHAT: &str = "{{ bos_token }}{% for m in messages %}[{{ m.role }}]:{{ m.content }}\
     {% if m.role == 'assistant' %}{{ eos_token }}\n{% else %}\n{% endif %}{% endfor %}\
@@ -83,6 +83,48 @@ fn limits(prompt: usize, completion: usize) -> EncodeOptions {
         max_prompt_tokens: prompt,
         max_completion_tokens: completion,
         ..Default::default()
+    }
+}
+
+#[test]
+fn a_template_for_readers_of_the_last_token_ends_at_the_terminator() {
+    assert_eq!(plain().template_to_terminator().unwrap(), None);
+    // Tags alone in their lines, a line break at the end, and one at the beginning.
+    for text in
+        [CHAT.to_owned(), format!("\n{CHAT}\n"), format!("{CHAT}\n  {{% if x %}}{{% endif %}}\n")]
+    {
+        let encoder =
+            encoder(&[("chat_template.jinja", text.as_str().into())], limits(64, 64)).unwrap();
+        let cut = encoder.template_to_terminator().unwrap().unwrap();
+        let compiled = |text: &str| {
+            let variables = encoder.recipe().special_tokens;
+            ChatTemplate::new(text, Path::new("test"), variables, 0).unwrap()
+        };
+        let (whole, cut) = (compiled(&text), compiled(&cut));
+        let turn =
+            |role: &str, content: &str| Message { role: role.into(), content: content.into() };
+        let turns = [
+            turn("user", "a "),
+            turn("assistant", " b \n"),
+            turn("user", " c"),
+            turn("assistant", "a\n"),
+        ];
+        for turns in [&turns[..1], &turns[..2], &turns[..3], &turns] {
+            let omit =
+                |template: &ChatTemplate| template.render(turns, GenerationPrompt::Omit).unwrap();
+            let add =
+                |template: &ChatTemplate| template.render(turns, GenerationPrompt::Add).unwrap();
+            assert_eq!(omit(&cut), omit(&whole).trim_end());
+            assert_eq!(add(&cut), add(&whole));
+        }
+        assert!(cut.render(&turns, GenerationPrompt::Omit).unwrap().ends_with("a\n</s>"));
+    }
+    // One that ends there already, and one whose last whitespace is another's, stay as they are.
+    for text in [CHAT.replace("}}\n{% else", "}}{% else"), CHAT.replace("\n{% else", " .\n{% else")]
+    {
+        let encoder =
+            encoder(&[("chat_template.jinja", text.as_str().into())], limits(64, 64)).unwrap();
+        assert_eq!(encoder.template_to_terminator().unwrap(), Some(text));
     }
 }
 

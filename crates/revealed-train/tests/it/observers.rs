@@ -2,10 +2,11 @@
 
 use std::collections::BTreeSet;
 
+use revealed_data::{EncodeOptions, Encoder, Message, Prompt, TemplateChoice};
 use revealed_train::{Alternation, RunFolder, Tuning, align};
 use serde_json::Value;
 
-use crate::support::{Ears, World};
+use crate::support::{Ears, World, task};
 
 #[test]
 fn stages_are_heard_in_order_with_steps_from_1() {
@@ -65,6 +66,42 @@ fn metrics_are_lines_of_json_with_their_place_and_no_place_comes_twice() {
     for file in ["reward/reward.json", "reward-adapter/adapter_model.safetensors"] {
         assert!(out.join(file).is_file(), "{file}");
     }
+}
+
+#[test]
+fn folders_have_the_template_of_the_run_and_the_reward_s_ends_where_its_score_is_read() {
+    let template = "{% for m in messages %}{{ m.content }} {% if m.role == 'assistant' %}<eos>\n{% endif %}{% endfor %}";
+    let world = World::new(Tuning::Lora, |_| {});
+    let file = world.folder.path().join("own.jinja");
+    std::fs::write(&file, template).unwrap();
+    let mut recipe = world.recipe.clone();
+    recipe.data.template = TemplateChoice::File(file);
+    let task = task(world.folder.path(), &recipe).unwrap();
+    let world = World { recipe, task, ..world };
+    // The model's own tokenizer says something else of its template.
+    let config = world.folder.path().join("tokenizer_config.json");
+    let mut fields: Value = serde_json::from_slice(&std::fs::read(&config).unwrap()).unwrap();
+    fields["chat_template"] = "another".into();
+    std::fs::write(&config, fields.to_string()).unwrap();
+
+    let out = world.recipe.run.out.clone();
+    let mut files = RunFolder::create(&out, &world.recipe).unwrap();
+    let state = world.run(&mut files, |run| align(world.state(), run, |_| Ok(()))).unwrap();
+    files.finish(&state, &world.recipe, &world.task, world.folder.path()).unwrap();
+    let [policy, reward] = ["policy", "reward"].map(|folder| {
+        let read = |file: &str| std::fs::read_to_string(out.join(folder).join(file)).unwrap();
+        let fields: Value = serde_json::from_str(&read("tokenizer_config.json")).unwrap();
+        assert_eq!(fields["chat_template"], read("chat_template.jinja"), "{folder}");
+        assert_eq!(fields["eos_token"], "<eos>");
+        read("chat_template.jinja")
+    });
+    assert_eq!(policy, template);
+    assert!(reward.contains("rstrip()") && reward.contains(template), "{reward}");
+    // The reward's own reading of text is what it was trained on.
+    let encoder = Encoder::from_folder(&out.join("reward"), EncodeOptions::default()).unwrap();
+    let prompt = Prompt::Messages(vec![Message { role: "user".into(), content: "a".into() }]);
+    let ids = |encoder: &Encoder| encoder.encode(&prompt, "b c").unwrap().input_ids;
+    assert_eq!(ids(&encoder), ids(&world.task.encoder));
 }
 
 #[test]
