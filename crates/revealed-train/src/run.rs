@@ -7,7 +7,7 @@ use burn::tensor::{Device, Tensor};
 use revealed_models::lanes::Pieces;
 use revealed_models::{CausalLm, CompletionBatch, Decoding, ModelError, SamplingConfig, sample};
 use revealed_objectives::RewardObjective;
-use revealed_reward::{RewardEnsemble, RewardModel};
+use revealed_reward::{RewardEnsemble, RewardError, RewardModel};
 
 use crate::error::TrainError;
 use crate::observer::{At, Event, Metric, Observer, Phase};
@@ -191,7 +191,8 @@ impl Run<'_> {
         pieces.side_by_side(work, |(indices, found)| {
             for (row, score) in indices.into_iter().zip(found) {
                 if !score.is_finite() {
-                    return Err(ModelError::NonFinite { what: "score", row }.into());
+                    let error = ModelError::NonFinite { what: "score", row };
+                    return Err(RewardError::from(error).into());
                 }
                 scores[row] = f64::from(score);
             }

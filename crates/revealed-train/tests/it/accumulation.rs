@@ -112,7 +112,8 @@ fn a_pair_weighs_as_many_as_its_weight_says() {
         let fitted = world.run(&mut (), |run| fit_reward(start.clone(), pairs, (1, 0), run));
         weights(&fitted.unwrap().model)
     };
-    let close = |a: &Weights, b: &Weights| largest_difference(a, b) <= TOLERANCE;
+    // The second pair may make the first's prompt a shared one, which is computed by itself: more sums in another order.
+    let close = |a: &Weights, b: &Weights| largest_difference(a, b) <= 2.0 * TOLERANCE;
     // A pair of no weight stays in the denominator alone.
     let (one, other) = ((0, 1), (2, 3));
     let with_nothing = fitted(&[pair(one.0, one.1, 1.0), pair(other.0, other.1, 0.0)]);
