@@ -11,7 +11,7 @@
 
 use burn::module::Module;
 use burn::optim::GradientsParams;
-use burn::tensor::{FloatDType, IndexingUpdateOp, Int, Tensor};
+use burn::tensor::{FloatDType, IndexingUpdateOp, Int, Tensor, activation};
 
 use crate::batch::CompletionBatch;
 use crate::causal_lm::CausalLm;
@@ -127,7 +127,7 @@ impl CausalLm {
         for (h, targets) in chunks(&plain, &batch.targets, weight.vocab()) {
             let chunk = Softmax::new(h, &targets, &weight, temperature);
             log_probs.push(chunk.log_probs());
-            values.push(chunk.log_sum.squeeze_dim::<1>(1));
+            values.push(chunk.values());
         }
         let log_probs = Tensor::cat(log_probs, 0);
         let leaf = log_probs.clone().autodiff().require_grad();
@@ -199,14 +199,14 @@ impl Head {
     }
 }
 
-/// The softmax of one chunk's logits, unnormalised.
+/// The softmax of one chunk's logits, up to a factor of each row.
 struct Softmax {
-    /// `e = exp(l − max)`, `[N, V]`.
+    /// `e = z·p`, `[N, V]`.
     exp: Tensor<2>,
-    /// `z = Σ e`, `[N, 1]`.
+    /// `z`, `[N, 1]`: whatever was the cheaper way.
     sum: Tensor<2>,
-    /// `log z + max`, `[N, 1]`.
-    log_sum: Tensor<2>,
+    /// `log p[y]`, `[N, 1]`.
+    log_p: Tensor<2>,
     /// `l[y]`, `[N, 1]`.
     taken: Tensor<2>,
     spread: Spread,
@@ -214,44 +214,50 @@ struct Softmax {
 
 /// What the entropy is made of besides.
 enum Spread {
-    /// `l − max`, `[N, V]`.
-    Shifted(Tensor<2>),
-    /// `Σ e·(l − max)`, `[N, 1]`.
+    /// `log p`, `[N, V]`.
+    LogSoftmax(Tensor<2>),
+    /// `log z` and `Σ e·log e`, `[N, 1]` each.
     #[cfg(feature = "flex")]
-    Summed(Tensor<2>),
+    Summed(Tensor<2>, Tensor<2>),
 }
 
 impl Softmax {
     fn new(hidden: Tensor<2>, targets: &Tensor<1, Int>, head: &Head, temperature: f64) -> Self {
         let logits = head.logits(hidden.div_scalar(temperature));
-        let taken = logits.clone().gather(1, targets.clone().unsqueeze_dim::<2>(1));
+        let targets = targets.clone().unsqueeze_dim::<2>(1);
+        let taken = logits.clone().gather(1, targets.clone());
         #[cfg(feature = "flex")]
         if flex::plain(&logits) {
             let (exp, [max, sum, spread]) = flex::rows::exponentials(logits);
-            let log_sum = sum.clone().log() + max;
-            return Self { exp, sum, log_sum, taken, spread: Spread::Summed(spread) };
+            let log_z = sum.clone().log();
+            let log_p = taken.clone() - (log_z.clone() + max);
+            return Self { exp, sum, log_p, taken, spread: Spread::Summed(log_z, spread) };
         }
-        let max = logits.clone().max_dim(1);
-        let shifted = logits - max.clone();
-        let exp = shifted.clone().exp();
-        let sum = exp.clone().sum_dim(1);
-        let log_sum = sum.clone().log() + max;
-        Self { exp, sum, log_sum, taken, spread: Spread::Shifted(shifted) }
+        let log_softmax = activation::log_softmax(logits, 1);
+        let log_p = log_softmax.clone().gather(1, targets);
+        let exp = log_softmax.clone().exp();
+        let sum = log_p.ones_like();
+        Self { exp, sum, log_p, taken, spread: Spread::LogSoftmax(log_softmax) }
     }
 
     /// `[N]`.
     fn log_probs(&self) -> Tensor<1> {
-        (self.taken.clone() - self.log_sum.clone()).squeeze_dim::<1>(1)
+        self.log_p.clone().squeeze_dim::<1>(1)
     }
 
-    /// `H = log z − Σ e·(l − max) / z`, `[N]`.
+    /// `log Σ exp(l)`, `[N]`.
+    fn values(&self) -> Tensor<1> {
+        (self.taken.clone() - self.log_p.clone()).squeeze_dim::<1>(1)
+    }
+
+    /// `H = −Σ p·log p = log z − Σ e·log e / z`, `[N]`.
     fn entropy(self) -> Tensor<1> {
-        let spread = match self.spread {
-            Spread::Shifted(shifted) => (self.exp * shifted).sum_dim(1),
+        let entropy = match self.spread {
+            Spread::LogSoftmax(log_softmax) => (self.exp * log_softmax).sum_dim(1).neg(),
             #[cfg(feature = "flex")]
-            Spread::Summed(spread) => spread,
+            Spread::Summed(log_z, spread) => log_z - spread / self.sum,
         };
-        (self.sum.clone().log() - spread / self.sum).squeeze_dim::<1>(1)
+        entropy.squeeze_dim::<1>(1)
     }
 
     /// `(W[y] − p·W) / τ`, `[N, D]`.
