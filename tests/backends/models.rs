@@ -125,6 +125,23 @@ fn gradients_of_full_models_and_of_adapters() {
     }
 }
 
+/// Attention takes rows of more than 256 tokens in blocks, and forms their weights again in the backward pass.
+#[test]
+fn gradients_of_rows_longer_than_a_block() {
+    let rows = [(600, 20), (300, 290)].map(|(length, start)| {
+        ((0..length).map(|i| 3 + (i * 11) % 60).collect::<Vec<u32>>(), start)
+    });
+    for other in devices() {
+        for name in ["llama3", "mistral"] {
+            let of = |device: &Device| {
+                let batch = CompletionBatch::new(&rows, 0, PaddingSide::Left, device).unwrap();
+                backward_of(&model(name, device).trainable(), &batch)
+            };
+            close_each(&of(&other.device), &of(&flex()), &other, &format!("{name}, long rows"));
+        }
+    }
+}
+
 /// Against the same device's f32: a product's operands and results keep 8 bits, and layers add up.
 #[test]
 fn mixed_precision_follows_f32_where_the_device_has_bfloat16() {
