@@ -11,9 +11,9 @@ use crate::rotary::Rotary;
 /// A score so low that its softmax is 0; finite, so a row with nothing to see gives no NaN.
 const HIDDEN: f32 = -1e30;
 
-/// Queries whose weights over the keys are formed at once. Longer rows go through in blocks, so that no `[T, S]` weights are kept
+/// Queries of a row whose weights over the keys are formed at once. Longer rows go through in blocks, so that no `[T, S]` weights are kept
 /// for a backward pass: it forms each block's again.
-const BLOCK: usize = 256;
+pub const BLOCK: usize = 256;
 
 /// What all layers of one forward pass share: angles and masks.
 pub(crate) struct Attend {

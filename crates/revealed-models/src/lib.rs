@@ -25,6 +25,7 @@ mod sampling;
 mod scalar;
 mod weights;
 
+pub use attention::BLOCK as ATTENTION_BLOCK;
 pub use batch::{CompletionBatch, PaddingSide, TokenBatch};
 pub use causal_lm::CausalLm;
 pub use config::HfConfig;

@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use revealed_models::CausalLm;
 use revealed_models::lanes::pieces_at_once;
+use revealed_models::{ATTENTION_BLOCK, CausalLm};
 
 use crate::recipe::{Average, Judge, Recipe, Solver, Tuning};
 
@@ -62,10 +62,13 @@ impl MemoryPlan {
         }
         let tokens = recipe.run.micro_batch_tokens as u64;
         let row = (recipe.data.max_prompt_tokens + recipe.data.max_completion_tokens) as u64;
-        // Each block keeps about 16 hidden-sized tensors and the attention weights for the backward pass.
-        let per_block =
-            16 * tokens * shape.hidden_size as u64 + 3 * tokens * row * shape.heads as u64;
-        part("activations of one micro-batch (estimate)".into(), per_block * shape.layers as u64);
+        // Each layer keeps about 16 hidden-sized tensors for the backward pass, and the attention weights of short rows; those
+        // of a block of a longer row are formed and gone.
+        let layers = shape.layers as u64;
+        let seen = row.min(ATTENTION_BLOCK as u64).saturating_mul(tokens * shape.heads as u64);
+        let attention = if row > ATTENTION_BLOCK as u64 { 3 * seen } else { layers * seen };
+        let hidden = 16 * tokens * shape.hidden_size as u64 * layers;
+        part("activations of one micro-batch (estimate)".into(), hidden.saturating_add(attention));
         part("a chunk of logits a piece, three times".into(), pieces * 3 * (8 << 20));
         let kv = 2 * shape.layers * shape.kv_heads * shape.head_dim * recipe.run.sample_batch_size;
         part("KV cache while sampling, twice where rows leave".into(), 2 * kv as u64 * row);
@@ -121,6 +124,21 @@ mod tests {
         let lanes = pieces_at_once(&world.base.device(), 1, usize::MAX) as u64;
         // Two moments, the sum, and a set a piece.
         assert_eq!(*bytes, (2 + 1 + lanes) * weights);
+    }
+
+    #[test]
+    fn activations_grow_with_tokens_and_not_with_the_length_of_rows() {
+        let activations = |prompt: usize| {
+            let world = World::new(Tuning::Full, |recipe| {
+                recipe.data.max_prompt_tokens = prompt;
+                recipe.run.micro_batch_tokens = 1 << 14;
+            });
+            let plan = MemoryPlan::new(&world.base, &world.recipe);
+            let named = |(name, _): &&(String, u64)| name.contains("activations");
+            plan.parts.iter().find(named).unwrap().1
+        };
+        assert!(activations(200) > activations(100));
+        assert_eq!(activations(4000), activations(1000));
     }
 
     #[test]
