@@ -54,13 +54,19 @@ pub fn align(args: &AlignArgs, device: &Device, progress: &mut Progress) -> Resu
         output.text(round_markdown(report).trim_start())?;
         output.text("\n")?;
     }
+    if let Some(why) = state.stopped_early(&recipe) {
+        output.text(&format!("{why}\n"))?;
+    }
     output.text(&format!("run folder: {}, page: {}\n", out.display(), out.join(PAGE).display()))?;
     output.flush()
 }
 
 fn whereabouts(state: &State, recipe: &Recipe) -> String {
     match state.is_finished(recipe) {
-        true => "this run is finished already; more rounds need a larger run.rounds".into(),
+        true => match state.stopped_early(recipe) {
+            Some(why) => format!("this run is finished already: {why}"),
+            None => "this run is finished already; more rounds need a larger run.rounds".into(),
+        },
         false if state.progress.is_some() => {
             format!("resuming in the middle of round {}, {}", state.round, state.phase)
         }

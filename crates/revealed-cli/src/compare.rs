@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, bail};
 use revealed::eval::EvalRecord;
 use revealed::eval::compare::{
-    Difference, FigureDifference, Pairing, RecordComparison, RunComparison, compare_records,
-    compare_runs,
+    CompareError, Difference, FigureDifference, Pairing, RecordComparison, RunComparison,
+    compare_records, compare_runs,
 };
 use revealed::eval::report::{RunFiles, number, signed};
 
@@ -39,7 +39,13 @@ pub fn compare(args: &CompareArgs) -> Result<()> {
         }
         (false, false) => {
             let (a, b) = (EvalRecord::read(&args.a)?, EvalRecord::read(&args.b)?);
-            let compared = compare_records(&a, &b)?;
+            let compared = compare_records(&a, &b).map_err(|error| match error {
+                CompareError::Twice { side, .. } => {
+                    let path = [&args.a, &args.b][side].display().to_string();
+                    anyhow::Error::from(error).context(path)
+                }
+                error => error.into(),
+            })?;
             match args.json {
                 true => output.line(&compared)?,
                 false => output.text(&records_text(&compared, [&args.a, &args.b]))?,
@@ -70,13 +76,22 @@ fn records_text(compared: &RecordComparison, paths: [&PathBuf; 2]) -> String {
             writeln!(text, "{}: paired by item, {items} items{alone}\n", compared.evaluation)
         }
         Pairing::Unpaired { reason } => {
-            writeln!(text, "{}: not paired: {reason}\n", compared.evaluation)
+            let files = compared.files.as_ref().map_or(String::new(), |[a, b]| {
+                format!("; {a} of a is compared with {b} of b, as wholes")
+            });
+            let none = match compared.figures.is_empty() {
+                true => "; no figure is in both",
+                false => "",
+            };
+            writeln!(text, "{}: not paired: {reason}{files}{none}\n", compared.evaluation)
         }
     };
     let heads =
         ["figure", "data", "n", "a", "b", "b - a", "95 % interval", "rose", "fell", "p (McNemar)"];
-    let rows = compared.figures.iter().map(figure_row).collect();
-    text.push_str(&table(&heads, rows));
+    if !compared.figures.is_empty() {
+        let rows = compared.figures.iter().map(figure_row).collect();
+        text.push_str(&table(&heads, rows));
+    }
     differences(&mut text, "differs", &compared.differences);
     text
 }

@@ -1,10 +1,11 @@
-//! `revealed merge`: an adapter folded into full weights, checked by loading them again.
+//! `revealed merge`: an adapter folded into full weights, checked by loading them again, with a model card.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use revealed::Device;
-use revealed::models::{CausalLm, PaddingSide, TokenBatch, copy_tokenizer};
+use revealed::models::{CausalLm, PaddingSide, TokenBatch, copy_tokenizer, write_file};
+use revealed::train::merged_card;
 use serde_json::json;
 
 use crate::output::Output;
@@ -14,6 +15,8 @@ use crate::setup::model_folder;
 /// Rows and tokens a row on which logits are compared.
 const ROWS: usize = 4;
 const TOKENS: usize = 32;
+/// A model card's name in its folder.
+const CARD: &str = "README.md";
 
 /// Arguments of `revealed merge`.
 #[derive(Debug, clap::Args)]
@@ -41,6 +44,7 @@ pub fn merge(args: &MergeArgs, device: &Device) -> Result<()> {
     let model = load_model(&folder, Some(&args.adapter), device)?;
     model.clone().merged()?.save(&args.out)?;
     copy_tokenizer(&folder, &args.out)?;
+    write_file(&args.out.join(CARD), card(args, &folder).as_bytes())?;
     let merged = CausalLm::load(&args.out, device)?;
     let rows = probe(&model);
     let logits = |model: &CausalLm| -> Result<_> {
@@ -54,6 +58,14 @@ pub fn merge(args: &MergeArgs, device: &Device) -> Result<()> {
         "tokens": rows.iter().map(Vec::len).sum::<usize>(),
     }))?;
     output.flush()
+}
+
+/// The merged model's card, from the adapter's where it has one.
+fn card(args: &MergeArgs, base: &Path) -> String {
+    let own = std::fs::read_to_string(args.adapter.join(CARD)).ok();
+    let name = args.out.file_name().unwrap_or(args.out.as_os_str()).to_string_lossy();
+    let (adapter, base) = (args.adapter.display().to_string(), base.display().to_string());
+    merged_card(own.as_deref(), [&adapter, &base], &name)
 }
 
 /// Token rows that reach all over the vocabulary.

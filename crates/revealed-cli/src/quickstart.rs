@@ -119,6 +119,9 @@ fn report(
     write_companions(out)?;
     print_table(&rows, demonstrated);
     print_rounds(state);
+    if let Some(why) = state.stopped_early(recipe) {
+        println!("\n{why}");
+    }
     print_samples(&rows, world);
     println!(
         "\nThis shows that the loop improves on imitation in a small world whose gold reward is known, at T = 1 and\n\

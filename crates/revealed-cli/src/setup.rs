@@ -186,10 +186,14 @@ pub fn fit_to_context(data: &mut DataSection, folder: &Path) -> Result<Option<St
         data.max_completion_tokens = (context / 2).max(1);
     }
     data.max_prompt_tokens = prompt.min(context.saturating_sub(data.max_completion_tokens)).max(1);
-    Ok(Some(format!(
-        "the model's context is {context} tokens: data.max_prompt_tokens lowered from {prompt} to {}, data.max_completion_tokens {} (was {completion})",
-        data.max_prompt_tokens, data.max_completion_tokens
-    )))
+    let lowered = [
+        ("data.max_prompt_tokens", prompt, data.max_prompt_tokens),
+        ("data.max_completion_tokens", completion, data.max_completion_tokens),
+    ];
+    let lowered = lowered.iter().filter(|(_, was, is)| was != is);
+    let lowered: Vec<String> =
+        lowered.map(|(key, was, is)| format!("{key} lowered from {was} to {is}")).collect();
+    Ok(Some(format!("the model's context is {context} tokens: {}", lowered.join(", "))))
 }
 
 fn within_vocabulary(task: &Task, vocab: usize, folder: &Path) -> Result<()> {
@@ -252,14 +256,15 @@ mod tests {
         let mut data = DataSection { max_completion_tokens: 40, ..Default::default() };
         let note = fit_to_context(&mut data, folder(64).path()).unwrap().unwrap();
         assert_eq!(data.max_prompt_tokens, 24);
-        assert!(note.contains("from 512 to 24"), "{note}");
+        assert!(note.ends_with("tokens: data.max_prompt_tokens lowered from 512 to 24"), "{note}");
         assert_eq!(fit_to_context(&mut data, folder(64).path()).unwrap(), None);
     }
 
     #[test]
     fn completions_that_fill_the_context_get_half_of_it() {
         let mut data = DataSection::default();
-        fit_to_context(&mut data, folder(64).path()).unwrap().unwrap();
+        let note = fit_to_context(&mut data, folder(64).path()).unwrap().unwrap();
+        assert!(note.contains("512 to 32, data.max_completion_tokens lowered from "), "{note}");
         assert_eq!((data.max_prompt_tokens, data.max_completion_tokens), (32, 32));
     }
 }

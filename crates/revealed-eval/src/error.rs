@@ -31,6 +31,14 @@ pub enum EvalError {
         /// Where and why.
         source: serde_json::Error,
     },
+    /// A file is not what an evaluation writes.
+    #[error("{}: {}: {source}", path.display(), no_record(source))]
+    NoRecord {
+        /// The file.
+        path: PathBuf,
+        /// Where and why.
+        source: serde_json::Error,
+    },
     /// A line of a file is not the JSON it should be.
     #[error("{}, line {line}: {source}", path.display())]
     Line {
@@ -80,6 +88,17 @@ pub enum EvalError {
     /// Questions, answers, references and prompts do not fit together.
     #[error(transparent)]
     MtBench(#[from] MtBenchError),
+}
+
+fn no_record(source: &serde_json::Error) -> &'static str {
+    match source.is_eof() {
+        true => {
+            "this record is empty or cut off; run its evaluation again (`revealed eval … --out`)"
+        }
+        false => {
+            "this is no record of an evaluation; give one that `revealed eval … --out` has written, or run the evaluation again"
+        }
+    }
 }
 
 impl EvalError {

@@ -191,16 +191,17 @@ impl EvalRecord {
     /// # Errors
     /// When the file is missing or is no such record.
     pub fn read(path: &Path) -> Result<Self, EvalError> {
-        let text = fs::read_to_string(path).map_err(EvalError::io(path))?;
-        serde_json::from_str(&text).map_err(|source| EvalError::Json { path: path.into(), source })
+        let bytes = fs::read(path).map_err(EvalError::io(path))?;
+        serde_json::from_slice(&bytes)
+            .map_err(|source| EvalError::NoRecord { path: path.into(), source })
     }
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
-    fn record() -> EvalRecord {
+    pub(crate) fn record() -> EvalRecord {
         let figure = |subset: Option<&str>, value| Figure {
             name: "acc".into(),
             subset: subset.map(str::to_owned),
@@ -252,9 +253,22 @@ mod tests {
     fn another_file_is_named() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("other.json");
-        fs::write(&path, "{}").unwrap();
-        let message = EvalRecord::read(&path).unwrap_err().to_string();
-        assert!(message.contains("other.json") && message.contains("evaluation"), "{message}");
+        let message = |bytes: &[u8]| {
+            fs::write(&path, bytes).unwrap();
+            EvalRecord::read(&path).unwrap_err().to_string()
+        };
+        let whole = serde_json::to_string(&record()).unwrap();
+        for other in [b"{}".as_slice(), b"[1]", b"source = 1", b"\xff\xfe", b"{\"source\": 1}"] {
+            let message = message(other);
+            assert!(
+                message.contains("other.json: this is no record of an evaluation"),
+                "{message}"
+            );
+        }
+        for cut in [&whole.as_bytes()[..whole.len() / 2], b""] {
+            let message = message(cut);
+            assert!(message.contains("other.json: this record is empty or cut off"), "{message}");
+        }
     }
 
     #[test]

@@ -29,8 +29,10 @@ pub fn wilson(successes: f64, n: usize, z: f64) -> (f64, f64) {
     let centre = p + z * z / (2.0 * trials);
     let half = z * (p * (1.0 - p) / trials + z * z / (4.0 * trials * trials)).sqrt();
     let scale = 1.0 + z * z / trials;
-    // Rounding may leave the unit interval by an ulp where p is 0 or 1.
-    (((centre - half) / scale).max(0.0), ((centre + half) / scale).min(1.0))
+    // Where p is 0 or 1 so is an end, which rounding may miss by an ulp.
+    let low = if successes == 0.0 { 0.0 } else { (centre - half) / scale };
+    let high = if successes == trials { 1.0 } else { (centre + half) / scale };
+    (low.max(0.0), high.min(1.0))
 }
 
 /// The mean; NaN of nothing.
@@ -193,6 +195,15 @@ mod tests {
         assert_abs_diff_eq!(low, 1.0 - mirrored_high, epsilon = 1e-12);
         assert_abs_diff_eq!(high, 1.0 - mirrored_low, epsilon = 1e-12);
         assert_abs_diff_eq!(wilson(10.0, 10, Z_95).1, 1.0, epsilon = 1e-12);
+    }
+
+    #[test]
+    fn an_interval_of_none_begins_at_0_and_one_of_all_ends_at_1() {
+        for n in 1..200 {
+            for z in [Z_95, t_975(3)] {
+                assert_eq!((wilson(0.0, n, z).0, wilson(n as f64, n, z).1), (0.0, 1.0), "{n}");
+            }
+        }
     }
 
     #[test]

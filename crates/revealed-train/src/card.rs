@@ -8,6 +8,9 @@ use crate::recipe::{Recipe, Tuning};
 use crate::report::figures;
 use crate::task::Task;
 
+/// The heading of what holds of a folder in whatever form it is.
+pub(crate) const MADE: &str = "## How it was made";
+
 /// What a folder holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Handed {
@@ -46,7 +49,7 @@ impl Handed {
 pub(crate) fn card(handed: Handed, state: &State, recipe: &Recipe, task: &Task) -> String {
     let kept = state.reports.iter().rev().find(|report| report.accepted);
     let shown = kept.or(state.reports.last());
-    let mut text = front_matter(handed, recipe);
+    let mut text = front_matter(handed, &recipe.model.path);
     text.push_str(match handed {
         Handed::Policy => "# Policy\n\nA causal language model, aligned from demonstrations alone.\n",
         Handed::PolicyAdapter => {
@@ -76,11 +79,11 @@ pub(crate) fn card(handed: Handed, state: &State, recipe: &Recipe, task: &Task) 
     text
 }
 
-fn front_matter(handed: Handed, recipe: &Recipe) -> String {
+/// What the hub reads; `base` is the base model's path or hub id.
+pub(crate) fn front_matter(handed: Handed, base: &str) -> String {
     let task = if handed.is_policy() { "text-generation" } else { "text-classification" };
     // A quoted JSON string is one of YAML too.
-    let path = recipe.model.path.as_str();
-    let base = serde_json::Value::from(hub_id(path).unwrap_or_else(|| path.to_owned()));
+    let base = serde_json::Value::from(hub_id(base).unwrap_or_else(|| base.to_owned()));
     format!(
         "---\nbase_model: {base}\nlibrary_name: {}\npipeline_tag: {task}\ntags:\n- alignment\n- inverse-reinforcement-learning\n- revealed\n---\n\n",
         handed.library()
@@ -105,8 +108,7 @@ fn usage(handed: Handed, state: &State, task: &Task) -> String {
             ("peft", "AutoPeftModelForSequenceClassification", "\"reward-adapter\", num_labels=1")
         }
     };
-    let load =
-        format!("from {library} import {class}\n\nmodel = {class}.from_pretrained({arguments})");
+    let load = loading(library, class, arguments);
     if handed.is_policy() {
         return format!("```python\n{load}\n```\n");
     }
@@ -122,6 +124,11 @@ fn usage(handed: Handed, state: &State, task: &Task) -> String {
     )
 }
 
+/// Python that loads a folder.
+pub(crate) fn loading(library: &str, class: &str, arguments: &str) -> String {
+    format!("from {library} import {class}\n\nmodel = {class}.from_pretrained({arguments})")
+}
+
 /// Data and settings.
 fn made(text: &mut String, state: &State, recipe: &Recipe, task: &Task) {
     let kept = state.reports.iter().filter(|report| report.accepted).count();
@@ -129,9 +136,10 @@ fn made(text: &mut String, state: &State, recipe: &Recipe, task: &Task) {
         path.file_name().unwrap_or_default().to_string_lossy().into_owned()
     };
     let policy = &recipe.policy;
+    let early = state.stopped_early(recipe).map_or(String::new(), |why| format!(" {why}."));
     let _ = writeln!(
         text,
-        "## How it was made\n\nInverse reinforcement learning from demonstrations (<https://arxiv.org/abs/2503.13538>) with `revealed` {}: supervised fine-tuning, then rounds of fitting a reward that prefers demonstrations to samples and improving the policy against it. {kept} of {} rounds were kept.\n\n| | |\n|---|---|\n| base model | `{}` |\n| base model's weights, SHA-256 | `{}` |\n| demonstrations | `{}`: {} to learn from, {} held out |\n| data as tokens, SHA-256 | `{}` |\n| prompts and completions | up to {} and {} tokens |\n| tuning | {} |\n| policy solver | {}, {} rollouts of {} completions a round, lr {}, KL weight {} |\n| reward | {} steps of {} pairs a round, lr {} |\n| seed | {} |\n\nEvery setting is in the run's `recipe.toml`.\n",
+        "{MADE}\n\nInverse reinforcement learning from demonstrations (<https://arxiv.org/abs/2503.13538>) with `revealed` {}: supervised fine-tuning, then rounds of fitting a reward that prefers demonstrations to samples and improving the policy against it. {kept} of {} rounds were kept.{early}\n\n| | |\n|---|---|\n| base model | `{}` |\n| base model's weights, SHA-256 | `{}` |\n| demonstrations | `{}`: {} to learn from, {} held out |\n| data as tokens, SHA-256 | `{}` |\n| prompts and completions | up to {} and {} tokens |\n| tuning | {} |\n| policy solver | {}, {} rollouts of {} completions a round, lr {}, KL weight {} |\n| reward | {} steps of {} pairs a round, lr {} |\n| seed | {} |\n\nEvery setting is in the run's `recipe.toml`.\n",
         env!("CARGO_PKG_VERSION"),
         state.reports.len(),
         recipe.model.path,
@@ -240,10 +248,14 @@ mod tests {
 
     #[test]
     fn a_run_that_kept_no_round_says_that_it_hands_on_the_sft_model() {
-        let world = World::new(Tuning::Full, |recipe| recipe.gate.min_accuracy = 1.0);
+        let mut world = World::new(Tuning::Full, |recipe| recipe.gate.min_accuracy = 1.0);
         let mut end = world.align().0;
         end.reports[0].accepted = false;
+        let recipe = &mut world.recipe;
+        (recipe.run.rounds, recipe.gate.patience) = (2, 1);
         let policy = card(Handed::policy(&world.recipe), &end, &world.recipe, &world.task);
         assert!(policy.contains("No round was kept"), "{policy}");
+        let early = "0 of 1 rounds were kept. 2 rounds were asked for; the run stopped after round 1, since that was rolled back (gate.patience = 1).";
+        assert!(policy.contains(early), "{policy}");
     }
 }

@@ -7,7 +7,7 @@ use revealed_reward::{Audit, Group, RewardModel, Scored, audit};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::error::TrainError;
-use crate::held_out::{HeldOutSamples, Measures, accuracy, mean, measure};
+use crate::held_out::{Each, HeldOutSamples, Measures, accuracy, mean, measure};
 use crate::observer::{At, Event, ShownSample};
 use crate::opinion::{SecondOpinion, second_opinion};
 use crate::pairs::{Origin, count, weight};
@@ -15,7 +15,7 @@ use crate::recipe::{NegativesSection, Stop};
 use crate::reward::Reward;
 use crate::run::Run;
 use crate::scores::{HeldOutScores, ScoredSamples};
-use crate::sft::held_out_loss;
+use crate::sft::held_out_likelihood;
 use crate::state::State;
 use crate::task::Row;
 use crate::watch::Course;
@@ -100,8 +100,10 @@ pub fn judge(
     let sets = [&run.task.held_out, &held.initial, &held.sft, &held.policy, &after_rows];
     let [demonstrations, initial, imitated, old, new] = scored_together(reward, sets, run)?;
     let measured = |model, rows, scores: &[f64]| measure((model, sft), rows, scores, at, run);
-    let (before, kl_before) = measured(&state.policy, &held.policy, &old)?;
-    let (after, kl_after) = measured(candidate, &after_rows, &new)?;
+    let (before, each_before) = measured(&state.policy, &held.policy, &old)?;
+    let (after, each_after) = measured(candidate, &after_rows, &new)?;
+    let (sft_log_likelihood, log_likelihood) = held_out_likelihood(sft, at, run)?;
+    let each_sft = Each { log_likelihood, ..Each::default() };
     let group = run.recipe.gate.samples;
     let opinion = |second: &RewardModel| -> Result<SecondOpinion, TrainError> {
         let sets = [&run.task.held_out, &held.policy, &after_rows];
@@ -120,7 +122,7 @@ pub fn judge(
         audit: audit_of(state, [&demonstrations, &initial, &imitated, &old], at, run)?,
         judge: state.judge.as_ref().map(opinion).transpose()?,
         course: state.course.clone(),
-        sft_log_likelihood: -held_out_loss(sft, at, run)?,
+        sft_log_likelihood,
         calibration: reward
             .members
             .first()
@@ -140,10 +142,11 @@ pub fn judge(
     show(&held.policy, &after_rows, [&demonstrations, &old, &new], at, run);
     let scores = HeldOutScores {
         samples_per_prompt: group,
-        initial: ScoredSamples::new(&held.initial, &initial, vec![]),
-        sft: ScoredSamples::new(&held.sft, &imitated, vec![]),
-        before: ScoredSamples::new(&held.policy, &old, kl_before),
-        after: ScoredSamples::new(&after_rows, &new, kl_after),
+        initial: ScoredSamples::new(&held.initial, &initial, Each::default()),
+        sft: ScoredSamples::new(&held.sft, &imitated, each_sft),
+        before: ScoredSamples::new(&held.policy, &old, each_before),
+        after: ScoredSamples::new(&after_rows, &new, each_after),
+        demonstration_lengths: run.task.held_out.iter().map(|d| d.completion().len()).collect(),
         demonstrations,
     };
     run.observer.observe(&Event::HeldOut { round: at.round, scores: &scores });

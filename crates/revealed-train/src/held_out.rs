@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::TrainError;
 use crate::observer::{At, Phase};
 use crate::run::{Draw, Run};
-use crate::sft::held_out_loss;
+use crate::sft::held_out_likelihood;
 use crate::task::Row;
 
 /// What a policy does on held-out prompts.
@@ -64,14 +64,23 @@ impl HeldOutSamples {
     }
 }
 
-/// Measures a policy by its samples and their scores; gives the estimated KL of each sample too.
+/// What a policy's samples and the held-out demonstrations came to, one by one; empty where it was not measured.
+#[derive(Default)]
+pub(crate) struct Each {
+    /// Estimated KL of each sample.
+    pub kl: Vec<f64>,
+    /// Log-likelihood of each demonstration, the sum over its tokens.
+    pub log_likelihood: Vec<f64>,
+}
+
+/// Measures a policy by its samples and their scores.
 pub(crate) fn measure(
     (model, sft): (&CausalLm, &CausalLm),
     rows: &[Row],
     scores: &[f64],
     at: At,
     run: &Run<'_>,
-) -> Result<(Measures, Vec<f64>), TrainError> {
+) -> Result<(Measures, Each), TrainError> {
     let temperature = run.recipe.policy.temperature;
     let totals = |log_probs: Vec<Vec<f32>>| -> Vec<f64> {
         let total = |row: &Vec<f32>| row.iter().map(|log_prob| f64::from(*log_prob)).sum();
@@ -82,16 +91,17 @@ pub(crate) fn measure(
     let kl: Vec<f64> = own.iter().zip(&reference).map(|(own, other)| own - other).collect();
     let count = rows.len() as f64;
     let completions: Vec<&[u32]> = rows.iter().map(Row::completion).collect();
+    let (likelihood, log_likelihood) = held_out_likelihood(model, at, run)?;
     let measures = Measures {
         reward: mean(scores),
         kl: (own.iter().sum::<f64>() - reference.iter().sum::<f64>()) / count,
-        log_likelihood: -held_out_loss(model, at, run)?,
+        log_likelihood: likelihood,
         length: completions.iter().map(|c| c.len()).sum::<usize>() as f64 / count,
         terminated: rows.iter().filter(|row| row.terminated).count() as f64 / count,
         repetition: completions.iter().map(|c| repetition(c)).sum::<f64>() / count,
         distinct_2: distinct(&completions),
     };
-    Ok((measures, kl))
+    Ok((measures, Each { kl, log_likelihood }))
 }
 
 pub(crate) fn mean(values: &[f64]) -> f64 {

@@ -21,7 +21,7 @@ use crate::gate::judge;
 use crate::held_out::HeldOutSamples;
 use crate::observer::{At, Event, Phase};
 use crate::policy::{Improved, Improvement};
-use crate::recipe::{Anchor, Average};
+use crate::recipe::{Anchor, Average, Judge};
 use crate::reward_fit::calibrate_all;
 use crate::run::{Run, at};
 use crate::sft::Imitation;
@@ -52,10 +52,22 @@ pub fn align(
         })?;
         save(&state)?;
         if run.observer.stops() && !state.is_finished(run.recipe) {
-            return Err(TrainError::Interrupted { at });
+            return Err(TrainError::Interrupted { at: reached(&state, at, run) });
         }
     }
     Ok(state)
+}
+
+/// The step that a state is at, as observers heard of it; `at` where it is past its stage.
+fn reached(state: &State, at: At, run: &Run<'_>) -> At {
+    let Some(progress) = &state.progress else { return at };
+    let of_judge = run.recipe.gate.judge == Judge::Independent && state.judge.is_none();
+    let round = match state.phase {
+        Phase::Sft => 0,
+        Phase::Fit if of_judge => 0,
+        _ => state.round,
+    };
+    At { round, step: progress.step(), ..at }
 }
 
 fn imitate(mut state: State, run: &mut Run<'_>) -> Result<State, TrainError> {

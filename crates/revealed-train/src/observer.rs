@@ -35,7 +35,7 @@ impl fmt::Display for Phase {
     }
 }
 
-/// A place in the run: rounds and steps count from 1; round 0 is before the loop.
+/// A place in the run: rounds and steps count from 1; round 0 is before the loop, and step 0 the whole stage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct At {
     /// Outer loop.
@@ -48,7 +48,8 @@ pub struct At {
 
 impl fmt::Display for At {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "round {}, {}, step {}", self.round, self.phase, self.step)
+        write!(f, "round {}, {}", self.round, self.phase)?;
+        if self.step == 0 { Ok(()) } else { write!(f, ", step {}", self.step) }
     }
 }
 

@@ -21,6 +21,9 @@ pub fn report_markdown(state: &State, recipe: &Recipe, task: &Task) -> String {
         task.prompts.len(),
         recipe.model.path,
     );
+    if let Some(why) = state.stopped_early(recipe) {
+        let _ = writeln!(text, "{why}.\n");
+    }
     let last_kept = state.reports.iter().rev().find(|report| report.accepted);
     match (last_kept, state.reports.last()) {
         (Some(kept), _) => {

@@ -1,7 +1,9 @@
-//! What every held-out sample of a round came to, so that means have intervals and scores a histogram.
+//! What every held-out sample of a round came to, and every held-out demonstration, so that means have intervals and scores a histogram.
 
+use revealed_reward::repetition;
 use serde::{Deserialize, Serialize};
 
+use crate::held_out::Each;
 use crate::task::Row;
 
 /// Numbers of a policy's held-out samples, a prompt's samples next to each other.
@@ -15,6 +17,12 @@ pub struct ScoredSamples {
     pub terminated: Vec<bool>,
     /// Estimated KL to the SFT model, `log π − log π_SFT` of the sample, in nats; empty where it was not measured.
     pub kl: Vec<f64>,
+    /// Share of its 4-grams that repeat an earlier one.
+    #[serde(default)]
+    pub repetition: Vec<f64>,
+    /// Log-likelihood of each held-out demonstration under the policy, the sum over its tokens, in nats; empty where it was not measured.
+    #[serde(default)]
+    pub log_likelihood: Vec<f64>,
 }
 
 /// A judged round's scores of held-out demonstrations and of samples on their prompts.
@@ -24,6 +32,9 @@ pub struct HeldOutScores {
     pub samples_per_prompt: usize,
     /// Calibrated reward of each demonstration.
     pub demonstrations: Vec<f64>,
+    /// Tokens of each demonstration's completion.
+    #[serde(default)]
+    pub demonstration_lengths: Vec<usize>,
     /// Samples of the initial model.
     pub initial: ScoredSamples,
     /// Of the SFT model.
@@ -35,12 +46,14 @@ pub struct HeldOutScores {
 }
 
 impl ScoredSamples {
-    pub(crate) fn new(rows: &[Row], rewards: &[f64], kl: Vec<f64>) -> Self {
+    pub(crate) fn new(rows: &[Row], rewards: &[f64], each: Each) -> Self {
         Self {
             rewards: rewards.into(),
             lengths: rows.iter().map(|row| row.completion().len()).collect(),
             terminated: rows.iter().map(|row| row.terminated).collect(),
-            kl,
+            kl: each.kl,
+            repetition: rows.iter().map(|row| repetition(row.completion())).collect(),
+            log_likelihood: each.log_likelihood,
         }
     }
 }

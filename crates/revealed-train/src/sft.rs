@@ -191,15 +191,29 @@ fn sft_step(
 /// # Errors
 /// When it is not finite: the weights have diverged.
 pub(crate) fn held_out_loss(model: &CausalLm, at: At, run: &Run<'_>) -> Result<f64, TrainError> {
+    Ok(-held_out_likelihood(model, at, run)?.0)
+}
+
+/// Log-likelihood of the held-out demonstrations, nats a token, and each one's own, the sum over its tokens.
+///
+/// # Errors
+/// When it is not finite: the weights have diverged.
+pub(crate) fn held_out_likelihood(
+    model: &CausalLm,
+    at: At,
+    run: &Run<'_>,
+) -> Result<(f64, Vec<f64>), TrainError> {
     let log_probs = run.log_probs(model, &run.task.held_out, 1.0)?;
     let tokens: usize = log_probs.iter().map(Vec::len).sum();
+    let sum = |row: &Vec<f32>| row.iter().map(|log_prob| f64::from(*log_prob)).sum();
+    let each: Vec<f64> = log_probs.iter().map(sum).collect();
     let total: f64 = log_probs.iter().flatten().map(|log_prob| f64::from(*log_prob)).sum();
     let value = -total / tokens.max(1) as f64;
     if !value.is_finite() {
         let what = "the loss on held-out demonstrations";
         return Err(TrainError::NonFinite { at, what, value, diagnosis: String::new() });
     }
-    Ok(value)
+    Ok((-value, each))
 }
 
 #[cfg(test)]

@@ -85,11 +85,27 @@ impl State {
 
     /// Whether rounds are used up, a round says stop, or too many were rejected in a row.
     pub fn is_finished(&self, recipe: &Recipe) -> bool {
-        let rejected = self.reports.iter().rev().take_while(|report| !report.accepted).count();
-        let stopped =
-            self.reports.last().is_some_and(|last| last.accepted && !last.reasons.is_empty());
         self.phase == Phase::Sample
-            && (self.round > recipe.run.rounds || stopped || rejected >= recipe.gate.patience)
+            && (self.round > recipe.run.rounds || self.stopped_early(recipe).is_some())
+    }
+
+    /// Why fewer rounds were run than were asked for, in words; none where there are as many, or the run has not ended.
+    pub fn stopped_early(&self, recipe: &Recipe) -> Option<String> {
+        let (asked, patience) = (recipe.run.rounds, recipe.gate.patience);
+        let last = self.reports.last().filter(|last| last.round < asked)?;
+        let rejected = self.reports.iter().rev().take_while(|report| !report.accepted).count();
+        let why = match patience {
+            _ if last.accepted && !last.reasons.is_empty() => {
+                "its samples score as high as the demonstrations (gate.stop)".into()
+            }
+            _ if rejected < patience => return None,
+            1 => "that was rolled back (gate.patience = 1)".into(),
+            _ => format!("the last {patience} were rolled back (gate.patience = {patience})"),
+        };
+        let round = last.round;
+        Some(format!(
+            "{asked} rounds were asked for; the run stopped after round {round}, since {why}"
+        ))
     }
 
     /// Refuses, before any work, settings out of range, rows that the model cannot take, and a state that

@@ -26,6 +26,15 @@ impl Progress {
             Self::Improve(_) => Phase::Improve,
         }
     }
+
+    /// The last step that is done; none between two fits of a round.
+    pub(crate) fn step(&self) -> usize {
+        match self {
+            Self::Sft(sft) => sft.counters.step,
+            Self::Fit(fitting) => fitting.current.as_ref().map_or(0, |fit| fit.step),
+            Self::Improve(improvement) => improvement.step,
+        }
+    }
 }
 
 /// What a stage's steps have come to.

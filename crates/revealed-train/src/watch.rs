@@ -41,17 +41,28 @@ pub struct Breach {
     pub at: At,
     /// What it was; none where it was no finite number.
     pub value: Option<f64>,
+    /// Of how many rollouts, the last ones, that is the mean.
+    #[serde(default = "one")]
+    pub of: usize,
     /// The end of its band that it passed; none where anything finite is in it.
     pub bound: Option<f64>,
 }
 
+fn one() -> usize {
+    1
+}
+
 impl fmt::Display for Breach {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { quantity, at, value, bound } = self;
+        let Self { quantity, at, value, of, bound } = self;
         match (value, bound) {
             (Some(value), Some(bound)) => {
                 let side = if value > bound { "above" } else { "below" };
-                write!(f, "{quantity} at {at}: {value:.3}, {side} {bound:.3}")
+                let mean = match of {
+                    1 => String::new(),
+                    of => format!(" as the mean of the last {of}"),
+                };
+                write!(f, "{quantity} at {at}: {value:.3}{mean}, {side} {bound:.3}")
             }
             _ => write!(f, "{quantity} at {at}: not finite"),
         }
@@ -93,7 +104,7 @@ impl Watch {
             _ => ("grad_norm", "the gradient's norm", norm),
         };
         let bound = value.is_finite().then_some(guard.max_unclipped_norm);
-        self.remember(quantity, at, value, bound);
+        self.remember(quantity, at, (value, 1), bound);
         if self.skipped >= guard.max_skipped_steps {
             let diagnosis = self.diagnosis();
             return Err(TrainError::NonFinite { at, what, value, diagnosis });
@@ -124,7 +135,7 @@ impl Watch {
             sorted.sort_by(f64::total_cmp);
             let bound = NORM_FACTOR * sorted[sorted.len() / 2];
             if bound > 0.0 && norm > bound {
-                self.remember("grad_norm", at, norm, Some(bound));
+                self.remember("grad_norm", at, (norm, 1), Some(bound));
             }
         }
         if norm.is_finite() {
@@ -168,23 +179,24 @@ impl Watch {
         ];
         for ((quantity, value, healthy, last), mean) in bands.into_iter().zip(means) {
             if let Some(bound) = outside(mean, healthy) {
-                self.remember(quantity, at, mean, Some(bound));
+                self.remember(quantity, at, (mean, self.last.len()), Some(bound));
             }
             if let (Some(bound), None) = (outside(value, last), &ends) {
-                ends = Some(breach(quantity, at, value, Some(bound)));
+                ends = Some(breach(quantity, at, (value, 1), Some(bound)));
             }
         }
         ends
     }
 
-    fn remember(&mut self, quantity: &str, at: At, value: f64, bound: Option<f64>) {
+    /// `value` comes with how many it is the mean of.
+    fn remember(&mut self, quantity: &str, at: At, value: (f64, usize), bound: Option<f64>) {
         self.first.get_or_insert_with(|| breach(quantity, at, value, bound));
     }
 }
 
-fn breach(quantity: &str, at: At, value: f64, bound: Option<f64>) -> Breach {
+fn breach(quantity: &str, at: At, (value, of): (f64, usize), bound: Option<f64>) -> Breach {
     let value = value.is_finite().then_some(value);
-    Breach { quantity: quantity.into(), at, value, bound }
+    Breach { quantity: quantity.into(), at, value, of, bound }
 }
 
 fn at_most(high: f64) -> [f64; 2] {
@@ -330,7 +342,7 @@ mod tests {
         let text = Course { first: Some(first), ended_by: Some(ended_by) }.objection().unwrap();
         let ended = "ended by objective/kl at round 1, improve, step 5: 12.000, above 10.000";
         assert!(text.contains(ended), "{text}");
-        let first = "first out of its healthy band was completions/mean_length";
+        let first = "first out of its healthy band was completions/mean_length at round 1, improve, step 4: 10.667 as the mean of the last 3, above 8.000";
         assert!(text.contains(first) && text.contains("policy.kl_coef"), "{text}");
     }
 
@@ -348,7 +360,7 @@ mod tests {
 
     #[test]
     fn steps_that_ended_as_planned_are_no_objection() {
-        let first = Some(breach("grad_norm", step(3), 9.0, Some(2.0)));
+        let first = Some(breach("grad_norm", step(3), (9.0, 1), Some(2.0)));
         assert_eq!(Course { first, ended_by: None }.objection(), None);
     }
 }

@@ -19,7 +19,7 @@ use crate::progress::Progress;
 pub struct File {
     /// Where it is.
     pub path: PathBuf,
-    /// Its name without folder and ending.
+    /// What figures and items stand under, as [`file_names`](super::file_names::file_names) has it.
     pub name: String,
     /// What is evaluated.
     pub pairs: Vec<Preference>,

@@ -12,6 +12,7 @@ mod answers;
 mod benchmarks;
 mod completions;
 mod figures;
+mod file_names;
 mod judge;
 mod judge_args;
 mod mt_bench;

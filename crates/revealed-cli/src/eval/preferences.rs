@@ -12,6 +12,7 @@ use revealed::eval::{EvalRecord, Item, Source};
 use serde_json::{Map, Value, json};
 
 use super::accuracies::{File, Measured, Row};
+use super::file_names::file_names;
 use super::table::head;
 use super::yardsticks::{YardstickArgs, Yardsticks};
 use crate::output::Output;
@@ -54,8 +55,9 @@ pub fn preferences(args: &PreferencesArgs, device: &Device, progress: &mut Progr
     for file in &args.exclude {
         seen.extend(read_demonstrations(file)?.iter().map(|row| row.prompt.words()));
     }
+    let named = args.files.iter().zip(file_names(&args.files));
     let files: Vec<File> =
-        args.files.iter().map(|file| File::read(file, &seen, args)).collect::<Result<_>>()?;
+        named.map(|(file, name)| File::read(file, name, &seen, args)).collect::<Result<_>>()?;
     let pairs = files.iter().flat_map(|file| &file.pairs);
     let evaluated: HashSet<String> = pairs.map(|pair| pair.prompt.words()).collect();
     let yardsticks = Yardsticks::load(&args.yardsticks, &evaluated, device, progress)?;
@@ -111,7 +113,12 @@ pub fn preferences(args: &PreferencesArgs, device: &Device, progress: &mut Progr
 }
 
 impl File {
-    fn read(path: &Path, seen: &HashSet<String>, args: &PreferencesArgs) -> Result<Self> {
+    fn read(
+        path: &Path,
+        name: String,
+        seen: &HashSet<String>,
+        args: &PreferencesArgs,
+    ) -> Result<Self> {
         let mut pairs = read_preferences(path)?;
         let all = pairs.len();
         pairs.retain(|pair| !seen.contains(&pair.prompt.words()));
@@ -119,7 +126,6 @@ impl File {
         if args.max_pairs > 0 {
             pairs = some(pairs, args.max_pairs, args.seed);
         }
-        let name = path.file_stem().map_or_else(String::new, |name| name.to_string_lossy().into());
         Ok(Self { path: path.into(), name, pairs, excluded })
     }
 }

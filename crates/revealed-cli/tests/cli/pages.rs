@@ -130,6 +130,7 @@ fn every_command_of_the_guide_does_what_it_says() {
         "runs/first/policy/README.md",
         "runs/first/reward/README.md",
         "merged/model.safetensors",
+        "merged/README.md",
     ] {
         assert!(world.path(made).is_file(), "{made}");
     }

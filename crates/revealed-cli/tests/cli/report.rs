@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use serde_json::Value;
+
 use crate::world::{World, revealed};
 
 fn text(world: &World, name: &str) -> String {
@@ -19,7 +21,22 @@ fn a_run_leaves_a_page_event_files_and_a_table() {
     }
     // What the run wrote is what the report reads: nothing is said to be missing.
     assert!(!page.contains("Not in this folder"), "{page}");
-    assert!(world.path("run/samples/scores-1.json").is_file());
+    // Every figure but one of all samples together has an interval, from values one by one that are those of the report.
+    let row =
+        |name: &str| page.split(name).nth(1).unwrap().split("</tr>").next().unwrap().to_owned();
+    for name in ["log-likelihood of demonstrations, nats a token", "repeated 4-grams, share"] {
+        assert!(row(name).contains(" to "), "{}", row(name));
+    }
+    let json = |name: &str| -> Value { serde_json::from_str(&text(&world, name)).unwrap() };
+    let (scores, report) = (json("run/samples/scores-1.json"), json("run/reports/round-1.json"));
+    let sum = |list: &Value| list.as_array().unwrap().iter().filter_map(Value::as_f64).sum::<f64>();
+    let after = &report["after"];
+    let likelihood =
+        sum(&scores["after"]["log_likelihood"]) / sum(&scores["demonstration_lengths"]);
+    assert!((likelihood - after["log_likelihood"].as_f64().unwrap()).abs() < 1e-9);
+    let repetition = sum(&scores["after"]["repetition"]);
+    let count = scores["after"]["repetition"].as_array().unwrap().len() as f64;
+    assert!((repetition / count - after["repetition"].as_f64().unwrap()).abs() < 1e-9);
     let metrics = text(&world, "run/metrics.jsonl");
     let table = text(&world, "run/metrics.csv");
     assert_eq!(table.lines().count(), metrics.lines().count() + 1);
@@ -52,7 +69,10 @@ fn a_run_in_progress_or_damaged_has_a_page_that_says_so() {
         assert!(page.contains(&format!("<li>{part}: ")), "{part} in {page}");
         assert!(done.stderr.contains(&format!("missing: {part}")), "{}", done.stderr);
     }
-    assert!(page.contains("in progress") && page.contains("1 damaged line"));
+    let lines = half[..half.len() / 2].lines().count();
+    assert!(page.contains(&format!("metrics.jsonl: line {lines} is damaged and was left out")));
+    assert!(page.contains("in progress") && !page.contains("0 of 0"), "{page}");
+    assert!(!page.contains("no round has been judged yet"), "{page}");
     assert!(!world.path("run/page.html").exists());
 
     fs::remove_file(world.path("run/recipe.toml")).unwrap();
@@ -96,6 +116,67 @@ fn records_are_compared_item_by_item_and_shown_on_a_page() {
     world.revealed(&["report", "run", "--eval", "a.json"]).ok();
     let page = text(&world, "run/report.html");
     assert!(page.contains("<h3>&lt;toy&gt;</h3>") && page.contains("0.250"));
+}
+
+#[test]
+fn a_file_that_is_no_record_is_named_with_what_to_do() {
+    let world = World::new("llama");
+    let whole = record([0, 0, 1, 0], 0);
+    fs::write(world.path("a.json"), &whole).unwrap();
+    fs::write(world.path("cut.json"), &whole[..whole.len() / 2]).unwrap();
+    fs::write(world.path("twice.json"), whole.replace("\"id\": \"1\"", "\"id\": \"0\"")).unwrap();
+    let failed = |other: &str, parts: &[&str]| {
+        world.revealed(&["compare", "a.json", other]).failed_with(parts);
+    };
+    failed("model/config.json", &["model/config.json: this is no record", "revealed eval"]);
+    failed("cut.json", &["cut.json: this record is empty or cut off", "again"]);
+    failed("twice.json", &["twice.json: item `0` stands twice in this record"]);
+}
+
+#[test]
+fn preference_files_of_other_names_are_compared_as_wholes_and_those_of_one_name_told_apart() {
+    let world = World::new("llama");
+    world.recipe("align", &[]).ok();
+    let pairs = text(&world, "pairs.jsonl");
+    let lines: Vec<&str> = pairs.lines().collect();
+    world.write("arr.jsonl", &lines[..6].join("\n"));
+    world.write("d/arr.jsonl", &lines[6..].join("\n"));
+    world.write("other.jsonl", &lines[5..].join("\n"));
+    let eval = |files: &[&str], out: &str| {
+        let with = ["--reward", "run/reward", "--out", out];
+        world.revealed(&[&["eval", "preferences"], files, &with].concat()).ok()
+    };
+    eval(&["arr.jsonl"], "a.json");
+    eval(&["other.jsonl"], "b.json");
+    let printed = world.revealed(&["compare", "a.json", "b.json"]).ok().stdout;
+    assert!(printed.contains("arr of a is compared with other of b, as wholes"), "{printed}");
+    assert!(printed.contains("reward/accuracy  arr   6, 5"), "{printed}");
+
+    let both = eval(&["arr.jsonl", "d/arr.jsonl"], "c.json");
+    let names: Vec<_> = both.lines().iter().map(|line| line["data"].clone()).collect();
+    assert_eq!(names, ["arr.jsonl", "d/arr.jsonl"]);
+    // The file that both have is found under its longer name; the other one is said to be of one alone.
+    let printed = world.revealed(&["compare", "a.json", "c.json"]).ok().stdout;
+    assert!(printed.contains("figures.reward/accuracy, d/arr.jsonl"), "{printed}");
+    assert!(printed.contains("reward/accuracy  arr   6 "), "{printed}");
+}
+
+#[test]
+fn a_run_that_stopped_early_says_why_everywhere() {
+    let world = World::new("llama");
+    let done = world.recipe("align", &["run.rounds=2", "gate.min_gain=1e9"]).ok();
+    let why = "2 rounds were asked for; the run stopped after round 1, since that was rolled back (gate.patience = 1)";
+    assert!(done.stdout.contains(why), "{}", done.stdout);
+    for file in ["run/report.html", "run/report.md", "run/policy/README.md"] {
+        assert!(text(&world, file).contains(why), "{file}: {}", text(&world, file));
+    }
+    assert!(text(&world, "run/report.html").contains("0 of 1 rounds kept, 2 asked for"));
+    let args = ["align", "recipe.toml", "--resume", "--set", "run.rounds=2"];
+    let resumed = world.revealed(&[&args[..], &["--set", "gate.min_gain=1e9"]].concat()).ok();
+    assert!(resumed.stderr.contains(why), "{}", resumed.stderr);
+    let compared = world.revealed(&["compare", "run", "run"]).ok().stdout;
+    assert!(compared.contains("note: a: no round was kept, so its policy/ is the SFT model"));
+    assert!(compared.contains(&format!("note: b: {why}")), "{compared}");
 }
 
 #[test]

@@ -60,6 +60,9 @@ fn a_run_and_its_results(model_type: &str, tuning: &str, solver: &str) {
         let done = with("merge", &["--out", "merged"]);
         assert!(done.lines()[0]["max_logit_difference"].as_f64().unwrap() < 1e-4);
         files(&world, &["merged/config.json", "merged/tokenizer.json"]);
+        let card = String::from_utf8(world.read("merged/README.md")).unwrap();
+        let load = "AutoModelForCausalLM.from_pretrained(\"merged\")";
+        assert!(card.contains(load) && card.contains("Figures on held-out prompts"), "{card}");
     }
 }
 

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::stub::{Act, Stub};
 use crate::world::World;
@@ -53,7 +53,12 @@ fn a_signal_finishes_the_step_and_saves_and_the_run_resumes_to_the_same_metrics(
         let (found, stderr) = end(run);
         assert_eq!(found, code, "{stderr}");
         assert!(stderr.contains("its state is saved, go on with --resume"), "{stderr}");
-        assert!(std::fs::read(&metrics).unwrap().len() < whole.len());
+        let cut = std::fs::read_to_string(&metrics).unwrap();
+        assert!(cut.len() < whole.len());
+        // The step that is saved is the last one that was written.
+        let last: Value = serde_json::from_str(cut.lines().last().unwrap()).unwrap();
+        let at = format!("after round {}, fit, step {};", last["round"], last["step"]);
+        assert!(last["phase"] == "fit" && stderr.contains(&at), "{at} {stderr}");
         let mut args = vec!["align", "recipe.toml", "--resume", "--set", &out];
         settings.iter().for_each(|setting| args.extend(["--set", setting]));
         let resumed = world.revealed(&args).ok();

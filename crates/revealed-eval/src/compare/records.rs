@@ -7,7 +7,8 @@ use thiserror::Error;
 
 use super::figures::{FigureDifference, Sides};
 use super::{Difference, names};
-use crate::record::{EvalRecord, Item, Source};
+use crate::record::{EvalRecord, Figure, Item, Source};
+use crate::report::number;
 
 /// Why two records are not compared.
 #[derive(Debug, Error)]
@@ -22,8 +23,12 @@ pub enum CompareError {
         b: String,
     },
     /// An item's name is not its own.
-    #[error("item `{id}` stands twice in one record; items are compared by their ids")]
+    #[error(
+        "item `{id}` stands twice in this record, and items are compared by their ids; run the evaluation again, which names each apart"
+    )]
     Twice {
+        /// The record: 0 on the left, 1 on the right.
+        side: usize,
         /// The id.
         id: String,
     },
@@ -56,9 +61,12 @@ pub struct RecordComparison {
     pub evaluation: String,
     /// Item by item or not.
     pub pairing: Pairing,
+    /// Two files of other names and other content whose figures are compared, as wholes; these have the left one's name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub files: Option<[String; 2]>,
     /// Figures that both have.
     pub figures: Vec<FigureDifference>,
-    /// Settings, models, data and environment that differ.
+    /// Settings, models, data and environment that differ, and figures that one record alone has.
     pub differences: Vec<Difference>,
 }
 
@@ -66,7 +74,8 @@ pub struct RecordComparison {
 ///
 /// Paired, the interval is that of the mean of `b − a` over items (Student's t); unpaired it is
 /// `b̄ − ā ± z √(s_a²/n_a + s_b²/n_b)`. That of a weighted mean of other figures is [carried over](crate::Estimate::weighted)
-/// from theirs. Items whose ids begin with a file's name are found again where the file has another name and the same content.
+/// from theirs. Items whose ids begin with a file's name are found again where the file has another name and the same content. Of other
+/// data, two files of different names are taken for each other where each record has one that the other has not.
 ///
 /// # Errors
 /// When they are of different evaluations, or an id is not unique.
@@ -75,25 +84,43 @@ pub fn compare_records(a: &EvalRecord, b: &EvalRecord) -> Result<RecordCompariso
         let (a, b) = (a.evaluation.clone(), b.evaluation.clone());
         return Err(CompareError::Evaluations { a, b });
     }
-    let differences = differences(a, b);
-    let renamed = names::as_in(a, b);
-    let b = &renamed;
-    let items = [by_id(a)?, by_id(b)?];
-    let pairing = pairing(a, b, &items);
+    let mut differences = differences(a, b);
+    let mut renamed = names::as_in(a, b);
+    let pairing = pairing(a, &renamed, &[by_id(a, 0)?, by_id(&renamed, 1)?]);
     let paired = matches!(pairing, Pairing::Paired { .. });
-    let sides = Sides { records: [a, b], items, paired };
+    let mut files = None;
+    if let Some((as_one, names)) = names::as_one(a, &renamed).filter(|_| !paired) {
+        (renamed, files) = (as_one, Some(names));
+    }
+    let b = &renamed;
+    differences.extend(alone(a, b));
+    let sides = Sides { records: [a, b], items: [by_id(a, 0)?, by_id(b, 1)?], paired };
     let figures = a.figures.iter().filter_map(|figure| sides.difference(figure)).collect();
-    Ok(RecordComparison { evaluation: a.evaluation.clone(), figures, pairing, differences })
+    Ok(RecordComparison { evaluation: a.evaluation.clone(), pairing, files, figures, differences })
+}
+
+/// Figures that one record alone has.
+fn alone<'a>(a: &'a EvalRecord, b: &'a EvalRecord) -> impl Iterator<Item = Difference> + 'a {
+    let of = |[own, other]: [&'a EvalRecord; 2]| {
+        let has = |figure: &&Figure| other.figure(&figure.name, figure.subset.as_deref()).is_some();
+        own.figures.iter().filter(move |figure| !has(figure))
+    };
+    let named = |figure: &Figure| {
+        let subset = figure.subset.as_ref().map_or(String::new(), |subset| format!(", {subset}"));
+        (format!("figures.{}{subset}", figure.name), Some(number(figure.value)))
+    };
+    let left = of([a, b]).map(named).map(|(key, a)| Difference { key, a, b: None });
+    left.chain(of([b, a]).map(named).map(|(key, b)| Difference { key, a: None, b }))
 }
 
 /// Items by their ids.
 pub(super) type Items<'a> = BTreeMap<&'a str, &'a Item>;
 
-fn by_id(record: &EvalRecord) -> Result<Items<'_>, CompareError> {
+fn by_id(record: &EvalRecord, side: usize) -> Result<Items<'_>, CompareError> {
     let mut items = Items::new();
     for item in &record.items {
         if items.insert(&item.id, item).is_some() {
-            return Err(CompareError::Twice { id: item.id.clone() });
+            return Err(CompareError::Twice { side, id: item.id.clone() });
         }
     }
     Ok(items)
@@ -155,7 +182,7 @@ fn differences(a: &EvalRecord, b: &EvalRecord) -> Vec<Difference> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::{Environment, Figure, Part};
+    use crate::record::{Environment, Part};
     use crate::stats::{Z_95, mean_sd};
 
     fn record(values: &[f64], data: &str) -> EvalRecord {
@@ -286,22 +313,55 @@ mod tests {
         assert!(message.contains("`toy`") && message.contains("`other`"), "{message}");
         let mut twice = a.clone();
         twice.items.push(twice.items[0].clone());
-        assert!(matches!(compare_records(&a, &twice), Err(CompareError::Twice { .. })));
+        let found = compare_records(&a, &twice);
+        assert!(matches!(found, Err(CompareError::Twice { side: 1, .. })), "{found:?}");
+    }
+
+    /// A record of one file, whose name its ids begin with.
+    fn named(name: &str, values: &[f64], data: &str) -> EvalRecord {
+        let mut record = record(values, data);
+        record.data[0].path = format!("somewhere/{name}.jsonl");
+        for item in &mut record.items {
+            item.id = format!("{name}/{}", item.id);
+            item.subset = item.subset.as_ref().map(|subset| format!("{name}/{subset}"));
+        }
+        record.figures.truncate(1);
+        record.figures[0].subset = Some(name.into());
+        record
+    }
+
+    #[test]
+    fn other_files_of_other_names_are_compared_as_wholes() {
+        let (a, b) = (named("dup", &[0.0, 1.0], "x"), named("arr", &[1.0, 1.0], "y"));
+        let compared = compare_records(&a, &b).unwrap();
+        assert!(matches!(compared.pairing, Pairing::Unpaired { .. }), "{compared:?}");
+        assert_eq!(compared.files, Some(["dup".to_owned(), "arr".to_owned()]));
+        let [figure] = &compared.figures[..] else { panic!("{:?}", compared.figures) };
+        assert_eq!((figure.subset.as_deref(), figure.difference), (Some("dup"), 0.5));
+        assert!(figure.interval.is_some() && figure.changed.is_none(), "{figure:?}");
+        // Which of two would be compared with one is a guess: they are said to stand alone.
+        let mut two = b.clone();
+        two.data.push(Source { path: "more.jsonl".into(), sha256: Some("z".into()) });
+        two.figures.push(Figure { subset: Some("more".into()), ..two.figures[0].clone() });
+        let compared = compare_records(&a, &two).unwrap();
+        assert!(compared.files.is_none() && compared.figures.is_empty(), "{compared:?}");
+        let keys: Vec<&str> = compared.differences.iter().map(|d| d.key.as_str()).collect();
+        let alone = ["figures.acc, dup", "figures.acc, arr", "figures.acc, more"];
+        assert_eq!(keys, [&["data.0", "data.1"][..], &alone].concat());
+    }
+
+    #[test]
+    fn files_of_one_stem_are_found_again_under_their_longer_names() {
+        let mut a = named("arr.jsonl", &[0.0, 1.0], "x");
+        a.data[0].path = "d/arr.jsonl".into();
+        let compared = compare_records(&a, &named("arr", &[1.0, 1.0], "x")).unwrap();
+        assert_eq!(compared.pairing, Pairing::Paired { items: 2, only_a: 0, only_b: 0 });
+        assert_eq!(compared.figures[0].subset.as_deref(), Some("arr.jsonl"));
     }
 
     #[test]
     fn the_same_file_under_another_name_is_paired_by_its_content() {
-        let named = |name: &str, values: &[f64]| {
-            let mut record = record(values, "one");
-            record.data[0].path = format!("somewhere/{name}.jsonl");
-            for item in &mut record.items {
-                item.id = format!("{name}/{}", item.id);
-                item.subset = item.subset.as_ref().map(|subset| format!("{name}/{subset}"));
-            }
-            record.figures.truncate(1);
-            record.figures[0].subset = Some(name.into());
-            record
-        };
+        let named = |name, values: &[f64]| named(name, values, "one");
         let (a, b) = (named("pairs", &[0.0, 1.0, 0.0]), named("copy", &[1.0, 1.0, 0.0]));
         let compared = compare_records(&a, &b).unwrap();
         assert_eq!(compared.pairing, Pairing::Paired { items: 3, only_a: 0, only_b: 0 });

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::Difference;
-use crate::report::{Level, Round, RunFiles, changes, curves, result, verdict};
+use crate::report::{Level, Round, RunFiles, changes, curves, result, stopped_early, verdict};
 
 /// Keys that say where a run is and not what it is.
 const PLACES: [&str; 1] = ["run.out"];
@@ -24,7 +24,7 @@ pub struct RunFigure {
 pub struct RunComparison {
     /// Recipe keys that differ.
     pub settings: Vec<Difference>,
-    /// Final held-out figures: of the last kept round, or the last one judged.
+    /// Final held-out figures: of the last kept round, or of the last candidate where none was kept.
     pub figures: Vec<RunFigure>,
     /// A round's verdict on each side, from the first on.
     pub rounds: Vec<Difference>,
@@ -61,12 +61,22 @@ pub fn compare_runs(a: &RunFiles, b: &RunFiles) -> RunComparison {
         "each run measures rewards by its own reward: figures in rewards compare within a run, not between two".to_owned(),
     ];
     for (side, run) in [("a", a), ("b", b)] {
-        notes.extend(
-            result(run).map(|round| format!("{side}: its result is round {}", round.round)),
-        );
+        notes.extend(result(run).map(|round| format!("{side}: {}", delivered(round))));
+        notes.extend(stopped_early(run).map(|why| format!("{side}: {why}")));
         notes.extend(run.missing.iter().map(|missing| format!("{side}: {missing}")));
     }
     RunComparison { settings, figures: figures(a, b), rounds, answers, notes }
+}
+
+/// What a run's figures are of, and what its `policy/` holds.
+fn delivered(round: &Round) -> String {
+    let number = round.round;
+    match round.accepted {
+        true => format!("its result is round {number}"),
+        false => format!(
+            "no round was kept, so its policy/ is the SFT model; its figures are of the candidate of round {number}, which was rolled back"
+        ),
+    }
 }
 
 fn word(round: &Round) -> String {
@@ -127,6 +137,13 @@ mod tests {
         assert_eq!(compared.rounds[0].a.as_deref(), Some("kept"));
         assert!(compared.rounds[0].b.as_deref().unwrap().starts_with("rolled back: KL"));
         assert!(compared.notes.iter().any(|note| note == "b: samples are gone"));
+        assert!(compared.notes.iter().any(|note| note == "a: its result is round 1"));
+        let rejected = "b: no round was kept, so its policy/ is the SFT model";
+        assert!(
+            compared.notes.iter().any(|note| note.starts_with(rejected)),
+            "{:?}",
+            compared.notes
+        );
         let objective = &compared.figures[2];
         assert_eq!(objective.name, "reward less the price of KL");
         // 0.1 nats at 0.5 instead of 0.1.

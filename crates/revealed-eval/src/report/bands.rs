@@ -10,7 +10,7 @@
 //!
 //! The trainer goes by the same bands when it says which was left first.
 //!
-//! A band is left where the mean of a value and the [`SMOOTH`]` − 1` before it is outside: a rollout's means are noisy. A
+//! A band is left where the mean of a value and the [`SMOOTH`]` − 1` before it is outside: a rollout's means are noisy. That mean is said, not the value. A
 //! gradient's norm is taken as it is, since one step is enough to do harm.
 
 use super::curves::{Curve, Point};
@@ -60,6 +60,8 @@ pub struct Exit {
     pub at: Point,
     /// The value that was compared: a mean of up to [`SMOOTH`], or one norm.
     pub value: f64,
+    /// How many it is the mean of.
+    pub of: usize,
     /// The band.
     pub band: Band,
 }
@@ -139,7 +141,7 @@ fn exit(curve: &Curve, bands: &[Band]) -> Option<Exit> {
             let value = last.iter().map(|point| point.value).sum::<f64>() / last.len() as f64;
             if !band.holds(value) {
                 let (stage, name, band) = (curve.stage, curve.name.clone(), band.clone());
-                return Some(Exit { stage, name, at: *point, value, band });
+                return Some(Exit { stage, name, at: *point, value, of: last.len(), band });
             }
         }
     }

@@ -13,7 +13,12 @@ use super::text::escape;
 pub(super) const MOST_POINTS: usize = 400;
 const WIDTH: f64 = 360.0;
 const HEIGHT: f64 = 190.0;
+/// At least; more where the axis has longer numbers.
 const LEFT: f64 = 46.0;
+/// Of a digit of 11 px, at most: 0.636 em in DejaVu Sans, a wide one.
+const DIGIT: f64 = 7.0;
+/// From the numbers to the axis.
+const GAP: f64 = 5.0;
 const RIGHT: f64 = 10.0;
 const TOP: f64 = 16.0;
 const BOTTOM: f64 = 24.0;
@@ -26,17 +31,21 @@ const NEAR: f64 = 0.6;
 pub(super) struct Axes {
     pub(super) places: [f64; 2],
     pub(super) values: [f64; 2],
+    /// Numbers beside the axis, with their text.
+    ticks: Vec<(f64, String)>,
+    left: f64,
     log: bool,
 }
 
 impl Axes {
-    /// Around the values, and the ends of bands where they are near.
-    fn of(points: &[Point], bands: &[Band]) -> Self {
+    /// Around the values, and the ends of bands where they are near; no further than 0 and 1 where these bound them.
+    fn of(points: &[Point], bands: &[Band], bounded: bool) -> Self {
         let mut sorted: Vec<f64> = points.iter().map(|point| point.value).collect();
         sorted.sort_by(f64::total_cmp);
         let (low, high) = (sorted[0], sorted[sorted.len() - 1]);
         let log = low > 0.0 && high > LOG_FROM * sorted[sorted.len() / 2];
-        let mut axes = Self { places: [0.0, 1.0], values: [low, high], log };
+        let mut axes =
+            Self { places: [0.0, 1.0], values: [low, high], ticks: vec![], left: LEFT, log };
         let span = (high - low).max(1e-3 * high.abs());
         if !log {
             let ends = bands.iter().flat_map(|band| [band.low, band.high]).flatten();
@@ -51,14 +60,20 @@ impl Axes {
             _ => (0.1 * high.abs()).max(0.05),
         };
         axes.values = if log { [low / 1.2, high * 1.2] } else { [low - room, high + room] };
+        if bounded {
+            axes.values = [axes.values[0].max(low.min(0.0)), axes.values[1].min(high.max(1.0))];
+        }
         let (first, last) = (points[0].place as f64, points[points.len() - 1].place as f64);
         axes.places = [first, last.max(first + 1.0)];
+        axes.ticks = axes.value_ticks();
+        let longest = axes.ticks.iter().map(|(_, text)| text.chars().count()).max().unwrap_or(0);
+        axes.left = LEFT.max(GAP + DIGIT * longest as f64);
         axes
     }
 
     pub(super) fn x(&self, place: f64) -> f64 {
         let [low, high] = self.places;
-        LEFT + (place - low) / (high - low) * (WIDTH - LEFT - RIGHT)
+        self.left + (place - low) / (high - low) * (WIDTH - self.left - RIGHT)
     }
 
     pub(super) fn y(&self, value: f64) -> f64 {
@@ -68,14 +83,17 @@ impl Axes {
         TOP + (1.0 - share) * (HEIGHT - TOP - BOTTOM)
     }
 
-    fn value_ticks(&self) -> Vec<f64> {
+    fn value_ticks(&self) -> Vec<(f64, String)> {
         let [low, high] = self.values;
         if !self.log {
-            return ticks(low, high, 4);
+            let values = ticks(low, high, 4);
+            let step = values.windows(2).map(|pair| pair[1] - pair[0]).next().unwrap_or(1.0);
+            return values.into_iter().map(|value| (value, tick_text(value, step))).collect();
         }
         let powers = low.log10().ceil() as i32..=high.log10().floor() as i32;
         let all: Vec<f64> = powers.map(|power| 10f64.powi(power)).collect();
-        all.iter().copied().step_by(all.len().div_ceil(5).max(1)).collect()
+        let some = all.iter().copied().step_by(all.len().div_ceil(5).max(1));
+        some.map(|value| (value, log_text(value))).collect()
     }
 }
 
@@ -129,7 +147,7 @@ pub(super) fn figure(curve: &Curve, bands: &[Band]) -> Option<String> {
     if first.place == last.place {
         return None;
     }
-    let axes = Axes::of(&points, bands);
+    let axes = Axes::of(&points, bands, unit.starts_with("share"));
     let id = format!("{}-{}", curve.stage, curve.name).replace(|c: char| !c.is_alphanumeric(), "-");
     let mut svg = format!(
         "<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-labelledby=\"{id}-t {id}-d\"><title id=\"{id}-t\">{}</title><desc id=\"{id}-d\">{}</desc>",
@@ -174,15 +192,12 @@ fn described(points: &[Point], bands: &[Band], log: bool) -> String {
 }
 
 fn grid(svg: &mut String, axes: &Axes) {
-    let values = axes.value_ticks();
-    let step = values.windows(2).map(|pair| pair[1] - pair[0]).next().unwrap_or(1.0);
-    for value in &values {
-        let (y, right) = (axes.y(*value), WIDTH - RIGHT);
-        let text = if axes.log { log_text(*value) } else { tick_text(*value, step) };
+    for (value, text) in &axes.ticks {
+        let (y, left, right) = (axes.y(*value), axes.left, WIDTH - RIGHT);
         let _ = write!(
             svg,
-            "<path class=\"grid\" d=\"M{LEFT} {y:.1}H{right}\"/><text class=\"tick\" x=\"{}\" y=\"{:.1}\" text-anchor=\"end\">{text}</text>",
-            LEFT - 5.0,
+            "<path class=\"grid\" d=\"M{left:.1} {y:.1}H{right}\"/><text class=\"tick\" x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{text}</text>",
+            left - GAP,
             y + 3.5,
         );
     }
@@ -198,7 +213,7 @@ fn grid(svg: &mut String, axes: &Axes) {
 }
 
 fn boundaries(svg: &mut String, curve: &Curve, axes: &Axes) {
-    let mut free = LEFT;
+    let mut free = axes.left;
     let rounds: Vec<&[Point]> = curve.rounds().collect();
     for (index, points) in rounds.iter().enumerate().filter(|(_, points)| points[0].round > 0) {
         let start = points[0].place as f64;
@@ -278,6 +293,26 @@ pub(super) mod tests {
         assert_eq!(svg.matches("class=\"out\"").count(), 1);
         assert_eq!(svg.matches("class=\"round\"").count(), 1);
         assert!(svg.contains("healthy ≤ 2.50</span> (gate.max_kl)"), "{svg}");
+    }
+
+    #[test]
+    fn an_axis_of_shares_ends_at_0_and_1() {
+        let axes = |values: &[f64], bounded| Axes::of(&curve(values).points, &[], bounded).values;
+        assert_eq!(axes(&[0.0, 0.5, 1.0], true), [0.0, 1.0]);
+        assert_eq!(axes(&[0.0, 0.0], true), [0.0, 0.05]);
+        assert_eq!(axes(&[1.0, 1.0], true)[1], 1.0);
+        assert!(axes(&[0.0, 0.5, 1.0], false)[0] < 0.0);
+        let share = Curve { name: "completions/terminated".into(), ..curve(&[0.0, 0.1]) };
+        assert!(!figure(&share, &[]).unwrap().contains(">−"), "{share:?}");
+    }
+
+    #[test]
+    fn long_numbers_beside_the_axis_have_room() {
+        let axes = Axes::of(&curve(&[1.0, 1.000_01]).points, &[], false);
+        let longest = axes.ticks.iter().map(|(_, text)| text.len()).max().unwrap();
+        assert!(longest > 7, "{:?}", axes.ticks);
+        assert!(axes.left - GAP >= DIGIT * longest as f64 && axes.x(1.0) == axes.left);
+        assert_eq!(Axes::of(&curve(&[0.0, 1.0]).points, &[], false).left, LEFT);
     }
 
     #[test]

@@ -60,6 +60,8 @@ fn samples(reward: f64, kl: Option<f64>) -> Samples {
         lengths: vec![12; 8],
         terminated: vec![true; 8],
         kl: kl.map_or(vec![], |kl| vec![kl; 8]),
+        repetition: vec![0.01; 8],
+        log_likelihood: kl.map_or(vec![], |kl| vec![kl - 9.0; 4]),
     }
 }
 
@@ -68,6 +70,7 @@ pub(crate) fn run() -> RunFiles {
     let scores = Scores {
         samples_per_prompt: 2,
         demonstrations: vec![0.0, 0.1, 0.2, 0.3],
+        demonstration_lengths: vec![12; 4],
         initial: samples(-2.0, None),
         sft: samples(-0.5, None),
         before: samples(-0.5, Some(0.0)),
@@ -85,6 +88,7 @@ pub(crate) fn run() -> RunFiles {
         settings: Settings::parse("[policy]\nkl_coef = 0.1\n[gate]\nmax_kl = 3.0").unwrap(),
         metrics: vec![],
         rounds: vec![round(true)],
+        damaged: vec![],
         scores: BTreeMap::from([(1, scores)]),
         samples: BTreeMap::from([(1, vec![shown])]),
         gold: None,

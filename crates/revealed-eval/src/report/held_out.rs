@@ -1,7 +1,7 @@
 //! SFT model and final policy on held-out prompts: figures, their differences and the intervals of these.
 
 use super::run::{Round, RunFiles, Samples, Scores};
-use crate::stats::{mean_ci95, mean_sd};
+use crate::stats::{mean_ci95, mean_sd, t_975};
 
 /// A figure of two policies on the same prompts.
 #[derive(Debug, Clone, PartialEq)]
@@ -38,13 +38,27 @@ pub fn changes(run: &RunFiles, round: &Round) -> Vec<Change> {
     } else {
         changes.push(plain("KL to the SFT model, nats a completion", 0.0, round.after.kl));
     }
-    let likelihood = "log-likelihood of demonstrations, nats a token";
-    changes.push(plain(likelihood, round.sft_log_likelihood, round.after.log_likelihood));
+    let scores = run.scores.get(&round.round);
+    let name = "log-likelihood of demonstrations, nats a token";
+    let interval = scores.and_then(likelihood_interval);
+    let (sft, policy) = (round.sft_log_likelihood, round.after.log_likelihood);
+    changes.push(Change { interval, ..plain(name, sft, policy) });
     // The first round starts from the SFT model.
-    if let Some(first) = run.rounds.first().filter(|first| first.round == 1) {
-        let (sft, after) = (first.before, round.after);
-        changes.push(plain("repeated 4-grams, share", sft.repetition, after.repetition));
-        changes.push(plain("distinct 2-grams, share", sft.distinct_2, after.distinct_2));
+    let first = run.rounds.first().filter(|first| first.round == 1);
+    let name = "repeated 4-grams, share";
+    match (scores.filter(|scores| repetitions_are_there(scores)), first) {
+        (Some(scores), _) => {
+            let of = |samples: &Samples| samples.repetition.clone();
+            changes.push(paired(name, scores, &of(&scores.sft), &of(&scores.after)));
+        }
+        (None, Some(first)) => {
+            changes.push(plain(name, first.before.repetition, round.after.repetition));
+        }
+        (None, None) => {}
+    }
+    if let Some(first) = first {
+        let name = "distinct 2-grams, share";
+        changes.push(plain(name, first.before.distinct_2, round.after.distinct_2));
     }
     changes
 }
@@ -87,6 +101,26 @@ fn of_scores(scores: &Scores) -> Vec<Change> {
     changes
 }
 
+fn repetitions_are_there(scores: &Scores) -> bool {
+    !scores.sft.repetition.is_empty() && !scores.after.repetition.is_empty()
+}
+
+/// Of a difference of totals a token, `R = Σ d / Σ t` over `G` demonstrations: `R ± t₀.₉₇₅(G − 1) √(G/(G − 1) Σ (d − R t)²) / Σ t`, which is
+/// [`clustered_ci95`](crate::stats::clustered_ci95) of tokens that go together by demonstration. None where the files have no values of these.
+fn likelihood_interval(scores: &Scores) -> Option<(f64, f64)> {
+    let (sft, after) = (&scores.sft.log_likelihood, &scores.after.log_likelihood);
+    let lengths = scores.demonstration_lengths.iter().map(|length| *length as f64);
+    if sft.len() != after.len() || sft.len() < 2 {
+        return None;
+    }
+    let rises: Vec<(f64, f64)> = after.iter().zip(sft).map(|(a, b)| a - b).zip(lengths).collect();
+    let (rise, tokens) = rises.iter().fold((0.0, 0.0), |(r, t), (d, n)| (r + d, t + n));
+    let (count, ratio) = (rises.len() as f64, rise / tokens);
+    let squares: f64 = rises.iter().map(|(d, n)| (d - ratio * n).powi(2)).sum();
+    let half = t_975(rises.len() - 1) * (count / (count - 1.0) * squares).sqrt() / tokens;
+    half.is_finite().then_some((ratio - half, ratio + half))
+}
+
 fn plain(name: &'static str, sft: f64, policy: f64) -> Change {
     Change { name, sft, policy, interval: None }
 }
@@ -115,6 +149,7 @@ mod tests {
             lengths: vec![4; count],
             terminated: vec![true; count],
             kl: kl.into(),
+            ..Samples::default()
         }
     }
 
@@ -123,6 +158,7 @@ mod tests {
         let scores = Scores {
             samples_per_prompt: 2,
             demonstrations: vec![0.0, 1.0, 2.0],
+            demonstration_lengths: vec![2, 2, 4],
             initial: samples(&[0.0; 6], &[]),
             sft: samples(&[0.0, 2.0, 10.0, 12.0, -5.0, -3.0], &[]),
             before: samples(&[0.0; 6], &[]),
@@ -140,5 +176,36 @@ mod tests {
         // Demonstrations 0, 1, 2 against (0, 2), (10, 12), (−5, −3) and (1, 3), (11, 15), (−3, 1).
         assert_eq!((all[1].sft, all[1].policy), (2.5 / 6.0, 2.0 / 6.0));
         assert_eq!(all[3].difference(), 0.0);
+    }
+
+    #[test]
+    fn likelihood_and_repetition_have_intervals_where_single_values_are_there() {
+        let mut run = super::super::example::run();
+        let scores = run.scores.get_mut(&1).unwrap();
+        scores.demonstration_lengths = vec![2, 2, 4, 2];
+        scores.sft.log_likelihood = vec![-1.0, -2.0, -4.0, -2.0];
+        scores.after.log_likelihood = vec![0.0, -1.0, -3.0, 0.0];
+        scores.after.repetition = vec![0.11, 0.01, 0.11, 0.11, 0.01, 0.21, 0.11, 0.11];
+        let of = |run: &RunFiles, name: &str| {
+            let changes = changes(run, &run.rounds[0]);
+            changes.into_iter().find(|change| change.name.starts_with(name)).unwrap()
+        };
+        // Rises of 1, 1, 1, 2 over 10 tokens: ½ a token; what is left of them is 0, 0, −1, 1.
+        let (low, high) = of(&run, "log-likelihood").interval.unwrap();
+        assert!((low + high - 1.0).abs() < 1e-12);
+        assert!((high - (0.5 + 3.182 * (4.0f64 / 3.0 * 2.0).sqrt() / 10.0)).abs() < 1e-9, "{high}");
+        // Means of prompts rise by 0.05, 0.1, 0.1, 0.1.
+        let repetition = of(&run, "repeated");
+        assert!((repetition.difference() - 0.0875).abs() < 1e-12);
+        assert!((repetition.interval.unwrap().1 - (0.0875 + 3.182 * 0.0125)).abs() < 1e-9);
+        // Files from before there were any.
+        let scores = run.scores.get_mut(&1).unwrap();
+        scores.demonstration_lengths.clear();
+        for samples in [&mut scores.sft, &mut scores.after] {
+            samples.repetition.clear();
+            samples.log_likelihood.clear();
+        }
+        assert_eq!(of(&run, "log-likelihood").interval, None);
+        assert_eq!(of(&run, "repeated").interval, None);
     }
 }

@@ -115,24 +115,25 @@ impl Places {
     }
 }
 
-/// The lines of a file, and how many could not be read: a run that was killed may have cut its last one.
+/// The lines of a file, and the numbers, from 1, of those that could not be read: a run that was killed may have cut its last one.
 ///
 /// # Errors
 /// When the file cannot be opened or read.
-pub fn read_metrics(path: &Path) -> std::io::Result<(Vec<MetricLine>, usize)> {
-    let (mut lines, mut damaged, mut places) = (Vec::new(), 0, Places::default());
+pub fn read_metrics(path: &Path) -> std::io::Result<(Vec<MetricLine>, Vec<usize>)> {
+    let (mut lines, mut damaged, mut places) = (Vec::new(), Vec::new(), Places::default());
     let mut reader = BufReader::new(File::open(path)?);
-    let mut bytes = Vec::new();
+    let (mut bytes, mut number) = (Vec::new(), 0);
     while {
         bytes.clear();
         reader.read_until(b'\n', &mut bytes)? > 0
     } {
+        number += 1;
         if bytes.trim_ascii().is_empty() {
             continue;
         }
         match serde_json::from_slice(&bytes).ok().and_then(|line| parsed(line, &mut places)) {
             Some(line) => lines.push(line),
-            None => damaged += 1,
+            None => damaged.push(number),
         }
     }
     Ok((lines, damaged))
@@ -154,7 +155,7 @@ fn parsed(mut line: Map<String, Value>, places: &mut Places) -> Option<MetricLin
 mod tests {
     use super::*;
 
-    fn read(text: &str) -> (Vec<MetricLine>, usize) {
+    fn read(text: &str) -> (Vec<MetricLine>, Vec<usize>) {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("metrics.jsonl");
         std::fs::write(&path, text).unwrap();
@@ -176,21 +177,21 @@ mod tests {
         let fit = |place| (Stage::Fit, place);
         assert_eq!(seen, [(Stage::Judge, 1), fit(1), fit(2), fit(2), fit(3), fit(4)]);
         assert!(lines[4].values[0].1.is_nan());
-        assert_eq!((damaged, lines[0].phase().as_str()), (0, "fit"));
+        assert_eq!((damaged, lines[0].phase().as_str()), (vec![], "fit"));
         let mut places = Places::after(&lines);
         let mut next = |place| places.line(place, vec![("loss".into(), 0.1)]).unwrap().place;
         assert_eq!((next((2, "fit", 2)), next((1, "improve", 1))), (5, 1));
     }
 
     #[test]
-    fn damaged_lines_are_counted_and_the_others_read() {
+    fn damaged_lines_are_named_and_the_others_read() {
         let good = r#"{"round":0,"phase":"sft","step":1,"loss":1.5}"#;
         let (lines, damaged) = read(&format!(
-            "{good}\nnot json\n{{\"round\":-1}}\n[1]\n{}\n{}",
+            "{good}\n\nnot json\n{{\"round\":-1}}\n[1]\n{}\n{}",
             r#"{"round":0,"phase":"dance","step":1}"#,
             &good[..20]
         ));
-        assert_eq!((lines.len(), damaged), (1, 5));
+        assert_eq!((lines.len(), damaged), (1, vec![3, 4, 5, 6, 7]));
         assert_eq!(lines[0].values, [("loss".to_owned(), 1.5)]);
     }
 }

@@ -1,5 +1,8 @@
 //! Numbers as people read them.
 
+/// Of an interval's width: what arithmetic leaves of nought.
+const ROUNDING: f64 = 1e-12;
+
 /// About three digits; `—` for none.
 pub fn number(value: f64) -> String {
     let size = value.abs();
@@ -25,6 +28,12 @@ pub fn signed(value: f64) -> String {
     }
 }
 
+/// An interval; an end that is nought but for rounding is nought.
+pub fn range([low, high]: [f64; 2]) -> String {
+    let end = |end: f64| if end.abs() < ROUNDING * (high - low) { 0.0 } else { end };
+    format!("{} to {}", number(end(low)), number(end(high)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -36,5 +45,7 @@ mod tests {
         let expected = ["0.000", "0.123", "−1.23", "12.3", "1234", "2.5e-5", "1.0e6", "—", "−∞"];
         assert_eq!(texts, expected);
         assert_eq!((signed(0.5), signed(-0.5)), ("+0.500".into(), "−0.500".into()));
+        assert_eq!(range([3.4e-17, 0.39]), "0.000 to 0.390");
+        assert_eq!(range([-2e-5, 1e-5]), "−2.0e-5 to 1.0e-5");
     }
 }

@@ -1,6 +1,7 @@
 //! The page: its sections in order, between head and foot.
 
 use super::curves::curves;
+use super::evaluations;
 use super::run::RunFiles;
 use super::sections;
 use super::tables;
@@ -11,7 +12,7 @@ use crate::record::EvalRecord;
 const STYLE: &str = include_str!("style.css");
 
 /// The whole page, UTF-8, with the evaluations of the run's models that are given.
-pub fn html(run: &RunFiles, evaluations: &[EvalRecord]) -> String {
+pub fn html(run: &RunFiles, records: &[EvalRecord]) -> String {
     let curves = curves(&run.metrics);
     let verdict = verdict(run, &curves);
     let sections = [
@@ -23,7 +24,7 @@ pub fn html(run: &RunFiles, evaluations: &[EvalRecord]) -> String {
         ("samples", "Samples", sections::samples(run)),
         ("rewards", "Rewards of demonstrations and samples", sections::histograms(run)),
         ("audit", "Shortcut audit", tables::audit(run)),
-        ("evaluations", "Evaluations", tables::evaluations(evaluations)),
+        ("evaluations", "Evaluations", evaluations::evaluations(records)),
         ("settings", "Settings and hashes", sections::settings(run)),
     ];
     let used = || sections.iter().filter(|(_, _, body)| !body.is_empty());
@@ -75,6 +76,7 @@ mod tests {
         let empty = RunFiles {
             metrics: vec![],
             rounds: vec![],
+            damaged: vec![],
             scores: Default::default(),
             samples: Default::default(),
             gold: None,
@@ -85,7 +87,7 @@ mod tests {
         };
         let page = html(&empty, &[]);
         assert!(page.contains("in progress") && page.contains("recipe.toml: &lt;gone&gt;"));
-        assert!(page.contains("No round has been judged."));
+        assert!(page.contains("No round has been judged.") && !page.contains("0 of 0"));
     }
 
     #[test]

@@ -14,6 +14,9 @@ use super::metrics::{MetricLine, read_metrics};
 use super::settings::Settings;
 use crate::record::Source;
 
+/// Damaged lines that are named.
+const NAMED_LINES: usize = 5;
+
 /// What a policy does on held-out prompts; the run's own measures.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Measures {
@@ -115,6 +118,12 @@ pub struct Samples {
     /// Estimated KL to the SFT model, nats; empty where it was not measured.
     #[serde(deserialize_with = "numbers")]
     pub kl: Vec<f64>,
+    /// Share of repeated 4-grams; empty in files from before it was written.
+    #[serde(default, deserialize_with = "numbers")]
+    pub repetition: Vec<f64>,
+    /// Log-likelihood of each held-out demonstration, the sum over its tokens, nats; empty where it was not measured.
+    #[serde(default, deserialize_with = "numbers")]
+    pub log_likelihood: Vec<f64>,
 }
 
 /// `samples/scores-N.json`.
@@ -125,6 +134,9 @@ pub struct Scores {
     /// Calibrated reward of each demonstration.
     #[serde(deserialize_with = "numbers")]
     pub demonstrations: Vec<f64>,
+    /// Tokens of each demonstration's completion; empty in files from before they were written.
+    #[serde(default)]
+    pub demonstration_lengths: Vec<usize>,
     /// Of the initial model.
     pub initial: Samples,
     /// Of the SFT model.
@@ -162,6 +174,8 @@ pub struct RunFiles {
     pub metrics: Vec<MetricLine>,
     /// Judged rounds, in order.
     pub rounds: Vec<Round>,
+    /// Rounds whose report is there and cannot be read.
+    pub damaged: Vec<usize>,
     /// Scores of held-out samples by round.
     pub scores: BTreeMap<usize, Scores>,
     /// Samples shown by round.
@@ -191,8 +205,11 @@ impl RunFiles {
             Settings::default()
         });
         let metrics = metrics_of(&metrics, &mut missing);
-        let rounds: Vec<Round> =
-            numbered(path, "reports", "round-", ".json", &mut missing).into_values().collect();
+        let reports: BTreeMap<usize, Round> =
+            numbered(path, "reports", "round-", ".json", &mut missing);
+        let all = names(&path.join("reports"), "round-", ".json").into_keys();
+        let damaged: Vec<usize> = all.filter(|round| !reports.contains_key(round)).collect();
+        let rounds: Vec<Round> = reports.into_values().collect();
         let scores = numbered(path, "samples", "scores-", ".json", &mut missing);
         let scores = consistent(scores, &mut missing);
         let samples = shown(path, &mut missing);
@@ -201,14 +218,24 @@ impl RunFiles {
             None
         });
         let finished = path.join("policy").is_dir() && path.join("report.md").is_file();
-        if rounds.is_empty() {
+        if rounds.is_empty() && damaged.is_empty() {
             missing.push(match finished {
                 true => "reports/round-N.json: no round's figures are here; the run was made before they were written, or made none".into(),
                 false => "no round has been judged yet".into(),
             });
         }
-        let path = path.into();
-        Ok(Self { path, settings, metrics, rounds, scores, samples, gold, finished, missing })
+        Ok(Self {
+            path: path.into(),
+            settings,
+            metrics,
+            rounds,
+            damaged,
+            scores,
+            samples,
+            gold,
+            finished,
+            missing,
+        })
     }
 
     /// The last kept round.
@@ -248,9 +275,7 @@ impl RunFiles {
 fn metrics_of(path: &Path, missing: &mut Vec<String>) -> Vec<MetricLine> {
     match read_metrics(path) {
         Ok((lines, damaged)) => {
-            if damaged > 0 {
-                missing.push(format!("metrics.jsonl: {damaged} damaged lines were left out"));
-            }
+            missing.extend(damaged_lines("metrics.jsonl", &damaged));
             lines
         }
         Err(error) => {
@@ -303,16 +328,33 @@ fn shown(path: &Path, missing: &mut Vec<String>) -> BTreeMap<usize, Vec<Shown>> 
                 continue;
             }
         };
-        let all = text.lines().count();
-        let read: Vec<Shown> =
-            text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
-        if read.len() < all {
-            let damaged = all - read.len();
-            missing.push(format!("samples/{name}: {damaged} of {all} lines are damaged"));
+        let (mut read, mut damaged) = (Vec::new(), Vec::new());
+        for (number, line) in (1..).zip(text.lines()) {
+            match serde_json::from_str(line) {
+                Ok(shown) => read.push(shown),
+                Err(_) => damaged.push(number),
+            }
         }
+        missing.extend(damaged_lines(&format!("samples/{name}"), &damaged));
         found.insert(round, read);
     }
     found
+}
+
+/// A sentence on lines, counted from 1, that were left out of a file; none where there are none.
+fn damaged_lines(file: &str, lines: &[usize]) -> Option<String> {
+    let named: Vec<String> = lines.iter().take(NAMED_LINES).map(usize::to_string).collect();
+    let text = match (named.as_slice(), lines.len() - named.len()) {
+        ([], _) => return None,
+        ([line], _) => format!("line {line} is damaged and was"),
+        ([first @ .., last], 0) => {
+            format!("lines {} and {last} are damaged and were", first.join(", "))
+        }
+        (named, more) => {
+            format!("lines {} and {more} more are damaged and were", named.join(", "))
+        }
+    };
+    Some(format!("{file}: {text} left out"))
 }
 
 /// Scores whose lists are of one length; others would pair the wrong samples.
@@ -321,13 +363,16 @@ fn consistent(
     missing: &mut Vec<String>,
 ) -> BTreeMap<usize, Scores> {
     scores.retain(|round, scores| {
-        let samples = scores.demonstrations.len() * scores.samples_per_prompt;
+        let demonstrations = scores.demonstrations.len();
+        let samples = demonstrations * scores.samples_per_prompt;
         let whole = |of: &Samples| {
             [of.rewards.len(), of.lengths.len(), of.terminated.len()] == [samples; 3]
-                && [0, samples].contains(&of.kl.len())
+                && [of.kl.len(), of.repetition.len()].iter().all(|n| [0, samples].contains(n))
+                && [0, scores.demonstration_lengths.len()].contains(&of.log_likelihood.len())
         };
         let all = [&scores.initial, &scores.sft, &scores.before, &scores.after];
-        let holds = samples > 0 && all.into_iter().all(whole);
+        let lengths = [0, demonstrations].contains(&scores.demonstration_lengths.len());
+        let holds = samples > 0 && lengths && all.into_iter().all(whole);
         if !holds {
             missing.push(format!("samples/scores-{round}.json: its lists differ in length"));
         }
@@ -370,9 +415,43 @@ mod tests {
         let mut scores = super::super::example::run().scores;
         let mut missing = vec![];
         assert_eq!(consistent(scores.clone(), &mut missing).len(), 1);
+        let mut short = scores.clone();
+        short.get_mut(&1).unwrap().after.log_likelihood.pop();
         scores.get_mut(&1).unwrap().after.kl.pop();
-        assert!(consistent(scores, &mut missing).is_empty());
-        assert_eq!(missing, ["samples/scores-1.json: its lists differ in length"]);
+        for scores in [scores, short] {
+            let mut missing = vec![];
+            assert!(consistent(scores, &mut missing).is_empty());
+            assert_eq!(missing, ["samples/scores-1.json: its lists differ in length"]);
+        }
+    }
+
+    #[test]
+    fn damaged_lines_are_named_and_agree_in_number() {
+        let said = |lines: &[usize]| damaged_lines("f", lines).unwrap_or_default();
+        assert_eq!(said(&[]), "");
+        assert_eq!(said(&[7]), "f: line 7 is damaged and was left out");
+        assert_eq!(said(&[1, 3]), "f: lines 1 and 3 are damaged and were left out");
+        let many = said(&[1, 2, 3, 4, 5, 6, 9]);
+        assert_eq!(many, "f: lines 1, 2, 3, 4, 5 and 2 more are damaged and were left out");
+    }
+
+    #[test]
+    fn a_damaged_report_is_named_and_not_taken_for_no_round() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| {
+            let path = folder.path().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        };
+        write("recipe.toml", "");
+        write("metrics.jsonl", "");
+        write("report.md", "");
+        write("policy/config.json", "{}");
+        write("reports/round-1.json", "{\"round\": 1");
+        let run = RunFiles::read(folder.path()).unwrap();
+        assert_eq!((run.damaged, run.finished), (vec![1], true));
+        let [missing] = &run.missing[..] else { panic!("{:?}", run.missing) };
+        assert!(missing.starts_with("reports/round-1.json: "), "{missing}");
     }
 
     #[test]

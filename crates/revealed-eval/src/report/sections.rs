@@ -5,6 +5,7 @@ use std::fmt::Write;
 use super::bands::bands;
 use super::chart;
 use super::curves::Curve;
+use super::ending::kept;
 use super::held_out::result;
 use super::histogram;
 use super::labels::label;
@@ -18,9 +19,8 @@ use super::verdict::{Answer, Level};
 
 /// What ran, in a line.
 pub(super) fn subtitle(run: &RunFiles) -> String {
-    let kept = run.rounds.iter().filter(|round| round.accepted).count();
     let state = if run.finished { "finished" } else { "in progress, or stopped" };
-    let mut parts = vec![state.to_owned(), format!("{kept} of {} rounds kept", run.rounds.len())];
+    let mut parts = vec![state.to_owned(), kept(run)];
     for (name, key) in [("model", "model.path"), ("solver", "policy.solver"), ("seed", "run.seed")]
     {
         let text = run.settings.text(key).map(str::to_owned);

@@ -2,10 +2,9 @@
 
 use super::gold::GoldRow;
 use super::held_out::{changes, result};
-use super::number::{number, signed};
+use super::number::{number, range, signed};
 use super::run::{Round, RunFiles};
 use super::text::escape;
-use crate::record::EvalRecord;
 
 /// Heads and cells are HTML; on a phone a row is its first cell over the others, each after its head.
 pub(super) fn table(heads: &[&str], rows: &[Vec<String>]) -> String {
@@ -59,11 +58,10 @@ pub(super) fn held_out(run: &RunFiles) -> String {
 pub(super) fn gold(run: &RunFiles) -> String {
     let Some(gold) = &run.gold else { return String::new() };
     let row = |row: &GoldRow| {
-        let [low, high] = row.t1_ci95;
         vec![
             escape(&row.name),
             number(row.t1),
-            format!("{} to {}", number(low), number(high)),
+            range(row.t1_ci95),
             number(row.perfect),
             number(row.t07),
             number(row.greedy),
@@ -146,36 +144,4 @@ pub(super) fn audit(run: &RunFiles) -> String {
         .collect();
     let warnings = if warnings.is_empty() { warnings } else { format!("<ul>{warnings}</ul>") };
     format!("{}{warnings}", by_round(run, "Held-out pairs", &figures))
-}
-
-pub(super) fn evaluations(records: &[EvalRecord]) -> String {
-    let one = |record: &EvalRecord| {
-        let rows: Vec<Vec<String>> = record
-            .figures
-            .iter()
-            .map(|figure| {
-                let interval = figure.interval.map_or("—".into(), |[low, high]| {
-                    format!("{} to {}", number(low), number(high))
-                });
-                let subset = figure.subset.as_deref().unwrap_or("all");
-                let name = escape(&figure.name);
-                vec![name, escape(subset), number(figure.value), interval, figure.n.to_string()]
-            })
-            .collect();
-        let roles = record.models.iter().map(|(role, source)| {
-            format!("{} <code>{}</code>", escape(role), escape(&source.path))
-        });
-        let settings = record.settings.iter().map(|(key, value)| {
-            let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-            format!("{} {}", escape(key), escape(&value))
-        });
-        let facts: Vec<String> = roles.chain(settings).collect();
-        format!(
-            "<h3>{}</h3><p class=\"dim\">{}</p><div class=\"stack\">{}</div>",
-            escape(&record.evaluation),
-            facts.join(" · "),
-            table(&["Figure", "Data", "Value", "95 % interval", "n"], &rows),
-        )
-    };
-    records.iter().map(one).collect()
 }

@@ -9,6 +9,7 @@
 
 use super::bands::{Exit, exits};
 use super::curves::Curve;
+use super::ending::stopped_early;
 use super::held_out::{objective_change, result};
 use super::labels::{label, likelihood};
 use super::metrics::Stage;
@@ -78,7 +79,7 @@ fn answer(question: &'static str, level: Level, sentences: Vec<String>) -> Answe
 fn shortcuts(run: &RunFiles) -> Answer {
     let question = "Is the reward more than a shortcut?";
     let Some(round) = result(run) else {
-        return answer(question, Level::Unknown, vec!["No round has been judged.".into()]);
+        return answer(question, Level::Unknown, vec![unjudged(run)]);
     };
     let audit = &round.audit;
     let prompts = audit.prompts;
@@ -128,7 +129,7 @@ fn shortcuts(run: &RunFiles) -> Answer {
 fn improved(run: &RunFiles) -> Answer {
     let question = "Did the policy improve on held-out prompts?";
     let Some(round) = result(run) else {
-        return answer(question, Level::Unknown, vec!["No round has been judged.".into()]);
+        return answer(question, Level::Unknown, vec![unjudged(run)]);
     };
     let change = run.scores.get(&round.round);
     let change = change.and_then(|scores| objective_change(scores, run.settings.kl_price()?));
@@ -238,8 +239,12 @@ fn left(exit: &Exit) -> String {
         Stage::Sft => "sft".to_owned(),
         stage => format!("round {} {stage}", exit.at.round),
     };
+    let mean = match exit.of {
+        of if of > 1 && exit.value.is_finite() => format!(" as the mean of the last {of}"),
+        _ => String::new(),
+    };
     format!(
-        "{} in {stage}, step {}: {}, {bound} ({}).",
+        "{} in {stage}, step {}: {}{mean}, {bound} ({}).",
         named(&exit.name),
         exit.at.step,
         number(exit.value),
@@ -266,12 +271,14 @@ fn rounds(run: &RunFiles, curves: &[Curve]) -> Answer {
         _ => Level::Look,
     };
     let mut sentences = vec![match run.rounds.len() {
-        0 => "No round has been judged.".into(),
+        0 => unjudged(run),
         all => format!("{kept} of {all}."),
     }];
+    sentences.extend(stopped_early(run).map(|why| format!("{why}.")));
     let points = curves.iter().filter(|curve| curve.stage == Stage::Improve);
     let worked = points.flat_map(|curve| &curve.points).map(|point| point.round).max();
     let judged = run.rounds.iter().map(|round| round.round).max();
+    let worked = worked.max(run.damaged.iter().copied().max());
     let lost =
         run.finished && (worked > judged || judged.is_some_and(|last| last > run.rounds.len()));
     if lost {
@@ -288,6 +295,14 @@ fn rounds(run: &RunFiles, curves: &[Curve]) -> Answer {
         sentences.push(format!("Round {} was {word}{colon}{reasons}.", round.round));
     }
     answer(question, level, sentences)
+}
+
+/// Why there is no round to speak of.
+fn unjudged(run: &RunFiles) -> String {
+    match run.damaged.is_empty() {
+        true => "No round has been judged.".into(),
+        false => "No round’s report can be read.".into(),
+    }
 }
 
 fn sentence(text: &str) -> String {
@@ -374,6 +389,11 @@ mod tests {
         assert_eq!(with(&[true, false]), Level::Look);
         assert_eq!(with(&[false]), Level::Badly);
         assert_eq!(with(&[]), Level::Unknown);
+        let lost = RunFiles { rounds: vec![], damaged: vec![1], ..run() };
+        let answer = &verdict(&lost, &[])[3];
+        assert_eq!(answer.level, Level::Unknown);
+        assert_eq!(answer.sentences[0], "No round’s report can be read.");
+        assert!(answer.sentences[1].contains("round 1 was run"), "{:?}", answer.sentences);
     }
 
     #[test]
@@ -393,7 +413,7 @@ mod tests {
         let said = &answer.sentences[0];
         assert!(
             said.contains(
-                "KL to the anchor (objective/kl) in round 2 improve, step 2: 5.00, above"
+                "(objective/kl) in round 2 improve, step 2: 5.00 as the mean of the last 2, above"
             ),
             "{said}"
         );

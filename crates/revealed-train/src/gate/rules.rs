@@ -281,8 +281,13 @@ mod tests {
     #[test]
     fn a_round_whose_steps_were_ended_is_not_kept_and_says_what_ended_them() {
         let at = At { round: 1, phase: crate::observer::Phase::Improve, step: 4 };
-        let ended_by =
-            Breach { quantity: "objective/kl".into(), at, value: Some(120.0), bound: Some(100.0) };
+        let ended_by = Breach {
+            quantity: "objective/kl".into(),
+            at,
+            value: Some(120.0),
+            of: 1,
+            bound: Some(100.0),
+        };
         let course = Course { first: None, ended_by: Some(ended_by) };
         let reasons = RoundReport { course, ..good() }.objections(&Recipe::default());
         assert_eq!(reasons.len(), 1);

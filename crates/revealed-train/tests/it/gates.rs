@@ -16,6 +16,9 @@ fn a_rejected_round_leaves_the_policy_and_its_samples_bit_for_bit() {
         });
         let (end, states) = world.align();
         assert_eq!(end.reports.len(), rounds, "patience {patience}");
+        let why = end.stopped_early(&world.recipe);
+        let said = format!("(gate.patience = {patience})");
+        assert_eq!(why.is_some_and(|why| why.ends_with(&said)), rounds < 3);
         assert!(end.reports.iter().all(|report| !report.accepted));
         assert!(end.reports[0].reasons[0].contains("has to be more than 1000000000"));
         assert_eq!(weights(&end.policy), weights(&end.sft));
@@ -66,6 +69,8 @@ fn a_run_stops_once_samples_score_above_demonstrations() {
         assert_eq!(first.reasons.len(), usize::from(stop == Stop::PassedDemonstrations));
         assert!(first.reasons.iter().all(|reason| reason.starts_with("stop: ")));
         assert!(end.is_finished(&world.recipe));
+        let why = end.stopped_early(&world.recipe);
+        assert_eq!(why.is_some_and(|why| why.ends_with("(gate.stop)")), rounds == 1);
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use revealed_reward::RewardModel;
 use revealed_train::{
-    Alternation, Anchor, Average, Event, Judge, Keep, LengthControl, Observer, Phase, Recipe,
+    Alternation, Anchor, At, Average, Event, Judge, Keep, LengthControl, Observer, Phase, Recipe,
     RewardStart, RunFolder, ScaleFrom, SftObjective, Solver, State, TrainError, Tuning, align,
     best_round,
 };
@@ -149,13 +149,13 @@ fn from_every_step_the_end_is_the_same_to_the_last_bit() {
     }
 }
 
-/// Asks to stop once it has heard of so many steps.
-struct Impatient(usize);
+/// Asks to stop once it has heard of so many steps, and keeps the last one.
+struct Impatient(usize, Option<At>);
 
 impl Observer for Impatient {
     fn observe(&mut self, event: &Event<'_>) {
-        if matches!(event, Event::Step { .. }) {
-            self.0 = self.0.saturating_sub(1);
+        if let Event::Step { at, .. } = event {
+            (self.0, self.1) = (self.0.saturating_sub(1), Some(*at));
         }
     }
 
@@ -166,18 +166,26 @@ impl Observer for Impatient {
 
 #[test]
 fn a_run_that_is_asked_to_stop_saves_after_its_step_and_can_go_on() {
-    let world = World::new(Tuning::Lora, |recipe| recipe.sft.epochs = 2);
+    let world = World::new(Tuning::Lora, |recipe| {
+        (recipe.sft.epochs, recipe.gate.judge) = (2, Judge::Independent);
+    });
     let end = world.align().0;
-    for patience in 1..=10 {
-        let mut saved = None;
-        let stopped = world.run(&mut Impatient(patience), |run| {
+    for patience in 1..=13 {
+        let mut saved: Option<State> = None;
+        let mut impatient = Impatient(patience, None);
+        let stopped = world.run(&mut impatient, |run| {
             align(world.state(), run, |state| {
                 saved = Some(state.clone());
                 Ok(())
             })
         });
         let error = stopped.unwrap_err();
-        assert!(matches!(error, TrainError::Interrupted { .. }), "{error}");
+        let TrainError::Interrupted { at } = error else { panic!("{error}") };
+        // Past the end of a stage the whole of it is done.
+        let heard = impatient.1.unwrap();
+        let step = if saved.as_ref().unwrap().progress.is_some() { heard.step } else { 0 };
+        assert_eq!((at.phase, at.step), (heard.phase, step), "{at} after {patience} steps");
+        assert!(step == 0 || at.round == heard.round, "{at} after {patience} steps");
         let again = world.run(&mut (), |run| align(saved.unwrap(), run, |_| Ok(())));
         assert_same_end(&again.unwrap(), &end);
     }

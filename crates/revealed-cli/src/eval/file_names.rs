@@ -1,0 +1,32 @@
+//! Names of files that figures and items stand under.
+
+use std::path::PathBuf;
+
+/// A file's name without folder and ending; with its ending, or the whole path, where another file has the same.
+pub fn file_names(files: &[PathBuf]) -> Vec<String> {
+    let stem = |path: &PathBuf| path.file_stem().map(|name| name.to_string_lossy().into_owned());
+    let whole = |path: &PathBuf| path.file_name().map(|name| name.to_string_lossy().into_owned());
+    let shortest = |path: &PathBuf| {
+        let alone = |of: &dyn Fn(&PathBuf) -> Option<String>| {
+            let name = of(path).filter(|name| !name.is_empty())?;
+            let same = files.iter().filter(|other| of(other).as_ref() == Some(&name)).count();
+            (same == 1).then_some(name)
+        };
+        alone(&stem).or_else(|| alone(&whole)).unwrap_or_else(|| path.display().to_string())
+    };
+    files.iter().map(shortest).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_as_short_as_they_can_be_without_two_alike() {
+        let names =
+            |paths: &[&str]| file_names(&paths.iter().map(PathBuf::from).collect::<Vec<_>>());
+        assert_eq!(names(&["d/arr.jsonl", "other.parquet"]), ["arr", "other"]);
+        assert_eq!(names(&["arr.json", "d/arr.jsonl"]), ["arr.json", "arr.jsonl"]);
+        assert_eq!(names(&["x/a.json", "y/a.json", "b.json"]), ["x/a.json", "y/a.json", "b"]);
+    }
+}
