@@ -44,6 +44,8 @@ pub fn merge(args: &MergeArgs, device: &Device) -> Result<()> {
     let model = load_model(&folder, Some(&args.adapter), device)?;
     model.clone().merged()?.save(&args.out)?;
     copy_tokenizer(&folder, &args.out)?;
+    // A run's adapter has the chat template that it was trained with.
+    copy_tokenizer(&args.adapter, &args.out)?;
     write_file(&args.out.join(CARD), card(args, &folder).as_bytes())?;
     let merged = CausalLm::load(&args.out, device)?;
     let rows = probe(&model);

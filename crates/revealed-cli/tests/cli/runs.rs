@@ -57,7 +57,10 @@ fn a_run_and_its_results(model_type: &str, tuning: &str, solver: &str) {
         assert!(scores.ok().lines().iter().all(|line| line["score"].is_f64()));
     }
     if lora {
+        world.write("run/policy/chat_template.jinja", "{{ messages[0].content }}");
         let done = with("merge", &["--out", "merged"]);
+        let template = world.read("merged/chat_template.jinja");
+        assert_eq!(template, b"{{ messages[0].content }}", "what the adapter was trained with");
         assert!(done.lines()[0]["max_logit_difference"].as_f64().unwrap() < 1e-4);
         files(&world, &["merged/config.json", "merged/tokenizer.json"]);
         let card = String::from_utf8(world.read("merged/README.md")).unwrap();
