@@ -138,8 +138,9 @@ pub fn ties_score<'a>(
     let each: Vec<f64> = both.iter().map(|(tied, reference)| alone(*tied, *reference)).collect();
     let (low, high) = bounded_ci95(&each);
     let shift = value - mean(each.iter().copied());
-    // What the formula can give: from no term but the last at its least, to all at their most.
-    Estimate { value, low: (low + shift).max(-0.01), high: (high + shift).min(1.01) }
+    // A share but for the last term, which may carry the value itself a hundredth beyond.
+    let (least, most) = (value.min(0.0), value.max(1.0));
+    Estimate { value, low: (low + shift).max(least), high: (high + shift).min(most) }
 }
 
 /// `tanh(min(m, m_ref)/s − 1)`

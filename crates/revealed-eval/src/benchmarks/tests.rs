@@ -173,6 +173,19 @@ fn a_file_of_one_subset_has_no_overall_score() {
 }
 
 #[test]
+fn the_interval_of_ties_stays_within_what_a_share_can_be() {
+    let (right, wrong): (&[f64], &[f64]) = (&[1.0, 1.1], &[0.0]);
+    let best =
+        ties_score((0..3).flat_map(|n| [(false, n, right, wrong), (true, n, &right[..1], wrong)]));
+    assert!(best.value > 1.0 && best.high == best.value, "{best:?}");
+    let worst =
+        ties_score((0..3).flat_map(|n| [(false, n, wrong, right), (true, n, wrong, right)]));
+    assert_eq!((worst.value, worst.low), (0.0, 0.0));
+    let near = ties_score((0..3).flat_map(|n| [(false, n, right, wrong), (true, n, wrong, right)]));
+    assert!(near.low >= 0.0 && near.high <= 1.0, "{near:?}");
+}
+
+#[test]
 fn a_prior_set_is_named_by_its_file() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("anthropic_hhh-00000-of-00001.jsonl");
