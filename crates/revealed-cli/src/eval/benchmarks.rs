@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 use super::answers::{Answered, Asked};
 use super::table::{cell, head, row, shown_figure};
 use super::yardsticks::{YardstickArgs, Yardsticks};
-use crate::output::Output;
+use crate::output::{Output, writable};
 use crate::progress::Progress;
 
 /// Arguments of a reward benchmark.
@@ -67,6 +67,7 @@ pub fn run(
     device: &Device,
     progress: &mut Progress,
 ) -> Result<()> {
+    writable("--out", args.out.as_deref())?;
     let mut questions = Vec::new();
     for file in &args.files {
         questions.extend(benchmark.read(file)?);

@@ -17,6 +17,7 @@ use serde_json::{Map, Value, json};
 
 use super::figures;
 use super::judge_args::{JudgeArgs, file_name};
+use crate::output::writable;
 use crate::progress::Progress;
 use crate::rows::ModelArgs;
 use crate::setup::model_folder;
@@ -136,6 +137,7 @@ fn source_of_lines(path: &Path) -> Result<Source> {
 /// # Errors
 /// When a file is missing or damaged, the model fails, or the judge cannot be asked.
 pub fn mt_bench(args: &MtBenchArgs, device: &Device, progress: &mut Progress) -> Result<()> {
+    record_writable(args.out.as_deref(), &args.folder)?;
     // Before the model runs for an hour.
     let judge = match args.judge.is_given() {
         true => Some((args.judge.client(progress)?, args.files.read()?)),
@@ -175,6 +177,15 @@ pub fn mt_bench(args: &MtBenchArgs, device: &Device, progress: &mut Progress) ->
         }
         None => Ok(()),
     }
+}
+
+/// [`writable`], of a record that may stand in the folder that the command makes.
+///
+/// # Errors
+/// As there.
+pub fn record_writable(out: Option<&Path>, folder: &Path) -> Result<()> {
+    let made = |out: &&Path| out.parent() == Some(folder) && !folder.exists();
+    writable("--out", out.filter(|out| !made(out)))
 }
 
 /// Tells people where to go on after a failure.

@@ -14,7 +14,7 @@ use serde_json::{Map, Value, json};
 use super::accuracies::{File, Measured, Row};
 use super::table::head;
 use super::yardsticks::{YardstickArgs, Yardsticks};
-use crate::output::Output;
+use crate::output::{Output, writable};
 use crate::progress::Progress;
 
 /// Arguments of `revealed eval preferences`.
@@ -50,6 +50,8 @@ pub struct PreferencesArgs {
 /// # Errors
 /// When a file or folder is missing or damaged, or no pair of a file could be scored.
 pub fn preferences(args: &PreferencesArgs, device: &Device, progress: &mut Progress) -> Result<()> {
+    writable("--out", args.out.as_deref())?;
+    writable("--scores", args.scores.as_deref())?;
     let mut seen: HashSet<String> = HashSet::new();
     for file in &args.exclude {
         seen.extend(read_demonstrations(file)?.iter().map(|row| row.prompt.words()));
