@@ -47,7 +47,9 @@ fn a_bad_line_is_named_by_its_number_with_the_cause() {
     lines.insert(6, "{\"prompt\": \"note :\", ");
     world.write("bad.jsonl", &lines.join("\n"));
     let parts = ["bad.jsonl: line 7", "not valid JSON", "EOF"];
-    world.recipe("align", &["data.demonstrations=bad.jsonl"]).failed_with(&parts);
+    let done = world.recipe("align", &["data.demonstrations=bad.jsonl"]).failed_with(&parts);
+    // The parser's own "line 1" would contradict it.
+    assert!(!done.stderr.contains("line 1 "), "{}", done.stderr);
     world.revealed(&["check", "--model", "model", "--data", "bad.jsonl"]).failed_with(&parts);
 }
 

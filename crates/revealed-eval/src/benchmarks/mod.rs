@@ -66,9 +66,13 @@ impl Benchmark {
     /// When the file cannot be read, or a row is of another layout.
     pub fn read(self, path: &Path) -> Result<Vec<Question>, EvalError> {
         match self {
-            Self::RewardBench => questions::read(path, rewardbench::problem),
-            Self::RewardBench2 => questions::read(path, rewardbench2::problem),
-            Self::RmBench => questions::read(path, rm_bench::problem),
+            Self::RewardBench => {
+                questions::read(path, ("RewardBench", "subset"), rewardbench::problem)
+            }
+            Self::RewardBench2 => {
+                questions::read(path, ("RewardBench 2", "subset"), rewardbench2::problem)
+            }
+            Self::RmBench => questions::read(path, ("RM-Bench", "domain"), rm_bench::problem),
         }
     }
 

@@ -14,7 +14,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Question, QuestionProblem, Scored, accuracy, by_part};
+use super::{Question, QuestionProblem, SECTIONS, Scored, accuracy, by_part};
 use crate::estimate::Estimate;
 use crate::record::Figure;
 use crate::stats::bounded_ci95;
@@ -27,6 +27,11 @@ pub(super) fn problem(question: &Question) -> Option<QuestionProblem> {
     if chosen == 0 || rejected == 0 {
         let expected = "one or more of each";
         return Some(QuestionProblem::Answers { chosen, rejected, expected });
+    }
+    let first = SECTIONS.iter().any(|(_, parts)| parts.iter().any(|p| p.0 == question.subset));
+    if first {
+        let (found, of, command) = (question.subset.clone(), "RewardBench", "rewardbench");
+        return Some(QuestionProblem::Other { found, of, command });
     }
     (is_tie(question) && ties_id(&question.id).is_none()).then_some(QuestionProblem::TiesId)
 }
