@@ -100,6 +100,10 @@ pub fn preferences(args: &PreferencesArgs, device: &Device, progress: &mut Progr
         output.flush()?;
         all.push(measured);
     }
+    if args.table {
+        all.iter().try_for_each(|measured| output.text(&measured.summary()))?;
+        output.flush()?;
+    }
     if let Some(details) = &mut details {
         details.flush()?;
     }
@@ -129,7 +133,7 @@ impl File {
 /// The head of a Markdown table, `accuracy (95 % interval)` in its cells.
 fn heading(yardsticks: &Yardsticks) -> String {
     let names = yardsticks.names().into_iter().map(|name| name.replace('_', " "));
-    let start = ["data", "subset", "pairs", "excluded", "failed"].map(str::to_owned);
+    let start = ["data", "subset", "pairs", "excluded", "failed", "cut"].map(str::to_owned);
     head(&start.into_iter().chain(names).collect::<Vec<_>>())
 }
 

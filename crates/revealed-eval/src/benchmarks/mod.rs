@@ -8,6 +8,7 @@
 //!
 //! A text prompt is one user message, so that the reward's chat template is applied as the official runners do.
 
+mod notes;
 mod questions;
 mod rewardbench;
 mod rewardbench2;
@@ -100,6 +101,11 @@ impl Benchmark {
             Self::RmBench => rm_bench::part(question),
             _ => question.subset.clone(),
         }
+    }
+
+    /// What keeps its figures from being the published ones, in words: parts of it that no question is of, and questions that are of none.
+    pub fn notes<'a>(self, questions: impl IntoIterator<Item = &'a Question>) -> Vec<String> {
+        notes::of(self, questions)
     }
 
     /// Its figures. The overall ones are there only where every section, subset or domain has a question.
