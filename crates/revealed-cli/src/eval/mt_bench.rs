@@ -116,7 +116,7 @@ impl BenchFiles {
         let mut data = vec![Source::of(&self.questions)?, Source::of(prompts)?];
         let mut references = vec![];
         if let Some(path) = &self.references {
-            references = read_answers(path)?;
+            references = read_answers(path).context("--references")?;
             data.push(source_of_lines(path)?);
         }
         let prompts = JudgePrompts::read(prompts)?;
@@ -239,9 +239,16 @@ impl MtBenchArgs {
         }
         let id = self.model_id(model)?;
         let path = self.folder.join("model_answer").join(format!("{id}.jsonl"));
-        let (mut log, known) = Log::open(&path)?;
         let args = ModelArgs::new(model.clone(), self.adapter.clone(), self.template.clone());
         let (model, rows) = args.load(device)?;
+        let several = questions.iter().any(|question| question.turns.len() > 1);
+        if several && rows.encoder.template().is_none() {
+            bail!(
+                "{} has no chat template, and a question's second turn goes on from a conversation; give a template with --template FILE.jinja, or a model that has one",
+                folder.display()
+            );
+        }
+        let (mut log, known) = Log::open(&path)?;
         let hashes: Vec<_> = models.values().map(|source| &source.sha256).collect();
         let template = rows.encoder.template().map(|template| template.text());
         let settings = self.settings();
