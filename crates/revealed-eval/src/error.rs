@@ -16,7 +16,7 @@ use crate::mt_bench::MtBenchError;
 #[non_exhaustive]
 pub enum EvalError {
     /// A file cannot be read or written.
-    #[error("{} cannot be read or written; check the path, and that you may: {source}", path.display())]
+    #[error("{} cannot be read or written; check the path and its rights: {source}", path.display())]
     Io {
         /// The file.
         path: PathBuf,
