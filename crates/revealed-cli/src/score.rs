@@ -9,7 +9,7 @@ use revealed::data::{
     read,
 };
 use revealed::eval::preferences::{Accuracy, in_order};
-use revealed::reward::{RewardEnsemble, RewardFile, RewardModel};
+use revealed::reward::{REWARD_FILE, RewardEnsemble, RewardFile, RewardModel};
 use serde_json::json;
 
 use crate::check::choice;
@@ -66,12 +66,31 @@ pub fn load_reward(
     args: &TextArgs,
     device: &Device,
 ) -> Result<(Rows, RewardEnsemble)> {
+    refuse_policy(folder)?;
     let file = RewardModel::read_file(folder)?;
     let encoder = encoder(folder, args, file)?;
     let (reward, _) = RewardEnsemble::load(folder, args.base.as_deref(), device)?;
     let first = reward.members.first().context("a reward has a member")?;
     let shape = first.model.backbone.shape();
     Ok((Rows { encoder, shape }, reward))
+}
+
+/// Says so where a policy, or a whole run, is given in a reward's place, and names the reward that is meant.
+fn refuse_policy(folder: &Path) -> Result<()> {
+    let is = |folder: &Path, file: &str| folder.join(file).is_file();
+    if is(folder, REWARD_FILE) {
+        return Ok(());
+    }
+    let model = is(folder, "adapter_config.json") || is(folder, "config.json");
+    let mut near =
+        [Some(folder), folder.parent()].into_iter().flatten().map(|run| run.join("reward"));
+    let meant = match near.find(|reward| is(reward, REWARD_FILE)) {
+        Some(reward) => format!("give {}", reward.display()),
+        None if model => "give the folder of a reward, such as RUN/reward".into(),
+        None => return Ok(()),
+    };
+    let kind = if model { " but a model or policy" } else { "" };
+    bail!("{} is no reward{kind}: it has no {REWARD_FILE}; {meant}", folder.display())
 }
 
 struct Scorer {
@@ -139,7 +158,7 @@ impl Scorer {
 
 /// The text side that the reward was fitted with, on the tokenizer beside it or its base's.
 fn encoder(reward: &Path, args: &TextArgs, file: RewardFile) -> Result<Encoder> {
-    let path = reward.join(revealed::reward::REWARD_FILE);
+    let path = reward.join(REWARD_FILE);
     let wrong = || format!("{}: `text` is not a recipe from text to ids", path.display());
     let mut recipe: TextRecipe = serde_json::from_value(file.text).with_context(wrong)?;
     recipe.max_prompt_tokens = args.max_prompt_tokens.unwrap_or(recipe.max_prompt_tokens);

@@ -2,11 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use crate::DataError;
-use crate::error::RowProblem;
+use crate::error::{Row, RowProblem};
 use crate::layout::{self, Layout};
 use crate::rows;
 
@@ -128,7 +128,7 @@ pub struct Dataset {
 /// whitespace.
 ///
 /// # Errors
-/// [`DataError`] names the file and, for a bad row, its line (`.jsonl`) or index. A file without rows
+/// [`DataError`] names the file and, for a bad row, its line (`.jsonl`) or its place among the rows, from 1. A file without rows
 /// is an error.
 pub fn read(path: &Path) -> Result<Dataset, DataError> {
     let mut dataset: Option<Dataset> = None;
@@ -145,17 +145,17 @@ pub fn read(path: &Path) -> Result<Dataset, DataError> {
     dataset.ok_or_else(|| DataError::Empty { path: path.to_owned() })
 }
 
-/// Reads rows of a layout of the caller's own from a file of the same kinds as [`read`]; columns that `T` does not name are
-/// `T`'s affair.
+/// A row of the caller's own layout: its place, and its columns by name.
+pub type PlacedRow = (Row, Map<String, Value>);
+
+/// Reads rows of a layout of the caller's own from a file of the same kinds as [`read`]: each with its place, for the caller's errors.
 ///
 /// # Errors
-/// As [`read`], and for a row that is no `T`.
-pub fn read_rows<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>, DataError> {
+/// As [`read`], but for columns.
+pub fn read_rows(path: &Path) -> Result<Vec<PlacedRow>, DataError> {
     let mut all = Vec::new();
     rows::for_each(path, &mut |row, columns| {
-        let parsed = serde_json::from_value(columns.into())
-            .map_err(|source| rows::refuse(path, row, RowProblem::Layout(source)))?;
-        all.push(parsed);
+        all.push((row, columns));
         Ok(())
     })?;
     match all.is_empty() {

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 pub enum Row {
     /// A line of a `.jsonl` file, from 1.
     Line(usize),
-    /// An element of a `.json` array or a row of a `.parquet` file, from 0.
+    /// An element of a `.json` array or a row of a `.parquet` file, from 1.
     Index(usize),
 }
 
@@ -52,7 +52,7 @@ impl fmt::Display for Tokens {
 pub enum RowProblem {
     /// Not JSON.
     #[error("it is not valid JSON; mend or remove it")]
-    Json(#[source] serde_json::Error),
+    Json(#[source] LineFault),
     /// Not text.
     #[error("it is not valid UTF-8; convert the file to UTF-8")]
     Utf8(#[source] std::str::Utf8Error),
@@ -68,9 +68,6 @@ pub enum RowProblem {
         /// The JSON type found.
         found: &'static str,
     },
-    /// A column that is missing or of another type, in a layout of the caller's own.
-    #[error("it has not the columns that are needed: {0}")]
-    Layout(#[source] serde_json::Error),
     /// A column this file's layout needs is missing.
     #[error("it lacks the column `{column}` of a file of {kind}; its columns are {found}")]
     MissingColumn {
@@ -134,6 +131,24 @@ pub enum RowProblem {
     )]
     NoCommonPrompt,
 }
+
+/// What is wrong with one line of JSON, and at which column. The parser counts lines from the text that it was given, which is line 1 of every
+/// line, so its own message would name another line than the file's.
+#[derive(Debug)]
+pub struct LineFault(pub serde_json::Error);
+
+impl fmt::Display for LineFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (text, column) = (self.0.to_string(), self.0.column());
+        let place = format!(" at line {} column {column}", self.0.line());
+        match text.strip_suffix(&place) {
+            Some(reason) => write!(f, "{reason} at column {column}"),
+            None => f.write_str(&text),
+        }
+    }
+}
+
+impl std::error::Error for LineFault {}
 
 /// Column names as errors show them.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -16,13 +16,14 @@ mod template;
 
 pub use batch::{BatchPlan, plan_batches, shuffled};
 pub use dataset::{
-    Dataset, Demonstration, Kind, Message, Preference, Prompt, Records, read, read_demonstrations,
-    read_preferences, read_prompts, read_rows,
+    Dataset, Demonstration, Kind, Message, PlacedRow, Preference, Prompt, Records, read,
+    read_demonstrations, read_preferences, read_prompts, read_rows,
 };
 pub use encoder::{Dropped, Encoded, EncodedSet, Encoder, TextRecipe};
-pub use error::{Columns, DataError, Row, RowProblem, Token, Tokens};
+pub use error::{Columns, DataError, LineFault, Row, RowProblem, Token, Tokens};
 pub use guard::panic_is_caught;
 pub use options::{EncodeOptions, LongCompletion, LongPrompt, TemplateChoice, TooLong};
 pub use report::{DataReport, Lengths, Mark, PreviewRow, PreviewToken, SplitSizes, report};
+pub use rows::type_name;
 pub use split::{Split, split};
 pub use template::{ChatTemplate, GenerationPrompt};

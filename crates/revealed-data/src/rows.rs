@@ -10,7 +10,7 @@ use parquet::record::Field;
 use serde_json::{Map, Value};
 
 use crate::DataError;
-use crate::error::{Row, RowProblem};
+use crate::error::{LineFault, Row, RowProblem};
 use crate::guard::guarded;
 
 /// Named columns of one row.
@@ -45,7 +45,7 @@ pub(crate) fn refuse(path: &Path, row: Row, problem: RowProblem) -> DataError {
 }
 
 /// What a JSON value is, in words.
-pub(crate) fn type_name(value: &Value) -> &'static str {
+pub fn type_name(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
         Value::Bool(_) => "a boolean",
@@ -102,7 +102,7 @@ fn json_lines(
             continue;
         }
         let value = serde_json::from_str(text)
-            .map_err(|source| refuse(path, row, RowProblem::Json(source)))?;
+            .map_err(|source| refuse(path, row, RowProblem::Json(LineFault(source))))?;
         each(row, object(path, row, value)?)?;
     }
     Ok(())
@@ -139,7 +139,7 @@ fn json_file(
     let values: Vec<Value> = serde_json::from_slice(bytes)
         .map_err(|source| DataError::Json { path: path.to_owned(), source })?;
     for (index, value) in values.into_iter().enumerate() {
-        let row = Row::Index(index);
+        let row = Row::Index(index + 1);
         each(row, object(path, row, value)?)?;
     }
     Ok(())
@@ -168,7 +168,7 @@ fn parquet_file(
         let Some(row) = next.ok_or_else(damaged).map_err(refuse)? else { break };
         let columns = row.map_err(refuse)?.into_columns();
         each(
-            Row::Index(index),
+            Row::Index(index + 1),
             columns.into_iter().map(|(name, field)| (name, json(&field))).collect(),
         )?;
     }

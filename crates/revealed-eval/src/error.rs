@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use revealed_data::DataError;
+use revealed_data::{DataError, LineFault, Row};
 use revealed_models::ModelError;
 use revealed_reward::RewardError;
 use thiserror::Error;
@@ -16,7 +16,7 @@ use crate::mt_bench::MtBenchError;
 #[non_exhaustive]
 pub enum EvalError {
     /// A file cannot be read or written.
-    #[error("{}: {source}", path.display())]
+    #[error("{} cannot be read or written; check the path and its rights: {source}", path.display())]
     Io {
         /// The file.
         path: PathBuf,
@@ -40,14 +40,14 @@ pub enum EvalError {
         source: serde_json::Error,
     },
     /// A line of a file is not the JSON it should be.
-    #[error("{}, line {line}: {source}", path.display())]
+    #[error("{}, line {line} cannot be used; mend or remove that line, the others are kept: {source}", path.display())]
     Line {
         /// The file.
         path: PathBuf,
         /// The line, from 1.
         line: usize,
         /// Why.
-        source: serde_json::Error,
+        source: LineFault,
     },
     /// A file that another process appends to.
     #[error("{}: another process is writing to it; wait for it, or name another file", path.display())]
@@ -73,10 +73,12 @@ pub enum EvalError {
     #[error(transparent)]
     Reward(#[from] RewardError),
     /// A row is none of its benchmark's.
-    #[error("{}: question {id} {problem}", path.display())]
+    #[error("{}: {row}: question {id} {problem}", path.display())]
     Question {
         /// The file.
         path: PathBuf,
+        /// The line or row in it.
+        row: Row,
         /// The question's id.
         id: String,
         /// What is wrong with it.

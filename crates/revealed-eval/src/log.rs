@@ -4,6 +4,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
+use revealed_data::LineFault;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -23,7 +24,7 @@ fn rows<T: DeserializeOwned>(path: &Path, text: &str) -> Result<Vec<T>, EvalErro
         serde_json::from_str(line).map_err(|source| EvalError::Line {
             path: path.into(),
             line: at + 1,
-            source,
+            source: LineFault(source),
         })
     };
     lines.map(row).collect()
@@ -137,7 +138,10 @@ mod tests {
     fn a_line_in_the_middle_that_is_no_row_is_named_and_nothing_is_cut() {
         let (_folder, path) = with("[1]\nnonsense\n[2]\n");
         let message = Log::open::<Vec<u8>>(&path).unwrap_err().to_string();
-        assert!(message.contains("rows.jsonl") && message.contains("line 2"), "{message}");
+        for part in ["rows.jsonl, line 2", "remove that line, the others are kept", "at column"] {
+            assert!(message.contains(part), "{part} is not in {message}");
+        }
+        assert!(!message.contains("line 1"), "{message}");
         assert_eq!(fs::read_to_string(&path).unwrap(), "[1]\nnonsense\n[2]\n");
     }
 

@@ -20,6 +20,8 @@ pub struct Accuracy {
     pub pairs: usize,
     /// Independent pairs that would be as sure: fewer where pairs share a prompt.
     pub effective: f64,
+    /// As many if all pairs of a prompt were always right or wrong together.
+    pub fewest: f64,
     /// Different prompts.
     pub prompts: usize,
 }
@@ -27,14 +29,16 @@ pub struct Accuracy {
 impl Accuracy {
     /// Of independent pairs that have been counted already.
     pub fn of_independent(correct: f64, pairs: usize) -> Self {
-        Self { correct, pairs, effective: pairs as f64, prompts: pairs }
+        let all = pairs as f64;
+        Self { correct, pairs, effective: all, fewest: all, prompts: pairs }
     }
 
     /// Of scores `[chosen, rejected]`, each with the prompt that its pair belongs to.
     ///
     /// Pairs of one prompt are right or wrong together, so the variance of the share `p` is that of a mean over
-    /// `G` prompts, `V = G/(G − 1) · Σ_g (Σ_{i∈g} (c_i − p))² / n²`, and `n_eff = p(1 − p)/V`, at most `n`; with no
-    /// variance between prompts to go by, it is `G`.
+    /// `G` prompts, `V = G/(G − 1) · Σ_g (Σ_{i∈g} (c_i − p))² / n²`, and `n_eff = p(1 − p)/V`, at most `n`. Whatever `V` is, that of pairs
+    /// with `n_g` to a prompt is no larger than that of `n²/Σ_g n_g²` independent ones; with no variance between prompts to go by,
+    /// `n_eff` is this.
     pub fn of<'a, P: Eq + Hash>(pairs: impl IntoIterator<Item = (P, &'a [f64; 2])>) -> Self {
         Self::of_outcomes(pairs.into_iter().map(|(prompt, scores)| (prompt, in_order(*scores))))
     }
@@ -62,14 +66,15 @@ impl Accuracy {
         let share = correct / n;
         let squares: f64 =
             prompts.iter().map(|(right, size)| (right - share * *size as f64).powi(2)).sum();
+        let fewest = n * n / prompts.iter().map(|(_, size)| (*size as f64).powi(2)).sum::<f64>();
         let variance = groups / (groups - 1.0).max(1.0) * squares / (n * n);
         let effective = match share * (1.0 - share) / variance {
             // Each its own prompt: as many as there are, and no estimate.
             _ if prompts.len() == count => n,
             size if size.is_finite() && size > 0.0 => size.min(n),
-            _ => groups,
+            _ => fewest,
         };
-        Self { correct, pairs: count, effective, prompts: prompts.len() }
+        Self { correct, pairs: count, effective, fewest, prompts: prompts.len() }
     }
 
     /// Between 0 and 1; NaN without pairs.
@@ -78,19 +83,23 @@ impl Accuracy {
     }
 
     /// Wilson's 95 % interval of the share, of as many trials as there are independent pairs. Where pairs share prompts
-    /// the variance is itself an estimate from these, and Student's quantile stands for the normal one: of two or three prompts
-    /// next to nothing follows.
+    /// the variance is itself an estimate from these, and Student's quantile stands for the normal one. Of few prompts next to nothing
+    /// follows then, and the interval of the `fewest` trials, which estimates no variance, may be the narrower: that one is taken.
     pub fn interval(&self) -> (f64, f64) {
-        let trials =
-            ((self.effective + 1e-9).floor() as usize).clamp(self.pairs.min(1), self.pairs);
-        let quantile = match self.prompts {
-            prompts if prompts == self.pairs => Z_95,
-            prompts => t_975(prompts.saturating_sub(1).max(1)),
-        };
-        match self.pairs {
-            0 => (0.0, 1.0),
-            _ => wilson((self.share() * trials as f64).min(trials as f64), trials, quantile),
+        if self.pairs == 0 {
+            return (0.0, 1.0);
         }
+        let of = |trials: f64, quantile| {
+            let trials = ((trials + 1e-9).floor() as usize).clamp(1, self.pairs);
+            wilson((self.share() * trials as f64).min(trials as f64), trials, quantile)
+        };
+        let surely = of(self.fewest, Z_95);
+        if self.prompts == self.pairs || self.prompts < 2 {
+            return surely;
+        }
+        let estimated = of(self.effective, t_975(self.prompts - 1));
+        let width = |(low, high): (f64, f64)| high - low;
+        if width(estimated) < width(surely) { estimated } else { surely }
     }
 }
 
@@ -141,8 +150,8 @@ mod tests {
         assert_eq!(apart.effective, 40.0);
         assert_eq!(apart.interval(), wilson(24.0, 40, Z_95));
         assert!((together.effective - 9.0).abs() < 1e-9, "{}", together.effective);
-        let (found, wanted) = (together.interval(), wilson(5.4, 9, t_975(9)));
-        assert!((found.0 - wanted.0).abs() < 1e-12 && (found.1 - wanted.1).abs() < 1e-12);
+        // Four alike are one: ten prompts are as sure as ten pairs.
+        assert_eq!(together.interval(), wilson(6.0, 10, Z_95));
         // Two prompts that happen to agree are no evidence that pairs are independent.
         let two = Accuracy::of(all.iter().enumerate().map(|(i, s)| (i % 2, s)));
         let (low, high) = two.interval();
@@ -152,6 +161,27 @@ mod tests {
         let right = Accuracy::of(right.iter().enumerate().map(|(i, s)| (i / 2, s)));
         assert_eq!((right.share(), right.effective), (1.0, 4.0));
         assert_eq!(Accuracy::of(std::iter::empty::<(u8, &[f64; 2])>()).interval(), (0.0, 1.0));
+    }
+
+    #[test]
+    fn more_pairs_and_more_prompts_never_say_less() {
+        let of = |prompts: &[(f64, usize)]| Accuracy::of_prompts(prompts).interval();
+        let one = wilson(0.0, 1, Z_95);
+        assert_eq!((of(&[(0.0, 1)]), of(&[(0.0, 2)]), of(&[(0.0, 9)])), (one, one, one));
+        // One prompt is one observation, whatever its share.
+        assert_eq!(of(&[(1.0, 2)]), wilson(0.5, 1, Z_95));
+        // Two prompts are two at most, and of unequal ones the larger counts for more.
+        assert_eq!(of(&[(0.0, 2), (0.0, 2)]), wilson(0.0, 2, Z_95));
+        assert_eq!(of(&[(2.0, 2), (0.0, 2)]), wilson(1.0, 2, Z_95));
+        assert_eq!(of(&[(0.0, 9), (0.0, 1)]), wilson(0.0, 1, Z_95));
+        // Pairs of one prompt that differ as much as those of two: the estimate is the narrower.
+        let apart = Accuracy::of_prompts(
+            &vec![(1.0, 2); 15].into_iter().chain(vec![(2.0, 2); 15]).collect::<Vec<_>>(),
+        );
+        assert!(apart.effective > apart.fewest);
+        let (low, high) = apart.interval();
+        let (least, most) = wilson(0.75 * 30.0, 30, Z_95);
+        assert!(least < low && high < most, "{low} {high}");
     }
 
     fn pair(id: usize) -> Preference {

@@ -23,6 +23,15 @@ pub enum TrainError {
     /// Reward and calibration.
     #[error(transparent)]
     Reward(#[from] RewardError),
+    /// A recipe cannot be read.
+    #[error("the recipe {} cannot be read; check the path, or write one with `revealed recipe > {}`", path.display(), path.display())]
+    RecipeFile {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
     /// A recipe does not parse.
     #[error("{origin}: {source}")]
     RecipeSyntax {
@@ -53,6 +62,26 @@ pub enum TrainError {
         needed: usize,
         /// What to do.
         advice: &'static str,
+    },
+    /// Too few demonstrations are left of a file.
+    #[error(
+        "{what}: found {found}, needed {needed}; of {rows} rows {dropped} were dropped for their length and {held_out} went to the held-out ones, {trained} of these left out because their prompts are trained on; add rows, raise data.max_prompt_tokens or data.max_completion_tokens, or change data.held_out"
+    )]
+    TooFewDemonstrations {
+        /// Those to train on, or those held out.
+        what: &'static str,
+        /// How many are left.
+        found: usize,
+        /// How many are needed.
+        needed: usize,
+        /// Rows of the file.
+        rows: usize,
+        /// Rows of it beyond the limits.
+        dropped: usize,
+        /// Rows of it that were held out.
+        held_out: usize,
+        /// Held-out ones whose prompts are trained on.
+        trained: usize,
     },
     /// The observer asked to stop; the state has been saved where the caller saves it.
     #[error("stopped as asked after {at}")]

@@ -81,15 +81,20 @@ impl Task {
         if kept < rows {
             notes.push(format!("{kept} of {rows} demonstrations kept"));
         }
-        let (train, held_out) = match &data.held_out_file {
-            Some(path) => (demonstrations, {
+        let mut counts = Counts { rows, dropped: rows - kept, held_out: 0 };
+        // The two sides may be of two files.
+        let (train, held_out, held) = match &data.held_out_file {
+            Some(path) => {
                 let mut held_out = read_demonstrations(path)?;
-                keep_encodable(&encoder, &mut held_out, &mut notes)?;
-                held_out
-            }),
+                let rows = held_out.len();
+                let kept = keep_encodable(&encoder, &mut held_out, &mut notes)?;
+                let held = Counts { rows, dropped: rows - kept, held_out: kept };
+                (demonstrations, held_out, held)
+            }
             None => {
                 let parts = split(demonstrations, data.held_out, seed);
-                (parts.train, parts.held_out)
+                counts.held_out = parts.held_out.len();
+                (parts.train, parts.held_out, counts)
             }
         };
         let mut train = encode(&encoder, &train)?;
@@ -112,8 +117,9 @@ impl Task {
                 ));
             },
         );
-        enough("training demonstrations", train.len(), 2)?;
-        enough("held-out demonstrations", held_out.len(), 2)?;
+        let trained = held.held_out - held_out.len();
+        enough("training demonstrations", train.len(), counts, trained)?;
+        enough("held-out demonstrations", held_out.len(), held, trained)?;
         let mut prompts: Vec<Vec<u32>> = train.iter().map(|row| row.prompt().to_vec()).collect();
         if let Some(path) = &data.prompts {
             let mut more = unlabelled(&encoder, path, &mut notes)?;
@@ -173,16 +179,28 @@ impl Task {
     }
 }
 
-fn enough(what: &'static str, found: usize, needed: usize) -> Result<(), TrainError> {
+/// What became of a file's rows.
+#[derive(Clone, Copy)]
+struct Counts {
+    rows: usize,
+    dropped: usize,
+    held_out: usize,
+}
+
+/// Two of each are the least: of one alone nothing varies.
+fn enough(
+    what: &'static str,
+    found: usize,
+    counts: Counts,
+    trained: usize,
+) -> Result<(), TrainError> {
+    let Counts { rows, dropped, held_out } = counts;
+    let needed = 2;
     if found >= needed {
         return Ok(());
     }
-    Err(TrainError::TooFew {
-        what,
-        found,
-        needed,
-        advice: "add rows, raise max_prompt_tokens or max_completion_tokens, or change data.held_out",
-    })
+    let trained = if held_out == 0 { 0 } else { trained };
+    Err(TrainError::TooFewDemonstrations { what, found, needed, rows, dropped, held_out, trained })
 }
 
 /// Drops rows that are too long, with a note; other problems are errors.

@@ -48,7 +48,9 @@ impl<'a> Measured<'a> {
     ) -> Result<Self> {
         let asked: Vec<Asked<'_>> = file.pairs.iter().map(asked).collect();
         let answered = yardsticks.answer(&file.name, &asked, seed, progress)?;
-        answered.note_failures(&file.path.display().to_string(), "pairs", &asked, progress);
+        let path = file.path.display().to_string();
+        answered.note_failures(&path, "pairs", &asked, progress);
+        answered.note_cut(&path, "pairs", progress);
         Ok(Self { file, answered })
     }
 
@@ -111,6 +113,16 @@ impl<'a> Measured<'a> {
         })
     }
 
+    /// The line below the table that says what came of the file.
+    pub fn summary(&self) -> String {
+        let (name, answered) = (&self.file.name, &self.answered);
+        let (scored, failed, cut) = (answered.used.len(), answered.failed.len(), answered.cut);
+        format!(
+            "\n{name}: {scored} pairs scored, {failed} failed, {cut} cut to the limits{}\n",
+            answered.check_in_words()
+        )
+    }
+
     /// What is said of the file besides its accuracies.
     pub fn counts(&self) -> Map<String, Value> {
         let mut counts = Map::from_iter([("excluded".into(), json!(self.file.excluded))]);
@@ -164,12 +176,15 @@ impl Row<'_> {
         Value::Object(line)
     }
 
-    /// A row of the table; exclusions and failures are counted by file.
+    /// A row of the table; exclusions, failures and cuts are counted by file.
     pub fn cells(&self) -> String {
         let measured = self.measured;
         let counts = match self.subset {
-            None => [measured.file.excluded, measured.answered.failed.len()].map(|n| n.to_string()),
-            Some(_) => [String::new(), String::new()],
+            None => {
+                let answered = &measured.answered;
+                [measured.file.excluded, answered.failed.len(), answered.cut].map(|n| n.to_string())
+            }
+            Some(_) => Default::default(),
         };
         let subset = self.subset.as_deref().unwrap_or("all").to_owned();
         let start = [measured.file.name.clone(), subset, self.pairs().to_string()];

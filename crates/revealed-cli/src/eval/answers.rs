@@ -162,6 +162,22 @@ impl Answered {
         }
     }
 
+    /// Warns of `what` that were cut: their scores are of other answers than people saw.
+    pub fn note_cut(&self, title: &str, what: &str, progress: &Progress) {
+        if self.cut > 0 {
+            let (cut, all) = (self.cut, self.used.len());
+            progress.note(&format!(
+                "{title}: {cut} of {all} {what} were cut to the reward's limits, so what is scored is not what was compared; raise --max-prompt-tokens and --max-completion-tokens as far as the model's context allows"
+            ));
+        }
+    }
+
+    /// The batch check, for the line of counts below a table; nothing where there was none.
+    pub fn check_in_words(&self) -> String {
+        let Some(Invariance { rows, largest }) = self.invariance else { return String::new() };
+        format!("; {rows} answers scored again in other batches differ by up to {largest:.1e}")
+    }
+
     /// The counts and the batch check, for results and records.
     pub fn counts(&self) -> Map<String, Value> {
         let mut counts = Map::from_iter([

@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 use super::answers::{Answered, Asked};
 use super::table::{cell, head, row, shown_figure};
 use super::yardsticks::{YardstickArgs, Yardsticks};
-use crate::output::Output;
+use crate::output::{Output, writable};
 use crate::progress::Progress;
 
 /// Arguments of a reward benchmark.
@@ -67,6 +67,7 @@ pub fn run(
     device: &Device,
     progress: &mut Progress,
 ) -> Result<()> {
+    writable("--out", args.out.as_deref())?;
     let mut questions = Vec::new();
     for file in &args.files {
         questions.extend(benchmark.read(file)?);
@@ -77,15 +78,21 @@ pub fn run(
     if args.max_questions > 0 {
         questions = some(questions, args.max_questions, args.seed);
     }
+    let said = benchmark.notes(&questions);
+    said.iter().for_each(|note| progress.note(&format!("{}: {note}", benchmark.name())));
     let prompts: HashSet<String> = questions.iter().map(|one| one.prompt.words()).collect();
     let yardsticks = Yardsticks::load(&args.yardsticks, &prompts, device, progress)?;
     let asked: Vec<Asked<'_>> = questions.iter().map(asked).collect();
     let answered = yardsticks.answer(benchmark.name(), &asked, args.seed, progress)?;
     answered.note_failures(benchmark.name(), "questions", &asked, progress);
+    answered.note_cut(benchmark.name(), "questions", progress);
     if answered.used.is_empty() {
         bail!("no question of {} could be scored", benchmark.name());
     }
     let figures = Figures::of(benchmark, &questions, &answered);
+    // What could not be scored may be all of a part.
+    let more = figures.notes.iter().filter(|note| !said.contains(note));
+    more.for_each(|note| progress.note(&format!("{}: {note}", benchmark.name())));
     let mut output = Output::new();
     match args.table {
         true => output.text(&figures.table(&answered))?,
@@ -124,6 +131,8 @@ struct Figures {
     by: Vec<(&'static str, Vec<Figure>)>,
     /// What each scored question is worth, by yardstick and figure.
     credits: Vec<BTreeMap<String, f64>>,
+    /// What keeps them from being the published ones.
+    notes: Vec<String>,
 }
 
 impl Figures {
@@ -150,7 +159,8 @@ impl Figures {
             figures.sort_by_key(|figure| figure.subset.is_some());
             by.push((*name, figures));
         }
-        Self { benchmark, by, credits }
+        let notes = benchmark.notes(answered.used.iter().map(|index| &questions[*index]));
+        Self { benchmark, by, credits, notes }
     }
 
     /// Every figure, by yardstick.
@@ -176,6 +186,7 @@ impl Figures {
         }
         let mut counts = answered.counts();
         counts.insert("benchmark".into(), json!(self.benchmark.name()));
+        counts.insert("notes".into(), json!(self.notes));
         output.line(&counts)
     }
 
@@ -195,15 +206,12 @@ impl Figures {
         }
         let (scored, failed, cut) = (answered.used.len(), answered.failed.len(), answered.cut);
         text.push_str(&format!(
-            "\n{scored} questions scored, {failed} failed, {cut} cut to the limits"
+            "\n{scored} questions scored, {failed} failed, {cut} cut to the limits{}\n",
+            answered.check_in_words()
         ));
-        if let Some(check) = answered.invariance {
-            let (rows, largest) = (check.rows, check.largest);
-            text.push_str(&format!(
-                "; {rows} answers scored again in other batches differ by up to {largest:.1e}"
-            ));
+        for note in &self.notes {
+            text.push_str(&format!("\nnote: {note}\n"));
         }
-        text.push('\n');
         text
     }
 
@@ -232,6 +240,7 @@ impl Figures {
             .collect();
         let mut settings = answered.counts();
         settings.insert("not_scored".into(), Value::Object(failed));
+        settings.insert("notes".into(), json!(self.notes));
         EvalRecord {
             evaluation: self.benchmark.name().into(),
             figures: self.by.iter().flat_map(named).collect(),

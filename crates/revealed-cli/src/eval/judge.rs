@@ -17,7 +17,7 @@ use serde_json::{Map, Value, json};
 
 use super::figures;
 use super::judge_args::{JudgeArgs, file_name};
-use super::mt_bench::{BenchFiles, judge_settings, kept_in, report};
+use super::mt_bench::{BenchFiles, judge_settings, kept_in, record_writable, report};
 use crate::progress::Progress;
 use crate::signals::Signals;
 
@@ -72,6 +72,7 @@ struct Contest {
 /// # Errors
 /// When a file is missing or damaged, or the judge cannot be asked.
 pub fn judge(args: &PairwiseArgs, device: &Device, progress: &mut Progress) -> Result<()> {
+    record_writable(args.out.as_deref(), &args.folder)?;
     if !args.judge.is_given() {
         bail!("no judge is named; give --judge-url and --judge-model, or --judge FILE");
     }

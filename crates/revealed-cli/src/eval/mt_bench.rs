@@ -17,6 +17,7 @@ use serde_json::{Map, Value, json};
 
 use super::figures;
 use super::judge_args::{JudgeArgs, file_name};
+use crate::output::writable;
 use crate::progress::Progress;
 use crate::rows::ModelArgs;
 use crate::setup::model_folder;
@@ -115,7 +116,7 @@ impl BenchFiles {
         let mut data = vec![Source::of(&self.questions)?, Source::of(prompts)?];
         let mut references = vec![];
         if let Some(path) = &self.references {
-            references = read_answers(path)?;
+            references = read_answers(path).context("--references")?;
             data.push(source_of_lines(path)?);
         }
         let prompts = JudgePrompts::read(prompts)?;
@@ -136,6 +137,7 @@ fn source_of_lines(path: &Path) -> Result<Source> {
 /// # Errors
 /// When a file is missing or damaged, the model fails, or the judge cannot be asked.
 pub fn mt_bench(args: &MtBenchArgs, device: &Device, progress: &mut Progress) -> Result<()> {
+    record_writable(args.out.as_deref(), &args.folder)?;
     // Before the model runs for an hour.
     let judge = match args.judge.is_given() {
         true => Some((args.judge.client(progress)?, args.files.read()?)),
@@ -175,6 +177,15 @@ pub fn mt_bench(args: &MtBenchArgs, device: &Device, progress: &mut Progress) ->
         }
         None => Ok(()),
     }
+}
+
+/// [`writable`], of a record that may stand in the folder that the command makes.
+///
+/// # Errors
+/// As there.
+pub fn record_writable(out: Option<&Path>, folder: &Path) -> Result<()> {
+    let made = |out: &&Path| out.parent() == Some(folder) && !folder.exists();
+    writable("--out", out.filter(|out| !made(out)))
 }
 
 /// Tells people where to go on after a failure.
@@ -228,9 +239,16 @@ impl MtBenchArgs {
         }
         let id = self.model_id(model)?;
         let path = self.folder.join("model_answer").join(format!("{id}.jsonl"));
-        let (mut log, known) = Log::open(&path)?;
         let args = ModelArgs::new(model.clone(), self.adapter.clone(), self.template.clone());
         let (model, rows) = args.load(device)?;
+        let several = questions.iter().any(|question| question.turns.len() > 1);
+        if several && rows.encoder.template().is_none() {
+            bail!(
+                "{} has no chat template, and a question's second turn goes on from a conversation; give a template with --template FILE.jinja, or a model that has one",
+                folder.display()
+            );
+        }
+        let (mut log, known) = Log::open(&path)?;
         let hashes: Vec<_> = models.values().map(|source| &source.sha256).collect();
         let template = rows.encoder.template().map(|template| template.text());
         let settings = self.settings();

@@ -14,7 +14,7 @@ use serde_json::{Map, Value, json};
 use super::completions::{Asked, Scorer, diverge, draw, shop_desk_gold};
 use super::policy_results::{Drawn, Failed, Results, SIDES, Set};
 use super::yardsticks::{policy_and_reference, reward_sources};
-use crate::output::Output;
+use crate::output::{Output, writable};
 use crate::progress::Progress;
 use crate::rows::{ModelArgs, Rows};
 use crate::score::TextArgs;
@@ -81,6 +81,7 @@ enum GoldFunction {
 /// # Errors
 /// When a file or folder is missing or damaged, or no prompt could be used.
 pub fn policy(args: &PolicyArgs, device: &Device, progress: &mut Progress) -> Result<()> {
+    writable("--out", args.out.as_deref())?;
     let mut config = args.sampling();
     config.check()?;
     let reference = ModelArgs::plain(&args.reference);

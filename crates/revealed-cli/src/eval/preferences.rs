@@ -15,7 +15,7 @@ use super::accuracies::{File, Measured, Row};
 use super::file_names::file_names;
 use super::table::head;
 use super::yardsticks::{YardstickArgs, Yardsticks};
-use crate::output::Output;
+use crate::output::{Output, writable};
 use crate::progress::Progress;
 
 /// Arguments of `revealed eval preferences`.
@@ -51,6 +51,8 @@ pub struct PreferencesArgs {
 /// # Errors
 /// When a file or folder is missing or damaged, or no pair of a file could be scored.
 pub fn preferences(args: &PreferencesArgs, device: &Device, progress: &mut Progress) -> Result<()> {
+    writable("--out", args.out.as_deref())?;
+    writable("--scores", args.scores.as_deref())?;
     let mut seen: HashSet<String> = HashSet::new();
     for file in &args.exclude {
         seen.extend(read_demonstrations(file)?.iter().map(|row| row.prompt.words()));
@@ -100,6 +102,10 @@ pub fn preferences(args: &PreferencesArgs, device: &Device, progress: &mut Progr
         output.flush()?;
         all.push(measured);
     }
+    if args.table {
+        all.iter().try_for_each(|measured| output.text(&measured.summary()))?;
+        output.flush()?;
+    }
     if let Some(details) = &mut details {
         details.flush()?;
     }
@@ -133,7 +139,7 @@ impl File {
 /// The head of a Markdown table, `accuracy (95 % interval)` in its cells.
 fn heading(yardsticks: &Yardsticks) -> String {
     let names = yardsticks.names().into_iter().map(|name| name.replace('_', " "));
-    let start = ["data", "subset", "pairs", "excluded", "failed"].map(str::to_owned);
+    let start = ["data", "subset", "pairs", "excluded", "failed", "cut"].map(str::to_owned);
     head(&start.into_iter().chain(names).collect::<Vec<_>>())
 }
 

@@ -5,18 +5,16 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use revealed::Device;
-use revealed::data::{
-    EncodeOptions, Encoder, LongCompletion, LongPrompt, TemplateChoice, TooLong, read_rows,
-};
+use revealed::data::{EncodeOptions, Encoder, LongCompletion, LongPrompt, TemplateChoice, TooLong};
 use revealed::eval::tasks::{
     PromptForm, Row, TaskDescription, TaskFigure, TaskResult, TaskRows, TaskSettings, asked_rows,
-    builtin_tasks, run_task,
+    builtin_tasks, read_rows, run_task,
 };
 use revealed::eval::{EvalRecord, Figure, Source};
 use serde_json::json;
 
 use super::environment;
-use crate::output::Output;
+use crate::output::{Output, writable};
 use crate::progress::Progress;
 use crate::rows::load_model;
 use crate::setup::{context, model_folder};
@@ -76,6 +74,7 @@ pub fn tasks(args: &TasksArgs, device: &Device, progress: &mut Progress) -> Resu
     if args.list {
         return list(args);
     }
+    writable("--out", args.out.as_deref())?;
     let description = described(args)?;
     if description.task.starts_with("truthfulqa") && description.description.is_empty() {
         progress.note("truthfulqa: published figures are taken after a preamble of six answered questions; give its text with --description");
@@ -155,8 +154,9 @@ fn list(args: &TasksArgs) -> Result<()> {
 fn described(args: &TasksArgs) -> Result<TaskDescription> {
     let mut description = TaskDescription::read(args.task.as_deref().unwrap_or_default())?;
     if let Some(path) = &args.description {
-        description.description =
-            std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
+        description.description = std::fs::read_to_string(path).with_context(|| {
+            format!("--description {} cannot be read; check the path", path.display())
+        })?;
     }
     Ok(description)
 }

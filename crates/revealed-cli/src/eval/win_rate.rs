@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 
 use super::table::{cell, head, row, shown_figure};
 use super::yardsticks::reward_sources;
-use crate::output::Output;
+use crate::output::{Output, writable};
 use crate::progress::Progress;
 use crate::rows::Rows;
 use crate::score::{TextArgs, load_reward};
@@ -54,6 +54,7 @@ enum By {
 /// # Errors
 /// When a file or folder is missing or damaged, or the files share no question.
 pub fn win_rate(args: &WinRateArgs, device: &Device, progress: &mut Progress) -> Result<()> {
+    writable("--out", args.out.as_deref())?;
     let files = [read_demonstrations(&args.a)?, read_demonstrations(&args.b)?];
     let (rows, reward) = load_reward(&args.reward, &args.text, device)?;
     let (questions, alone) = matched(&files, args.by);

@@ -47,7 +47,9 @@ fn a_bad_line_is_named_by_its_number_with_the_cause() {
     lines.insert(6, "{\"prompt\": \"note :\", ");
     world.write("bad.jsonl", &lines.join("\n"));
     let parts = ["bad.jsonl: line 7", "not valid JSON", "EOF"];
-    world.recipe("align", &["data.demonstrations=bad.jsonl"]).failed_with(&parts);
+    let done = world.recipe("align", &["data.demonstrations=bad.jsonl"]).failed_with(&parts);
+    // The parser's own "line 1" would contradict it.
+    assert!(!done.stderr.contains("line 1 "), "{}", done.stderr);
     world.revealed(&["check", "--model", "model", "--data", "bad.jsonl"]).failed_with(&parts);
 }
 
@@ -79,7 +81,12 @@ fn a_prompt_longer_than_the_context_is_dropped_and_listed() {
 
     world.write("only.jsonl", &format!("{row}\n"));
     let done = world.recipe("align", &["data.demonstrations=only.jsonl", "run.out=other"]);
-    done.failed_with(&["training demonstrations: found 0"]);
+    done.failed_with(&[
+        "training demonstrations: found 0, needed 2",
+        "of 1 rows 1 were dropped for their length and 0 went to the held-out ones",
+    ]);
+    let done = world.recipe("align", &["data.held_out=19", "run.out=other"]);
+    done.failed_with(&["training demonstrations: found 1", "of 20 rows 0 were", "19 went to"]);
 }
 
 #[test]
@@ -100,11 +107,27 @@ fn missing_tokenizer_config_model_and_adapter_are_named() {
     let sample = ["sample", "--model", "model", "--prompts", "pairs.jsonl", "--adapter", "model"];
     world.revealed(&sample).failed_with(&["adapter_config.json"]);
     let score = ["score", "--reward", "model", "--data", "pairs.jsonl"];
-    world.revealed(&score).failed_with(&["reward.json"]);
+    world
+        .revealed(&score)
+        .failed_with(&["reward.json", "model is no reward but a model or policy"]);
     fs::remove_file(world.path("model/tokenizer.json")).unwrap();
     world.recipe("align", &[]).failed_with(&["tokenizer.json"]);
     fs::remove_file(world.path("model/config.json")).unwrap();
     world.recipe("align", &[]).failed_with(&["no config.json"]);
+}
+
+#[test]
+fn a_policy_in_a_rewards_place_is_told_the_reward_beside_it() {
+    let world = World::new("llama");
+    world.recipe("align", &[]).ok();
+    let wrong = ["--reward", "run/policy"];
+    for args in [&["score", "--data", "pairs.jsonl"][..], &["eval", "preferences", "pairs.jsonl"]] {
+        let done = world.revealed(&[args, &wrong].concat());
+        done.failed_with(&["run/policy is no reward but a model or policy", "give run/reward"]);
+    }
+    world
+        .revealed(&["score", "--data", "pairs.jsonl", "--reward", "run"])
+        .failed_with(&["run is no reward: it has no reward.json; give run/reward"]);
 }
 
 #[test]
@@ -119,7 +142,11 @@ fn unknown_recipe_keys_and_values_out_of_range_are_named() {
         .failed_with(&["`policy.clip_low` = 2", "in (0, 1)"]);
     world.recipe("align", &["policy.solver=dpo"]).failed_with(&["dpo", "rloo"]);
     world.recipe("sft", &["sft.epochs=0"]).failed_with(&["`sft.epochs` = 0"]);
-    world.revealed(&["align", "nowhere.toml"]).failed_with(&["nowhere.toml", "No such file"]);
+    world.revealed(&["align", "nowhere.toml"]).failed_with(&[
+        "nowhere.toml cannot be read",
+        "`revealed recipe > nowhere.toml`",
+        "No such file",
+    ]);
 }
 
 #[test]

@@ -69,15 +69,89 @@ fn a_benchmark_ends_in_its_score_and_a_record() {
         (&lines.last().unwrap()["cut"], &lines.last().unwrap()["failed"]),
         (&json!(5), &json!(0))
     );
-    world.revealed(&["eval", "rm-bench", "bench.jsonl", "--reward", "run/reward"]).failed_with(&[
-        "bench.jsonl",
-        "question 0",
-        "three of each",
-    ]);
+    let foreign = ["bench.jsonl: line 1", "lacks the column `domain`", "id, subset"];
+    let rm = ["eval", "rm-bench", "bench.jsonl", "--reward", "run/reward"];
+    world.revealed(&rm).failed_with(&foreign);
+    world.write("domains.jsonl", &rewardbench().replace("\"subset\":", "\"domain\":"));
+    let rm = ["eval", "rm-bench", "domains.jsonl", "--reward", "run/reward"];
+    world.revealed(&rm).failed_with(&["domains.jsonl: line 1: question 0", "three of each"]);
     world.write("none.jsonl", "{\"prompt\": \"?\"}\n");
     world
         .revealed(&["eval", "rewardbench2", "none.jsonl", "--reward", "run/reward"])
-        .failed_with(&["none.jsonl", "line 1", "missing field"]);
+        .failed_with(&["none.jsonl", "line 1", "lacks the column `subset`"]);
+}
+
+#[test]
+fn a_part_of_a_benchmark_and_what_is_of_none_are_named() {
+    let world = World::new("llama");
+    world.recipe("align", &[]).ok();
+    let rows = rewardbench().replace("llmbar-natural", "Llmbar-natural");
+    world.write("part.jsonl", &rows);
+    world.write("foo.jsonl", &rows);
+    let args = ["eval", "rewardbench", "part.jsonl", "--reward", "run/reward"];
+    let more = ["--prior", "foo.jsonl", "--out", "r.json"];
+    let done = world.revealed(&[&args[..], &more].concat()).ok();
+    let lines = done.lines();
+    let record = EvalRecord::read(&world.path("r.json")).unwrap();
+    assert_eq!(lines.last().unwrap()["notes"], record.settings["notes"]);
+    let table = world.revealed(&[&args[..], &more, &["--table"]].concat()).ok().stdout;
+    for part in [
+        "3 of 23 subsets have questions",
+        "alpacaeval-length",
+        "no score: there is no question of Chat Hard",
+        "1 questions, is none of its subsets and counts in no figure but its own; the name is llmbar-natural",
+        "5 questions, is none",
+        "sets of --prior are named by their files",
+    ] {
+        assert!(done.stderr.contains(part), "{part} is not in {}", done.stderr);
+        assert!(table.contains(part), "{part} is not in {table}");
+        assert!(record.settings["notes"].to_string().contains(part), "{part}");
+    }
+    assert!(record.figure("reward/score", None).is_none());
+    let of_one = ["eval", "rewardbench2", "part.jsonl", "--reward", "run/reward"];
+    world.revealed(&of_one).failed_with(&["part.jsonl: line 1", "a subset of RewardBench"]);
+}
+
+#[test]
+fn a_table_of_pairs_says_what_was_cut_and_how_the_batch_check_went() {
+    let world = World::new("llama");
+    world.recipe("align", &[]).ok();
+    let args = ["eval", "preferences", "pairs.jsonl", "--reward", "run/reward", "--table"];
+    let short = ["--max-completion-tokens", "3", "--long-completions", "truncate"];
+    let done = world.revealed(&[&args[..], &short].concat()).ok();
+    assert!(done.stdout.contains("| pairs | all | 10 | 0 | 0 | 10 |"), "{}", done.stdout);
+    let end = "pairs: 10 pairs scored, 0 failed, 10 cut to the limits; 16 answers scored again in other batches differ by up to ";
+    assert!(done.stdout.contains(end), "{}", done.stdout);
+    let warning = "10 of 10 pairs were cut to the reward's limits";
+    assert!(done.stderr.contains(warning), "{}", done.stderr);
+}
+
+#[test]
+fn a_record_that_could_not_be_written_is_refused_before_anything_is_read() {
+    let world = World::new("llama");
+    let model = ["--model", "none"];
+    let reward = ["--reward", "none"];
+    let policy = ["--policy", "none", "--reference", "none", "--prompts", "none.jsonl"];
+    let bench = ["--model", "none", "--questions", "none.jsonl"];
+    let commands: [&[&str]; 8] = [
+        &[&["tasks", "piqa", "--data", "none.jsonl"][..], &model].concat(),
+        &[&["preferences", "none.jsonl"][..], &reward].concat(),
+        &[&["rewardbench", "none.jsonl"][..], &reward].concat(),
+        &[&["rewardbench2", "none.jsonl"][..], &reward].concat(),
+        &[&["rm-bench", "none.jsonl"][..], &reward].concat(),
+        &[&["policy"][..], &policy].concat(),
+        &[&["win-rate", "none.jsonl", "none.jsonl"][..], &reward].concat(),
+        &[&["mt-bench"][..], &bench].concat(),
+    ];
+    for command in commands {
+        let out = |path| world.revealed(&[&["eval"][..], command, &["--out", path]].concat());
+        out("no/such/r.json").failed_with(&["--out no/such/r.json", "there is no folder no/such"]);
+        out("model").failed_with(&["--out model is a folder; name a file in it, such as model/"]);
+    }
+    let judged = ["eval", "judge", "none.jsonl", "none.jsonl", "--out", "no/r.json"];
+    world.revealed(&judged).failed_with(&["there is no folder no;"]);
+    let scores = ["eval", "preferences", "none.jsonl", "--reward", "none", "--scores", "no/s"];
+    world.revealed(&scores).failed_with(&["--scores no/s: there is no folder no;"]);
 }
 
 #[test]

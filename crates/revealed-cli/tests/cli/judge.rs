@@ -141,6 +141,50 @@ fn answers_are_kept_come_out_the_same_again_and_are_not_mixed_with_others() {
 }
 
 #[test]
+fn a_model_without_chat_template_is_refused_before_a_file_is_made() {
+    let world = world();
+    let plain: Vec<&str> =
+        ANSWER.into_iter().filter(|arg| !["--template", "chat.jinja"].contains(arg)).collect();
+    let done = with_key(&world, &plain);
+    done.failed_with(&["model has no chat template", "--template FILE.jinja"]);
+    assert!(!world.path("mt_bench").exists());
+    // One turn is no conversation.
+    let question = json!({"question_id": 81, "category": "writing", "turns": ["thank you ."]});
+    world.write("question.jsonl", &question.to_string());
+    with_key(&world, &plain).ok();
+}
+
+#[test]
+fn a_damaged_line_and_a_missing_reference_say_what_to_do() {
+    let world = world();
+    let stub = Stub::serve(|_, _| Act::Say("Rating: [[6]]".into()));
+    let args = [&ANSWER[..], &judged(&stub.url)].concat();
+    with_key(&world, &args).ok();
+    let path = world.path("mt_bench/model_judgment/org_judge_single.jsonl");
+    let text = fs::read_to_string(&path).unwrap();
+    let mut lines: Vec<&str> = text.lines().collect();
+    lines[2] = "{\"damaged\": ";
+    fs::write(&path, lines.join("\n")).unwrap();
+    let done = with_key(&world, &args);
+    done.failed_with(&["single.jsonl, line 3", "remove that line, the others are kept"]);
+    lines.remove(2);
+    fs::write(&path, lines.join("\n")).unwrap();
+    let done = with_key(&world, &args).ok();
+    assert!(done.stderr.contains("1 judgements asked for, 5 known"), "{}", done.stderr);
+    let done = with_key(&world, &[&args[..], &["--references", "/nope"]].concat());
+    done.failed_with(&["--references: /nope", "check the path"]);
+}
+
+#[test]
+fn a_record_may_stand_in_the_folder_that_is_made() {
+    let world = world();
+    let stub = Stub::serve(|_, _| Act::Say("Rating: [[6]]".into()));
+    let args = [&ANSWER[..], &judged(&stub.url), &["--out", "mt_bench/record.json"]].concat();
+    with_key(&world, &args).ok();
+    assert!(world.path("mt_bench/record.json").is_file());
+}
+
+#[test]
 fn a_conversation_that_fills_the_context_is_answered_with_nothing_and_counted() {
     let world = world();
     // The model's context is 64 tokens.

@@ -254,6 +254,11 @@ fn every_command_about_judging_runs() {
     assert!(asked >= 4 + 8 + 2, "{asked} requests");
     let record: Value = serde_json::from_slice(&world.read("mt_bench.json")).unwrap();
     assert_eq!(record["figures"][0]["value"], 6.0, "{}", record["figures"]);
+    // The page's template, for a model without one.
+    let template = blocks("mt-bench.md", "jinja").remove(0).replace("</s>", "<eos>");
+    world.write("doc.jinja", &template);
+    let made = "revealed eval mt-bench --model model --model-id doc --template doc.jinja --questions mt_bench/question.jsonl --max-tokens 4";
+    run(&world, made, &stub.url);
     // With the fields of the second block every game is another one.
     world.write("judge.toml", &stand_ins(&format!("{settings}{extra}"), &stub.url));
     let last = blocks("mt-bench.md", "sh").pop().unwrap();

@@ -147,8 +147,12 @@ fn preferences_are_measured_by_reward_log_ratio_and_length() {
     assert_eq!(lines[0]["pairs"], 4);
     assert_eq!(lines[0]["log_ratio"]["accuracy"], 0.5);
     let table = world.revealed(&[&own[..], &["--table"]].concat()).ok().stdout;
-    assert!(table.starts_with("| data | subset | pairs | excluded | failed | length |"), "{table}");
-    assert_eq!(table.lines().count(), 3);
+    assert!(
+        table.starts_with("| data | subset | pairs | excluded | failed | cut | length |"),
+        "{table}"
+    );
+    assert_eq!(table.lines().count(), 3 + 2);
+    assert!(table.ends_with("pairs: 10 pairs scored, 0 failed, 0 cut to the limits\n"), "{table}");
     world.revealed(&own[..3]).failed_with(&["nothing to evaluate", "--reward"]);
 
     // Prompts that were trained on are left out; a pair that does not fit has its reason, and a file of such is an

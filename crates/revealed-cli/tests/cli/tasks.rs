@@ -59,8 +59,28 @@ fn what_is_missing_is_named() {
     run("arc", "data/arc.jsonl", &[]).failed_with(&["no task `arc`", "arc_challenge"]);
     run("none.toml", "data/arc.jsonl", &[]).failed_with(&["none.toml"]);
     run("piqa", "none.jsonl", &[]).failed_with(&["none.jsonl"]);
-    run("piqa", "data/arc.jsonl", &[]).failed_with(&["piqa", "row 0"]);
+    let foreign = ["data/arc.jsonl: line 1", "piqa", "`sol1` (missing)", "question, choices"];
+    run("piqa", "data/arc.jsonl", &[]).failed_with(&foreign);
     run("arc_easy", "data/arc.jsonl", &["--shots", "4"]).failed_with(&["4 shots", "4 rows"]);
     let gsm8k = ["--shots", "0"];
-    run("gsm8k", "data/gsm8k.jsonl", &gsm8k).failed_with(&["256 generated", "context is 256"]);
+    run("gsm8k", "data/gsm8k.jsonl", &gsm8k).failed_with(&[
+        "data/gsm8k.jsonl: line 1",
+        "256 generated",
+        "context is 256",
+    ]);
+}
+
+#[test]
+fn a_bad_row_is_named_with_its_line_before_any_question_is_asked() {
+    let folder = tempfile::tempdir().unwrap();
+    let rows = std::fs::read_to_string(golden().join("data/arc.jsonl")).unwrap();
+    let good = rows.lines().count();
+    let path = folder.path().join("bad.jsonl");
+    let bad = json!({"question": "?", "choices": {"text": ["a", "b"], "label": ["A", "B"]}, "answerKey": "Z"});
+    std::fs::write(&path, format!("{rows}\n{bad}\n")).unwrap();
+    let args = ["eval", "tasks", "arc_easy", "--model", "model", "--verbose", "--data"];
+    let done = revealed(&golden(), &[&args[..], &[path.to_str().unwrap()]].concat());
+    let line = format!("bad.jsonl: line {}", good + 2);
+    let done = done.failed_with(&[&line, "answerKey", "Z is not in"]);
+    assert_eq!(done.stdout, "");
 }

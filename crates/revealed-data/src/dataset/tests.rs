@@ -177,6 +177,29 @@ fn a_conversation_must_end_with_the_assistant() {
 }
 
 #[test]
+fn a_line_has_one_number_the_files_own() {
+    let good = r#"{"prompt":"a","completion":"b"}"#;
+    let error = problem(&format!("{good}\n{{\"prompt\": nonsense}}\n"));
+    assert!(error.contains("line 2") && error.contains("at column 1"), "{error}");
+    assert!(!error.contains("line 1"), "{error}");
+}
+
+#[test]
+fn rows_of_any_layout_come_with_their_places() {
+    let folder = tempfile::tempdir().unwrap();
+    let read = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        let rows = crate::read_rows(&path).unwrap();
+        rows.into_iter()
+            .map(|(row, columns)| format!("{row}: {}", columns["a"]))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(read("a.jsonl", "{\"a\": 1}\n\n{\"a\": null}\n"), ["line 1: 1", "line 3: null"]);
+    assert_eq!(read("a.json", "[{\"a\": 1},\n{\"a\": 2}]"), ["row 1: 1", "row 2: 2"]);
+}
+
+#[test]
 fn files_without_rows_and_unknown_endings_are_refused() {
     for name in ["a.jsonl", "a.json"] {
         assert!(matches!(read_text(name, " \n"), Err(DataError::Empty { .. })));
@@ -193,7 +216,7 @@ fn a_json_file_is_an_array_or_lines() {
     let lines = read_text("a.json", &format!("\u{feff}{row}\n{row}")).unwrap();
     assert_eq!(array.records, lines.records);
     let error = chain(&read_text("a.json", &format!("[{row}, 3]")).unwrap_err());
-    assert!(error.contains("row 1"), "{error}");
+    assert!(error.contains("row 2"), "{error}");
     assert!(matches!(read_text("a.json", "[{]"), Err(DataError::Json { .. })));
 }
 

@@ -8,6 +8,7 @@
 //!
 //! A text prompt is one user message, so that the reward's chat template is applied as the official runners do.
 
+mod notes;
 mod questions;
 mod rewardbench;
 mod rewardbench2;
@@ -66,9 +67,13 @@ impl Benchmark {
     /// When the file cannot be read, or a row is of another layout.
     pub fn read(self, path: &Path) -> Result<Vec<Question>, EvalError> {
         match self {
-            Self::RewardBench => questions::read(path, rewardbench::problem),
-            Self::RewardBench2 => questions::read(path, rewardbench2::problem),
-            Self::RmBench => questions::read(path, rm_bench::problem),
+            Self::RewardBench => {
+                questions::read(path, ("RewardBench", "subset"), rewardbench::problem)
+            }
+            Self::RewardBench2 => {
+                questions::read(path, ("RewardBench 2", "subset"), rewardbench2::problem)
+            }
+            Self::RmBench => questions::read(path, ("RM-Bench", "domain"), rm_bench::problem),
         }
     }
 
@@ -96,6 +101,11 @@ impl Benchmark {
             Self::RmBench => rm_bench::part(question),
             _ => question.subset.clone(),
         }
+    }
+
+    /// What keeps its figures from being the published ones, in words: parts of it that no question is of, and questions that are of none.
+    pub fn notes<'a>(self, questions: impl IntoIterator<Item = &'a Question>) -> Vec<String> {
+        notes::of(self, questions)
     }
 
     /// Its figures. The overall ones are there only where every section, subset or domain has a question.

@@ -3,8 +3,10 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use revealed_data::{Message, Prompt, read_preferences, read_rows};
-use serde::Deserialize;
+use revealed_data::{
+    Columns, DataError, Message, Prompt, RowProblem, read_preferences, read_rows, type_name,
+};
+use serde_json::{Map, Value};
 use thiserror::Error;
 
 use crate::error::EvalError;
@@ -51,6 +53,16 @@ pub enum QuestionProblem {
     /// A tie belongs to a reference question of the same number.
     #[error("is one of Ties, whose ids are ref:N or tied:N, each once; mend the file")]
     TiesId,
+    /// A subset of another benchmark.
+    #[error("is of {found:?}, a subset of {of}: give the file to `revealed eval {command}`")]
+    Other {
+        /// The column.
+        found: String,
+        /// The benchmark.
+        of: &'static str,
+        /// Its command.
+        command: &'static str,
+    },
     /// A domain that the benchmark does not have.
     #[error("is of the domain {found:?}; chat, math, code, safety and their parts are known")]
     Domain {
@@ -59,52 +71,77 @@ pub enum QuestionProblem {
     },
 }
 
-/// A text or a list of them: published files differ, and a list of one is a text.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Texts {
-    One(String),
-    Many(Vec<String>),
+/// A row's columns, with what they are missed as.
+struct Layout<'a> {
+    columns: &'a Map<String, Value>,
+    /// The benchmark's name.
+    of: &'static str,
 }
 
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Label {
-    Text(String),
-    Number(i64),
-}
+impl Layout<'_> {
+    fn column(&self, name: &'static str) -> Result<&Value, RowProblem> {
+        self.columns.get(name).ok_or_else(|| RowProblem::MissingColumn {
+            column: name,
+            kind: self.of,
+            found: Columns(self.columns.keys().cloned().collect()),
+        })
+    }
 
-/// The columns of all three; files have others too.
-#[derive(Deserialize)]
-struct Row {
-    id: Option<Label>,
-    #[serde(alias = "domain")]
-    subset: String,
-    prompt: Prompt,
-    chosen: Texts,
-    rejected: Texts,
-    num_correct: Option<f64>,
-}
+    fn text(&self, name: &'static str) -> Result<String, RowProblem> {
+        let value = self.column(name)?;
+        value.as_str().map(str::to_owned).ok_or_else(|| wrong_type(name, value, "text"))
+    }
 
-impl Texts {
-    fn list(self) -> Vec<String> {
-        match self {
-            Self::One(text) => vec![text],
-            Self::Many(texts) => texts,
+    /// A text or a list of them: published files differ, and a list of one is a text.
+    fn texts(&self, name: &'static str) -> Result<Vec<String>, RowProblem> {
+        let value = self.column(name)?;
+        let texts = match value {
+            Value::String(text) => Some(vec![text.clone()]),
+            Value::Array(all) => all.iter().map(|text| Some(text.as_str()?.to_owned())).collect(),
+            _ => None,
+        };
+        texts.ok_or_else(|| wrong_type(name, value, "text or a list of texts"))
+    }
+
+    fn prompt(&self) -> Result<Prompt, RowProblem> {
+        let value = self.column("prompt")?;
+        let prompt = serde_json::from_value(value.clone());
+        prompt.map_err(|_| wrong_type("prompt", value, "text or a list of messages"))
+    }
+
+    /// The file's id; none where it is null or missing.
+    fn id(&self) -> Result<Option<String>, RowProblem> {
+        match self.columns.get("id") {
+            None | Some(Value::Null) => Ok(None),
+            Some(Value::String(text)) => Ok(Some(text.clone())),
+            Some(Value::Number(number)) => Ok(Some(number.to_string())),
+            Some(other) => Err(wrong_type("id", other, "text or a number")),
         }
     }
+
+    fn num_correct(&self) -> Result<Option<usize>, RowProblem> {
+        match self.columns.get("num_correct") {
+            None | Some(Value::Null) => Ok(None),
+            Some(value) => match value.as_f64() {
+                Some(count) => Ok(Some(count as usize)),
+                None => Err(wrong_type("num_correct", value, "a number")),
+            },
+        }
+    }
+
+    fn question(&self, part: &'static str, number: usize) -> Result<Question, RowProblem> {
+        Ok(Question {
+            id: self.id()?.unwrap_or_else(|| number.to_string()),
+            subset: self.text(part)?,
+            prompt: asked(self.prompt()?),
+            chosen: self.texts("chosen")?,
+            rejected: self.texts("rejected")?,
+        })
+    }
 }
 
-impl Row {
-    fn question(self, number: usize) -> Question {
-        let id = match self.id {
-            Some(Label::Text(text)) => text,
-            Some(Label::Number(id)) => id.to_string(),
-            None => number.to_string(),
-        };
-        let (subset, prompt) = (self.subset, asked(self.prompt));
-        Question { id, subset, prompt, chosen: self.chosen.list(), rejected: self.rejected.list() }
-    }
+fn wrong_type(column: &str, found: &Value, expected: &'static str) -> RowProblem {
+    RowProblem::WrongType { column: column.into(), found: type_name(found), expected }
 }
 
 /// A text as one user message, which a chat template is applied to.
@@ -115,30 +152,43 @@ fn asked(prompt: Prompt) -> Prompt {
     }
 }
 
-/// Reads a file whose rows have no `problem`.
+/// Reads a file whose rows have no `problem`; `part` is the column of its subsets.
 pub(super) fn read(
     path: &Path,
+    (of, part): (&'static str, &'static str),
     problem: impl Fn(&Question) -> Option<QuestionProblem>,
 ) -> Result<Vec<Question>, EvalError> {
-    let rows: Vec<Row> = read_rows(path)?;
+    let rows = read_rows(path)?;
+    let refused = |row, id: &str, problem| EvalError::Question {
+        path: path.into(),
+        row,
+        id: id.into(),
+        problem,
+    };
     let mut questions = Vec::with_capacity(rows.len());
-    for (number, row) in rows.into_iter().enumerate() {
-        let said = row.num_correct.map(|count| count as usize);
-        let question = row.question(number);
+    let mut places = Vec::with_capacity(rows.len());
+    for (number, (row, columns)) in rows.into_iter().enumerate() {
+        let layout = Layout { columns: &columns, of };
+        let parsed = layout.question(part, number).and_then(|one| Ok((one, layout.num_correct()?)));
+        let (question, said) =
+            parsed.map_err(|problem| DataError::Row { path: path.into(), row, problem })?;
         let found = question.chosen.len();
         let count = said.filter(|said| *said != found);
         let count = count.map(|said| QuestionProblem::Count { said, found });
         if let Some(problem) = count.or_else(|| problem(&question)) {
-            return Err(EvalError::Question { path: path.into(), id: question.id, problem });
+            return Err(refused(row, &question.id, problem));
         }
         questions.push(question);
+        places.push(row);
     }
     name_apart(&mut questions);
     // Names that a benchmark reads must not have been changed.
-    match questions.iter().find_map(|question| Some((question.id.clone(), problem(question)?))) {
-        Some((id, problem)) => Err(EvalError::Question { path: path.into(), id, problem }),
-        None => Ok(questions),
+    for (question, row) in questions.iter().zip(places) {
+        if let Some(problem) = problem(question) {
+            return Err(refused(row, &question.id, problem));
+        }
     }
+    Ok(questions)
 }
 
 /// A prior set of RewardBench: a file of preferences, the set named by the file up to a shard's number

@@ -14,7 +14,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Question, QuestionProblem, Scored, accuracy, by_part};
+use super::{Question, QuestionProblem, SECTIONS, Scored, accuracy, by_part};
 use crate::estimate::Estimate;
 use crate::record::Figure;
 use crate::stats::bounded_ci95;
@@ -27,6 +27,11 @@ pub(super) fn problem(question: &Question) -> Option<QuestionProblem> {
     if chosen == 0 || rejected == 0 {
         let expected = "one or more of each";
         return Some(QuestionProblem::Answers { chosen, rejected, expected });
+    }
+    let first = SECTIONS.iter().any(|(_, parts)| parts.iter().any(|p| p.0 == question.subset));
+    if first {
+        let (found, of, command) = (question.subset.clone(), "RewardBench", "rewardbench");
+        return Some(QuestionProblem::Other { found, of, command });
     }
     (is_tie(question) && ties_id(&question.id).is_none()).then_some(QuestionProblem::TiesId)
 }
@@ -138,8 +143,9 @@ pub fn ties_score<'a>(
     let each: Vec<f64> = both.iter().map(|(tied, reference)| alone(*tied, *reference)).collect();
     let (low, high) = bounded_ci95(&each);
     let shift = value - mean(each.iter().copied());
-    // What the formula can give: from no term but the last at its least, to all at their most.
-    Estimate { value, low: (low + shift).max(-0.01), high: (high + shift).min(1.01) }
+    // A share but for the last term, which may carry the value itself a hundredth beyond.
+    let (least, most) = (value.min(0.0), value.max(1.0));
+    Estimate { value, low: (low + shift).max(least), high: (high + shift).min(most) }
 }
 
 /// `tanh(min(m, m_ref)/s − 1)`

@@ -144,9 +144,10 @@ fn rows_of_another_benchmark_are_refused_by_name() {
     refused(
         Benchmark::RewardBench,
         many,
-        &["rows.jsonl", "question a", "3 rejected", "one of each"],
+        &["rows.jsonl: line 1: question a", "3 rejected", "one of each"],
     );
-    refused(Benchmark::RmBench, many, &["three of each"]);
+    let domain = many.replace("subset", "domain");
+    refused(Benchmark::RmBench, &domain, &["line 1: question a", "three of each"]);
     let none = many.replace("[\"x\"]", "[]");
     refused(Benchmark::RewardBench2, &none, &["0 chosen"]);
     let count = many.replace("\"chosen\"", "\"num_correct\":2,\"chosen\"");
@@ -157,7 +158,35 @@ fn rows_of_another_benchmark_are_refused_by_name() {
     let styles =
         r#"{"id":"a","domain":"law","prompt":"?","chosen":["x","y","z"],"rejected":["x","y","z"]}"#;
     refused(Benchmark::RmBench, styles, &["\"law\"", "chat, math, code, safety"]);
-    refused(Benchmark::RewardBench, "{\"prompt\":\"?\"}", &["line 1", "missing field"]);
+    let of_one = r#"{"id":1,"subset":"hep-go","prompt":"?","chosen":"x","rejected":"y"}"#;
+    refused(Benchmark::RewardBench2, of_one, &["line 1", "hep-go", "`revealed eval rewardbench`"]);
+}
+
+#[test]
+fn a_column_that_is_missing_or_of_another_type_is_named_with_its_row() {
+    let refused = |benchmark, name: &str, text: &str, words: &[&str]| {
+        let message = read(benchmark, name, text).unwrap_err();
+        for word in words {
+            assert!(message.contains(word), "{word} is not in {message}");
+        }
+    };
+    let (one, two) = (Benchmark::RewardBench, Benchmark::RmBench);
+    refused(one, "a.jsonl", "{\"prompt\":\"?\"}", &["line 1", "lacks the column `subset`"]);
+    let rm = r#"{"domain":"chat","prompt":"?","chosen":["x","y","z"],"rejected":["x","y","z"]}"#;
+    let other = rm.replace("domain", "subset");
+    let words = ["a.json: row 2", "`domain` of a file of RM-Bench", "subset, prompt"];
+    refused(two, "a.json", &format!("[{rm},{other}]"), &words);
+    let row = r#"{"subset":"hep-go","prompt":"?","chosen":"x","rejected":"y"}"#;
+    for (from, to, words) in [
+        ("\"hep-go\"", "null", ["null in `subset`", "must be text"]),
+        ("\"x\"", "[1]", ["a list in `chosen`", "text or a list of texts"]),
+        ("\"?\"", "3", ["a number in `prompt`", "a list of messages"]),
+        ("\"rejected\"", "\"rejetced\"", ["lacks the column `rejected`", "rejetced"]),
+        ("{", "{\"id\":[],", ["a list in `id`", "a number"]),
+    ] {
+        let text = format!("{row}\n{}", row.replacen(from, to, 1));
+        refused(one, "a.jsonl", &text, &[&["a.jsonl: line 2"][..], &words].concat());
+    }
 }
 
 #[test]
@@ -170,6 +199,19 @@ fn a_file_of_one_subset_has_no_overall_score() {
     assert_eq!(names, [("accuracy", Some("hep-go")), ("section", Some("Reasoning"))]);
     // A tie is wrong here, as in the official runner.
     assert_eq!(figures[0].value, 0.0);
+}
+
+#[test]
+fn the_interval_of_ties_stays_within_what_a_share_can_be() {
+    let (right, wrong): (&[f64], &[f64]) = (&[1.0, 1.1], &[0.0]);
+    let best =
+        ties_score((0..3).flat_map(|n| [(false, n, right, wrong), (true, n, &right[..1], wrong)]));
+    assert!(best.value > 1.0 && best.high == best.value, "{best:?}");
+    let worst =
+        ties_score((0..3).flat_map(|n| [(false, n, wrong, right), (true, n, wrong, right)]));
+    assert_eq!((worst.value, worst.low), (0.0, 0.0));
+    let near = ties_score((0..3).flat_map(|n| [(false, n, right, wrong), (true, n, wrong, right)]));
+    assert!(near.low >= 0.0 && near.high <= 1.0, "{near:?}");
 }
 
 #[test]

@@ -11,7 +11,7 @@ use super::QuestionId;
 #[non_exhaustive]
 pub enum MtBenchError {
     /// A file without rows.
-    #[error("{}: there is no row in it", path.display())]
+    #[error("{}: there is no row in it; remove it and make it anew, or give another one", path.display())]
     Empty {
         /// The file or folder.
         path: PathBuf,

@@ -3,8 +3,9 @@
 use revealed_data::Encoder;
 
 use super::error::TaskError;
+use super::rows::Place;
 
-/// A context with its continuation.
+/// A context with its continuation, if it has one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Pair {
     /// Both.
@@ -46,7 +47,12 @@ impl<'a> TextSide<'a> {
     ///
     /// # Errors
     /// When there is nothing to score, or it is longer than the model's context.
-    pub fn pair(&self, row: usize, context: &str, continuation: &str) -> Result<Pair, TaskError> {
+    pub fn pair(
+        &self,
+        place: &Place,
+        context: &str,
+        continuation: &str,
+    ) -> Result<Pair, TaskError> {
         let (ids, start) = if context.is_empty() {
             let ids = self.encoder.text_ids(continuation)?;
             match ids.first() == Some(&self.begin) {
@@ -63,29 +69,24 @@ impl<'a> TextSide<'a> {
                 "{context:?} and {continuation:?} have {start} and {} tokens; each needs one",
                 ids.len().saturating_sub(start)
             );
-            return Err(TaskError::TooLong { row, reason });
+            return Err(TaskError::TooLong { place: place.clone(), reason });
         }
         let (scored, limit) = (ids.len() - start, self.context);
         if scored > limit {
             let reason =
                 format!("{scored} tokens are to be scored; the model's context is {limit}");
-            return Err(TaskError::TooLong { row, reason });
+            return Err(TaskError::TooLong { place: place.clone(), reason });
         }
         // The last token is not read, so one more than the context fits.
         let cut = ids.len().saturating_sub(limit + 1);
         Ok(Pair { ids: ids[cut..].to_vec(), start: start - cut, cut })
     }
 
-    /// A context after which `room` tokens fit, and how many tokens were cut from its left.
+    /// A context after which `room` tokens fit; what does not is cut from its left.
     ///
     /// # Errors
     /// When it has no tokens, or no room is left for it.
-    pub fn prompt(
-        &self,
-        row: usize,
-        context: &str,
-        room: usize,
-    ) -> Result<(Vec<u32>, usize), TaskError> {
+    pub fn prompt(&self, place: &Place, context: &str, room: usize) -> Result<Pair, TaskError> {
         let ids = self.tokens(context)?;
         let limit = self.context.saturating_sub(room);
         if ids.is_empty() || limit == 0 {
@@ -93,10 +94,10 @@ impl<'a> TextSide<'a> {
             let reason = format!(
                 "a prompt of {tokens} tokens and {room} generated ones; the prompt needs one, and the model's context is {context}"
             );
-            return Err(TaskError::TooLong { row, reason });
+            return Err(TaskError::TooLong { place: place.clone(), reason });
         }
         let cut = ids.len().saturating_sub(limit);
-        Ok((ids[cut..].to_vec(), cut))
+        Ok(Pair { ids: ids[cut..].to_vec(), start: ids.len() - cut, cut })
     }
 
     /// Tokens at which an answer ends.

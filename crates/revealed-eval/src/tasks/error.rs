@@ -1,10 +1,13 @@
 //! What can be wrong with a task, its rows or a run of it.
 
+use std::fmt;
 use std::path::PathBuf;
 
-use revealed_data::DataError;
+use revealed_data::{Columns, DataError};
 use revealed_models::ModelError;
 use thiserror::Error;
+
+use super::rows::Place;
 
 /// Why a task has no result.
 #[derive(Debug, Error)]
@@ -46,15 +49,33 @@ pub enum TaskError {
         /// What would be accepted.
         expected: &'static str,
     },
-    /// A template does not parse, or fails on a row.
-    #[error("task `{task}`: `{field}`{}: {source}", place(row))]
+    /// A template does not parse.
+    #[error("task `{task}`: `{field}`: {source}")]
     Template {
         /// The task.
         task: String,
         /// The field that holds it.
         field: &'static str,
-        /// The row, from 0, where it is a row's failure.
-        row: Option<usize>,
+        /// Where and why.
+        source: Box<minijinja::Error>,
+    },
+    /// A row lacks what a field reads.
+    #[error(
+        "{at} reads {lacks}, and the row has {found}; give the file that belongs to the task, or mend or remove the row"
+    )]
+    Absent {
+        /// The row and the field.
+        at: Box<FieldAt>,
+        /// The columns that are missing or null.
+        lacks: String,
+        /// The columns that are there.
+        found: Columns,
+    },
+    /// A template fails on a row.
+    #[error("{at} fails{}; mend or remove the row: {source}", at.having())]
+    Render {
+        /// The row and the field.
+        at: Box<FieldAt>,
         /// Where and why.
         source: Box<minijinja::Error>,
     },
@@ -69,24 +90,20 @@ pub enum TaskError {
         source: Box<regex::Error>,
     },
     /// A row does not give what its task needs.
-    #[error("task `{task}`, row {row}: `{field}` gives {found}; expected {expected}")]
+    #[error("{at} gives {found}, expected {expected}{}; mend or remove the row", at.having())]
     Row {
-        /// The task.
-        task: String,
-        /// The row, from 0.
-        row: usize,
-        /// The field that was evaluated.
-        field: &'static str,
+        /// The row and the field.
+        at: Box<FieldAt>,
         /// What it gave.
         found: String,
         /// What it should.
         expected: &'static str,
     },
     /// A row does not fit the model.
-    #[error("row {row}: {reason}")]
+    #[error("{place}: {reason}")]
     TooLong {
-        /// The row, from 0.
-        row: usize,
+        /// The row.
+        place: Place,
         /// The figures.
         reason: String,
     },
@@ -119,8 +136,32 @@ pub enum TaskError {
     Model(#[from] ModelError),
 }
 
-fn place(row: &Option<usize>) -> String {
-    row.map_or(String::new(), |row| format!(", row {row}"))
+/// A field where it failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FieldAt {
+    /// The row.
+    pub place: Place,
+    /// The task.
+    pub task: String,
+    /// The field.
+    pub field: &'static str,
+    /// The template or column that it holds.
+    pub text: String,
+    /// The columns that it read, with their values.
+    pub read: String,
+}
+
+impl fmt::Display for FieldAt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { place, task, field, text, .. } = self;
+        write!(f, "{place}: task `{task}`, `{field}` = {text:?}")
+    }
+}
+
+impl FieldAt {
+    fn having(&self) -> String {
+        if self.read.is_empty() { String::new() } else { format!(", where {}", self.read) }
+    }
 }
 
 fn part(group: &Option<String>) -> String {

@@ -116,6 +116,8 @@ fn figure(name: &str, part: Option<&str>, values: &[f64]) -> TaskFigure {
     let stderr = (n > 1).then(|| sd / (n as f64).sqrt());
     let subset = part.map(str::to_owned);
     if name != LOG_LIKELIHOOD {
+        // A share, of which Student's interval knows nothing.
+        let interval = interval.map(|[low, high]| [low.max(0.0), high.min(1.0)]);
         let figure = Figure { name: name.into(), subset, value: mean, interval, n, parts: vec![] };
         return TaskFigure { figure, stderr };
     }
@@ -204,6 +206,15 @@ mod tests {
         assert!((all[0].stderr.unwrap() - (1.0f64 / 12.0).sqrt()).abs() < 1e-12);
         assert_eq!(all[2].stderr, None);
         assert_eq!(figures(&items[..1]).len(), 1);
+    }
+
+    #[test]
+    fn an_interval_of_shares_stays_between_0_and_1() {
+        let items: Vec<Item> = [1.0, 0.1].iter().map(|v| item("a", "mc2", *v)).collect();
+        assert_eq!(figures(&items)[0].figure.interval, Some([0.0, 1.0]));
+        assert_eq!(figures(&items[..1])[0].figure.n, 1);
+        let one: Vec<Item> = vec![item("a", "mc2", 0.3)];
+        assert_eq!(figures(&one)[0].figure.interval, None);
     }
 
     #[test]

@@ -9,9 +9,12 @@ mod builtin;
 mod description;
 mod encode;
 mod error;
+mod fields;
 mod metrics;
+mod prepare;
 mod question;
 mod random;
+mod rows;
 mod run;
 mod settings;
 mod shots;
@@ -23,8 +26,8 @@ pub use builtin::builtin_tasks;
 pub use description::{
     Choices, ExactMatch, Filter, Generation, Metric, OutputType, Sampler, Target, TaskDescription,
 };
-pub use error::TaskError;
+pub use error::{FieldAt, TaskError};
 pub use metrics::TaskFigure;
+pub use rows::{Columns, Place, Row, read_rows};
 pub use run::{TaskResult, asked_rows, run_task};
 pub use settings::{PromptForm, TaskRows, TaskSettings};
-pub use template::Row;

@@ -3,9 +3,11 @@
 use minijinja::value::ValueKind;
 use revealed_data::{ChatTemplate, GenerationPrompt, Message};
 
-use super::description::{Choices, OutputType, Target, TaskDescription};
+use super::description::{Choices, Metric, OutputType, Target, TaskDescription};
 use super::error::TaskError;
-use super::template::{Row, Templates};
+use super::fields::Fields;
+use super::rows::Row;
+use super::template::Field;
 
 /// One question, put together.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -34,7 +36,7 @@ pub(super) enum Form<'a> {
 /// Puts questions of one task together.
 pub(super) struct Asker<'a> {
     pub task: &'a TaskDescription,
-    pub templates: &'a Templates,
+    pub fields: &'a Fields,
     pub form: Form<'a>,
 }
 
@@ -45,19 +47,13 @@ struct Turn {
 }
 
 impl Asker<'_> {
-    /// The question of a row after its shots, each with its place in its file.
-    pub fn question(
-        &self,
-        index: usize,
-        row: &Row,
-        shots: &[(usize, &Row)],
-    ) -> Result<Question, TaskError> {
-        let task = self.task;
-        let shots: Vec<Turn> =
-            shots.iter().map(|(at, row)| self.turn(*at, row)).collect::<Result<_, _>>()?;
-        let description = self.text("description", &task.description, index, row)?;
+    /// The question of a row after its shots.
+    pub fn question(&self, row: &Row, shots: &[&Row]) -> Result<Question, TaskError> {
+        let (task, fields) = (self.task, self.fields);
+        let shots: Vec<Turn> = shots.iter().map(|row| self.turn(row)).collect::<Result<_, _>>()?;
+        let description = self.text(&fields.description, row)?;
         let after = |last: &str| self.context(&description, &shots, last);
-        let asked = || after(&self.text("doc_to_text", &task.doc_to_text, index, row)?);
+        let asked = || after(&self.text(&fields.text, row)?);
         // A chat template ends where the answer begins.
         let delimiter = match self.form {
             Form::Chat(_) => "",
@@ -66,12 +62,12 @@ impl Asker<'_> {
         let mut question = Question::default();
         match task.output_type {
             OutputType::MultipleChoice | OutputType::MultipleContext => {
-                question.choices = self.choices(index, row)?;
-                question.gold = self.gold(index, row, &question.choices)?;
-                question.labels = self.labels(index, row, question.choices.len())?;
+                question.choices = self.choices(row)?;
+                question.gold = self.gold(row, &question.choices)?;
+                question.labels = self.labels(row, &question)?;
             }
             OutputType::Loglikelihood | OutputType::GenerateUntil => {
-                question.target = self.target(index, row)?;
+                question.target = self.target(row)?;
             }
         }
         let choices = question.choices.iter();
@@ -81,7 +77,7 @@ impl Asker<'_> {
                 choices.map(|choice| (asked.clone(), format!("{delimiter}{choice}"))).collect()
             }
             OutputType::MultipleContext => {
-                let end = format!("{delimiter}{}", self.target(index, row)?);
+                let end = format!("{delimiter}{}", self.target(row)?);
                 choices
                     .map(|choice| Ok((after(choice)?, end.clone())))
                     .collect::<Result<_, TaskError>>()?
@@ -120,53 +116,53 @@ impl Asker<'_> {
     }
 
     /// A shot.
-    fn turn(&self, index: usize, row: &Row) -> Result<Turn, TaskError> {
-        let text = || self.text("doc_to_text", &self.task.doc_to_text, index, row);
+    fn turn(&self, row: &Row) -> Result<Turn, TaskError> {
+        let text = || self.text(&self.fields.text, row);
         let right = || -> Result<String, TaskError> {
-            let choices = self.choices(index, row)?;
-            let gold = self.gold(index, row, &choices)?;
+            let choices = self.choices(row)?;
+            let gold = self.gold(row, &choices)?;
             Ok(gold.first().map_or(String::new(), |gold| choices[*gold].clone()))
         };
         Ok(match self.task.output_type {
             OutputType::MultipleChoice => Turn { question: text()?, answer: right()? },
-            OutputType::MultipleContext => {
-                Turn { question: right()?, answer: self.target(index, row)? }
-            }
+            OutputType::MultipleContext => Turn { question: right()?, answer: self.target(row)? },
             OutputType::Loglikelihood | OutputType::GenerateUntil => {
-                Turn { question: text()?, answer: self.target(index, row)? }
+                Turn { question: text()?, answer: self.target(row)? }
             }
         })
     }
 
-    fn text(
-        &self,
-        field: &'static str,
-        text: &str,
-        index: usize,
-        row: &Row,
-    ) -> Result<String, TaskError> {
-        self.templates.text(field, text, index, row)
+    fn text(&self, field: &Field, row: &Row) -> Result<String, TaskError> {
+        self.fields.templates.text(field, row)
     }
 
-    fn target(&self, index: usize, row: &Row) -> Result<String, TaskError> {
-        match &self.task.doc_to_target {
-            Target::Of(text) => self.text("doc_to_target", text, index, row),
-            Target::Fixed(number) => Ok(number.to_string()),
+    /// The text that is wanted; a blank one would be had for nothing.
+    fn target(&self, row: &Row) -> Result<String, TaskError> {
+        let field = &self.fields.target;
+        let text = match &self.task.doc_to_target {
+            Target::Of(_) => self.text(field, row)?,
+            Target::Fixed(number) => number.to_string(),
+        };
+        match text.trim().is_empty() {
+            true => Err(self.wrong(field, row, format!("{text:?}"), "a text that is not blank")),
+            false => Ok(text),
         }
     }
 
-    fn choices(&self, index: usize, row: &Row) -> Result<Vec<String>, TaskError> {
+    fn choices(&self, row: &Row) -> Result<Vec<String>, TaskError> {
+        let (Some(field), Some(choices)) = (&self.fields.choice, &self.task.doc_to_choice) else {
+            return Ok(Vec::new());
+        };
         let expected = "a list of two texts or more, none of them empty";
-        let wrong = |found: String| self.wrong(index, "doc_to_choice", found, expected);
-        let choices = match &self.task.doc_to_choice {
-            Some(Choices::Fixed(choices)) => choices.clone(),
-            Some(Choices::Of(text)) => {
-                let value = self.templates.value("doc_to_choice", text, index, row)?;
+        let wrong = |found: String| self.wrong(field, row, found, expected);
+        let choices = match choices {
+            Choices::Fixed(choices) => choices.clone(),
+            Choices::Of(_) => {
+                let value = self.fields.templates.value(field, row)?;
                 let items = value.try_iter().map_err(|_| wrong(value.to_string()))?;
                 let texts = items.map(|item| item.as_str().map(str::to_owned));
                 texts.collect::<Option<_>>().ok_or_else(|| wrong(value.to_string()))?
             }
-            None => Vec::new(),
         };
         match choices.len() < 2 || choices.iter().any(String::is_empty) {
             true => Err(wrong(format!("{choices:?}"))),
@@ -175,14 +171,20 @@ impl Asker<'_> {
     }
 
     /// Indices of the right choices: a number, its digits, a choice's text, or a list of these.
-    fn gold(&self, index: usize, row: &Row, choices: &[String]) -> Result<Vec<usize>, TaskError> {
-        let (field, text) = match (&self.task.output_type, &self.task.doc_to_target) {
-            (OutputType::MultipleContext, _) => ("doc_to_text", &self.task.doc_to_text),
-            (_, Target::Of(text)) => ("doc_to_target", text),
-            (_, Target::Fixed(number)) => return self.one(index, *number as i64, choices),
-        };
+    fn gold(&self, row: &Row, choices: &[String]) -> Result<Vec<usize>, TaskError> {
         let expected = "the index or the text of a choice";
-        let value = self.templates.value(field, text, index, row)?;
+        let field = match self.task.output_type {
+            OutputType::MultipleContext => &self.fields.text,
+            _ => &self.fields.target,
+        };
+        let wrong = |found: String| self.wrong(field, row, found, expected);
+        if let (Target::Fixed(number), OutputType::MultipleChoice) =
+            (&self.task.doc_to_target, self.task.output_type)
+        {
+            let there = Some(*number).filter(|number| *number < choices.len());
+            return there.map(|gold| vec![gold]).ok_or_else(|| wrong(number.to_string()));
+        }
+        let value = self.fields.templates.value(field, row)?;
         let one = |value: &minijinja::Value| -> Option<usize> {
             let text = value.as_str();
             let number = match text {
@@ -197,38 +199,30 @@ impl Asker<'_> {
             _ => one(&value).map(|gold| vec![gold]),
         };
         gold.filter(|gold| !gold.is_empty() && gold.iter().all(|gold| *gold < choices.len()))
-            .ok_or_else(|| self.wrong(index, field, format!("{value}"), expected))
+            .ok_or_else(|| wrong(value.to_string()))
     }
 
-    fn one(&self, index: usize, gold: i64, choices: &[String]) -> Result<Vec<usize>, TaskError> {
-        let found = usize::try_from(gold).ok().filter(|gold| *gold < choices.len());
-        let expected = "the index or the text of a choice";
-        found
-            .map(|gold| vec![gold])
-            .ok_or_else(|| self.wrong(index, "doc_to_target", gold.to_string(), expected))
-    }
-
-    fn labels(&self, index: usize, row: &Row, choices: usize) -> Result<Vec<f64>, TaskError> {
-        let Some(text) = &self.task.doc_to_labels else { return Ok(Vec::new()) };
-        let value = self.templates.value("doc_to_labels", text, index, row)?;
+    /// 1 for the true choices. Where one choice is taken, and not the share of all true ones, the right one has to be among them.
+    fn labels(&self, row: &Row, question: &Question) -> Result<Vec<f64>, TaskError> {
+        let Some(field) = &self.fields.labels else { return Ok(Vec::new()) };
+        let value = self.fields.templates.value(field, row)?;
         let labels: Option<Vec<f64>> = value
             .try_iter()
             .ok()
             .and_then(|all| all.map(|label| f64::try_from(label).ok()).collect());
-        let expected = "a number for every choice, 1 for some";
-        labels
+        let wrong = |expected| self.wrong(field, row, value.to_string(), expected);
+        let choices = question.choices.len();
+        let labels = labels
             .filter(|labels| labels.len() == choices && labels.contains(&1.0))
-            .ok_or_else(|| self.wrong(index, "doc_to_labels", value.to_string(), expected))
+            .ok_or_else(|| wrong("a number for every choice, 1 for some"))?;
+        let takes_one = self.task.metrics.iter().any(|metric| *metric != Metric::Mc2);
+        match takes_one && question.gold.iter().any(|gold| labels[*gold] != 1.0) {
+            true => Err(wrong("1 for the choice that doc_to_target names")),
+            false => Ok(labels),
+        }
     }
 
-    fn wrong(
-        &self,
-        row: usize,
-        field: &'static str,
-        found: String,
-        expected: &'static str,
-    ) -> TaskError {
-        let found = if found.is_empty() { "nothing".into() } else { found };
-        TaskError::Row { task: self.task.task.clone(), row, field, found, expected }
+    fn wrong(&self, field: &Field, row: &Row, found: String, expected: &'static str) -> TaskError {
+        self.fields.templates.wrong(field, row, found, expected)
     }
 }

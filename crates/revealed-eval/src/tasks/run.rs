@@ -10,11 +10,13 @@ use super::answer::{Answers, up_to};
 use super::description::{OutputType, TaskDescription};
 use super::encode::TextSide;
 use super::error::TaskError;
+use super::fields::Fields;
 use super::metrics::{Scored, TaskFigure, choice, figures, values};
-use super::question::{Asker, Form, Question};
+use super::prepare::{Asked, prepare};
+use super::question::Form;
+use super::rows::Row;
 use super::settings::{PromptForm, TaskRows, TaskSettings, described};
-use super::shots::{Shots, group};
-use super::template::{Row, Templates};
+use super::shots::Shots;
 use crate::record::Item;
 
 /// What a task came to.
@@ -34,7 +36,7 @@ pub struct TaskResult {
     pub tokens_asked: usize,
 }
 
-/// Asks the model every question; `progress` hears of questions done and of all.
+/// Asks the model every question, once all of them are known to be ones; `progress` hears of questions done and of all.
 ///
 /// # Errors
 /// When the description does not fit the rows or its templates fail, there are too few examples, a question does not fit the
@@ -46,36 +48,34 @@ pub fn run_task(
     (model, encoder): (&CausalLm, &Encoder),
     progress: &mut dyn FnMut(usize, usize),
 ) -> Result<TaskResult, TaskError> {
-    let templates = compiled(task)?;
+    let fields = Fields::new(task)?;
     let form = form(settings.prompt, encoder)?;
     let count = settings.shots.unwrap_or(task.num_fewshot);
     let drawn = (count, settings.seed);
-    let mut shots = Shots::new(task, &templates, rows.questions, rows.examples, drawn)?;
-    let asker = Asker { task, templates: &templates, form };
-    let asked = asked_rows(task, rows.questions, settings.limit)?;
-    let total = asked.len();
+    let mut shots = Shots::new(task, &fields, rows.questions, rows.examples, drawn)?;
+    let places = asked_rows(task, rows.questions, settings.limit)?;
+    let total = places.len();
     if total == 0 {
         return Err(TaskError::NoRows);
     }
-    let mut run = Run::new(task, model, encoder)?;
+    let text = TextSide::new(encoder, model.shape().context);
+    let mut run = Run::new(task, model, &text)?;
+    let asked = prepare((task, &fields, form), (rows.questions, &places), &mut shots, &text)?;
     let together = match task.output_type {
         OutputType::GenerateUntil => settings.batch_size.max(1),
         _ => 1,
     };
-    let mut done = 0;
-    for indices in asked.chunks(together) {
-        let ask = |&index: &usize| {
-            let row = &rows.questions[index];
-            let part = group(task, &templates, index, row)?;
-            let question = asker.question(index, row, &shots.of(row, &part)?)?;
-            Ok(Asked { index, part, question })
-        };
-        let batch = indices.iter().map(ask).collect::<Result<Vec<_>, TaskError>>()?;
+    let (mut asked, mut done) = (asked.into_iter(), 0);
+    loop {
+        let batch: Vec<Asked> = asked.by_ref().take(together).collect();
+        if batch.is_empty() {
+            break;
+        }
+        done += batch.len();
         match task.output_type {
             OutputType::GenerateUntil => run.generate(batch)?,
             _ => batch.into_iter().try_for_each(|asked| run.score(asked))?,
         }
-        done += indices.len();
         progress(done, total);
     }
     let mut result = run.result();
@@ -100,10 +100,10 @@ pub fn asked_rows(
     limit: Option<usize>,
 ) -> Result<Vec<usize>, TaskError> {
     let Some(limit) = limit else { return Ok((0..questions.len()).collect()) };
-    let templates = compiled(task)?;
+    let fields = Fields::new(task)?;
     let (mut seen, mut asked) = (HashMap::new(), Vec::new());
     for (index, row) in questions.iter().enumerate() {
-        let count: &mut usize = seen.entry(group(task, &templates, index, row)?).or_default();
+        let count: &mut usize = seen.entry(fields.group(row)?).or_default();
         *count += 1;
         if *count <= limit {
             asked.push(index);
@@ -120,31 +120,6 @@ fn form(prompt: PromptForm, encoder: &Encoder) -> Result<Form<'_>, TaskError> {
     }
 }
 
-/// Parses every template, so that a fault is found before the first question.
-fn compiled(task: &TaskDescription) -> Result<Templates, TaskError> {
-    use super::description::{Choices, Target};
-    let templates = Templates::new(&task.task)?;
-    templates.check("description", &task.description)?;
-    templates.check("doc_to_text", &task.doc_to_text)?;
-    if let Some(Choices::Of(text)) = &task.doc_to_choice {
-        templates.check("doc_to_choice", text)?;
-    }
-    if let Target::Of(text) = &task.doc_to_target {
-        templates.check("doc_to_target", text)?;
-    }
-    if let Some(text) = &task.doc_to_labels {
-        templates.check("doc_to_labels", text)?;
-    }
-    Ok(templates)
-}
-
-/// A question with its place.
-struct Asked {
-    index: usize,
-    part: Option<String>,
-    question: Question,
-}
-
 impl Asked {
     fn item(self, values: BTreeMap<String, f64>, detail: Map<String, Value>) -> Item {
         Item { id: self.index.to_string(), subset: self.part, values, detail }
@@ -154,7 +129,7 @@ impl Asked {
 struct Run<'a> {
     task: &'a TaskDescription,
     answers: Answers,
-    text: TextSide<'a>,
+    text: &'a TextSide<'a>,
     cache: PrefixCache,
     items: Vec<Item>,
     truncated: usize,
@@ -165,12 +140,12 @@ impl<'a> Run<'a> {
     fn new(
         task: &'a TaskDescription,
         model: &CausalLm,
-        encoder: &'a Encoder,
+        text: &'a TextSide<'a>,
     ) -> Result<Self, TaskError> {
         Ok(Self {
             task,
             answers: Answers::new(task)?,
-            text: TextSide::new(encoder, model.shape().context),
+            text,
             cache: PrefixCache::new(model),
             items: Vec::new(),
             truncated: 0,
@@ -181,14 +156,9 @@ impl<'a> Run<'a> {
     /// Log-likelihoods of a question's continuations.
     fn score(&mut self, asked: Asked) -> Result<(), TaskError> {
         let question = &asked.question;
-        let pairs = question
-            .requests
-            .iter()
-            .map(|(context, after)| self.text.pair(asked.index, context, after))
-            .collect::<Result<Vec<_>, _>>()?;
-        self.truncated += usize::from(pairs.iter().any(|pair| pair.cut > 0));
+        self.truncated += usize::from(asked.cut() > 0);
         let rows: Vec<(&[u32], usize)> =
-            pairs.iter().map(|pair| (pair.ids.as_slice(), pair.start)).collect();
+            asked.rows.iter().map(|row| (row.ids.as_slice(), row.start)).collect();
         self.asked += rows.iter().map(|(ids, _)| ids.len() - 1).sum::<usize>();
         let scored: Vec<Scored> = self
             .cache
@@ -200,14 +170,14 @@ impl<'a> Run<'a> {
                 tokens: scored.log_probs.len(),
             })
             .collect();
-        let cut: usize = pairs.iter().map(|pair| pair.cut).max().unwrap_or(0);
-        let detail = self.detail(question, &scored, cut);
+        let detail = self.detail(&asked, &scored);
         let values = values(self.task, question, &scored);
         self.items.push(asked.item(values, detail));
         Ok(())
     }
 
-    fn detail(&self, question: &Question, scored: &[Scored], cut: usize) -> Map<String, Value> {
+    fn detail(&self, asked: &Asked, scored: &[Scored]) -> Map<String, Value> {
+        let question = &asked.question;
         let each = |of: fn(&Scored) -> Value| Value::Array(scored.iter().map(of).collect());
         let mut detail = Map::from_iter([
             ("log_likelihoods".into(), each(|scored| json!(scored.log_likelihood))),
@@ -224,8 +194,8 @@ impl<'a> Run<'a> {
                 detail.insert("gold".into(), json!(gold))
             }
         };
-        if cut > 0 {
-            detail.insert("tokens_cut".into(), json!(cut));
+        if asked.cut() > 0 {
+            detail.insert("tokens_cut".into(), json!(asked.cut()));
         }
         detail
     }
@@ -233,32 +203,30 @@ impl<'a> Run<'a> {
     /// Greedy answers to some questions together.
     fn generate(&mut self, batch: Vec<Asked>) -> Result<(), TaskError> {
         let room = self.task.generation.max_gen_toks;
-        let (mut prompts, mut cuts) = (Vec::new(), Vec::new());
+        let mut prompts = Vec::new();
         for asked in &batch {
-            for (context, _) in &asked.question.requests {
-                let (ids, cut) = self.text.prompt(asked.index, context, room)?;
-                self.asked += ids.len() - 1;
-                self.truncated += usize::from(cut > 0);
-                prompts.push(ids);
-                cuts.push(cut);
+            self.truncated += usize::from(asked.cut() > 0);
+            for row in &asked.rows {
+                self.asked += row.ids.len() - 1;
+                prompts.push(row.ids.clone());
             }
         }
         let until = self.until();
-        let text = &self.text;
+        let text = self.text;
         let ended = |tokens: &[u32]| {
             let end = tokens.last().is_some_and(|last| text.ends().contains(last));
             end || until.iter().any(|stop| text.decode(tokens).contains(stop.as_str()))
         };
         let answers = self.cache.greedy(&prompts, room, ended)?;
-        for ((asked, tokens), cut) in batch.into_iter().zip(answers).zip(cuts) {
-            let item = self.answered(asked, &tokens, cut, &until);
+        for (asked, tokens) in batch.into_iter().zip(answers) {
+            let item = self.answered(asked, &tokens, &until);
             self.items.push(item);
         }
         Ok(())
     }
 
     /// What a generated answer counts, filter by filter.
-    fn answered(&self, asked: Asked, tokens: &[u32], cut: usize, until: &[String]) -> Item {
+    fn answered(&self, asked: Asked, tokens: &[u32], until: &[String]) -> Item {
         let whole = self.text.decode(tokens);
         let answer = up_to(&whole, until);
         let taken = self.answers.of(answer);
@@ -271,8 +239,8 @@ impl<'a> Run<'a> {
             ("target".into(), json!(target)),
             ("tokens".into(), json!(tokens.len())),
         ]);
-        if cut > 0 {
-            detail.insert("tokens_cut".into(), json!(cut));
+        if asked.cut() > 0 {
+            detail.insert("tokens_cut".into(), json!(asked.cut()));
         }
         asked.item(values, detail)
     }

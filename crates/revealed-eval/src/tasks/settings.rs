@@ -4,7 +4,7 @@ use revealed_data::Encoder;
 use serde_json::{Map, Value, json};
 
 use super::description::TaskDescription;
-use super::template::Row;
+use super::rows::Row;
 
 /// What a run of a task depends on beside its description, its rows and the model.
 ///

@@ -4,12 +4,13 @@ use std::collections::HashMap;
 
 use super::description::{Sampler, TaskDescription};
 use super::error::TaskError;
+use super::fields::Fields;
 use super::random::PythonRandom;
-use super::template::{Row, Templates};
+use super::rows::Row;
 
 /// The rows of one group, and their generator.
 struct Pool<'a> {
-    rows: Vec<(usize, &'a Row)>,
+    rows: Vec<&'a Row>,
     random: PythonRandom,
 }
 
@@ -24,62 +25,51 @@ pub(super) struct Shots<'a> {
     own: bool,
 }
 
-/// The group of a row, where the task has groups.
-pub(super) fn group(
-    task: &TaskDescription,
-    templates: &Templates,
-    index: usize,
-    row: &Row,
-) -> Result<Option<String>, TaskError> {
-    let column = task.group.as_ref();
-    column.map(|column| templates.text("group", column, index, row)).transpose()
-}
-
 impl<'a> Shots<'a> {
     /// `count` shots of `examples`, or of the questions themselves, each but for its own.
     pub fn new(
         task: &TaskDescription,
-        templates: &Templates,
+        fields: &Fields,
         questions: &'a [Row],
         examples: Option<&'a [Row]>,
         (count, seed): (usize, u64),
     ) -> Result<Self, TaskError> {
         let mut pools = HashMap::new();
-        for (index, row) in examples.unwrap_or(questions).iter().enumerate() {
-            let group = if count > 0 { group(task, templates, index, row)? } else { None };
+        for row in examples.unwrap_or(questions) {
+            let group = if count > 0 { fields.group(row)? } else { None };
             let pool = || Pool { rows: Vec::new(), random: PythonRandom::new(seed) };
-            pools.entry(group).or_insert_with(pool).rows.push((index, row));
+            pools.entry(group).or_insert_with(pool).rows.push(row);
         }
         Ok(Self { pools, sampler: task.fewshot_sampler, count, own: examples.is_none() })
     }
 
-    /// The shots of a question, with their places in their file.
+    /// The shots of a question.
     pub fn of(
         &mut self,
         question: &Row,
         group: &Option<String>,
-    ) -> Result<Vec<(usize, &'a Row)>, TaskError> {
+    ) -> Result<Vec<&'a Row>, TaskError> {
         let count = self.count;
         if count == 0 {
             return Ok(Vec::new());
         }
         let too_few = |found| TaskError::TooFewShots { asked: count, found, group: group.clone() };
         let Some(pool) = self.pools.get_mut(group) else { return Err(too_few(0)) };
-        let others = || pool.rows.iter().copied().filter(|(_, row)| *row != question);
-        let shots: Vec<(usize, &Row)> = match (self.sampler, self.own) {
+        let other = |row: &&Row| row.columns != question.columns;
+        let shots: Vec<&Row> = match (self.sampler, self.own) {
             (Sampler::FirstN, false) => pool.rows.iter().copied().take(count).collect(),
-            (Sampler::FirstN, true) => others().take(count).collect(),
+            (Sampler::FirstN, true) => {
+                pool.rows.iter().copied().filter(other).take(count).collect()
+            }
             (Sampler::Default, false) => pick(pool, count),
             (Sampler::Default, true) | (Sampler::DefaultWithoutDoc, _) => {
                 let drawn = pick(pool, count + 1);
-                let kept: Vec<(usize, &Row)> =
-                    drawn.into_iter().filter(|(_, row)| *row != question).take(count).collect();
+                let kept: Vec<&Row> = drawn.into_iter().filter(other).take(count).collect();
                 if kept.len() == count || pool.rows.len() <= count {
                     kept
                 } else {
                     // Copies of the question were drawn: again, from the rows that are none.
-                    let rows = pool.rows.iter().copied().filter(|(_, row)| *row != question);
-                    let rows: Vec<(usize, &Row)> = rows.collect();
+                    let rows: Vec<&Row> = pool.rows.iter().copied().filter(other).collect();
                     let drawn = pool.random.sample(rows.len(), count).unwrap_or_default();
                     drawn.into_iter().map(|at| rows[at]).collect()
                 }
@@ -92,7 +82,7 @@ impl<'a> Shots<'a> {
     }
 }
 
-fn pick<'a>(pool: &mut Pool<'a>, count: usize) -> Vec<(usize, &'a Row)> {
+fn pick<'a>(pool: &mut Pool<'a>, count: usize) -> Vec<&'a Row> {
     let drawn = pool.random.sample(pool.rows.len(), count).unwrap_or_default();
     drawn.into_iter().map(|at| pool.rows[at]).collect()
 }
@@ -101,11 +91,11 @@ fn pick<'a>(pool: &mut Pool<'a>, count: usize) -> Vec<(usize, &'a Row)> {
 mod tests {
     use serde_json::json;
 
+    use super::super::rows::made_up;
     use super::*;
 
     fn rows(names: &[&str]) -> Vec<Row> {
-        let row = |name: &&str| json!({"q": name, "s": &name[..1]}).as_object().unwrap().clone();
-        names.iter().map(row).collect()
+        made_up(names.iter().map(|name| json!({"q": name, "s": &name[..1]})))
     }
 
     fn task(sampler: &str, group: &str) -> TaskDescription {
@@ -121,14 +111,15 @@ mod tests {
         examples: Option<&[Row]>,
         count: usize,
     ) -> Result<Vec<Vec<usize>>, TaskError> {
-        let templates = Templates::new("t").unwrap();
-        let mut shots = Shots::new(task, &templates, questions, examples, (count, 1234))?;
+        let fields = Fields::new(task).unwrap();
+        let mut shots = Shots::new(task, &fields, questions, examples, (count, 1234))?;
+        let place = |row: &Row| match row.place.row {
+            revealed_data::Row::Line(line) => line - 1,
+            revealed_data::Row::Index(index) => index - 1,
+        };
         questions
             .iter()
-            .map(|row| {
-                let group = group(task, &templates, 0, row)?;
-                Ok(shots.of(row, &group)?.into_iter().map(|(at, _)| at).collect())
-            })
+            .map(|row| Ok(shots.of(row, &fields.group(row)?)?.into_iter().map(place).collect()))
             .collect()
     }
 

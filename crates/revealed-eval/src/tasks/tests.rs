@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 
 use burn::tensor::Device;
-use revealed_data::{EncodeOptions, Encoder, TemplateChoice, read_rows};
+use revealed_data::{EncodeOptions, Encoder, TemplateChoice};
 use revealed_models::CausalLm;
 use serde_json::{Value, json};
 
+use super::rows::made_up;
 use super::*;
 use crate::record::Item;
 
@@ -179,39 +180,128 @@ fn a_limit_is_of_each_group_as_it_is_of_each_task_of_lm_eval() {
 }
 
 fn asked(
-    task: &TaskDescription,
-    row: Value,
+    name: &str,
+    rows: &[Value],
     settings: &TaskSettings,
-) -> Result<TaskResult, TaskError> {
-    let questions = [row.as_object().unwrap().clone()];
+) -> (Result<TaskResult, TaskError>, usize) {
+    let task = TaskDescription::read(name).unwrap();
+    let questions = made_up(rows.iter().cloned());
     let rows = TaskRows { questions: &questions, examples: None };
-    run_task(task, rows, settings, (&model(), &encoder("model", false)), &mut |_, _| {})
+    let mut steps = 0;
+    let count = &mut |_, _| steps += 1;
+    let result = run_task(&task, rows, settings, (&model(), &encoder("model", false)), count);
+    (result, steps)
+}
+
+fn plain() -> TaskSettings {
+    TaskSettings { shots: Some(0), ..TaskSettings::default() }
+}
+
+fn refused(name: &str, row: Value, settings: &TaskSettings, parts: &[&str]) {
+    let error = asked(name, &[row], settings).0.unwrap_err().to_string();
+    for part in parts {
+        assert!(error.contains(part), "{part} is not in: {error}");
+    }
 }
 
 #[test]
 fn what_cannot_be_asked_is_refused_with_its_reason() {
-    let refused = |name: &str, row: Value, settings: &TaskSettings, reason: &str| {
-        let task = TaskDescription::read(name).unwrap();
-        let error = asked(&task, row, settings).unwrap_err().to_string();
-        assert!(error.contains(reason), "{error}");
-    };
-    let plain = TaskSettings { shots: Some(0), ..TaskSettings::default() };
+    let plain = plain();
     let chat = TaskSettings { prompt: PromptForm::Chat, ..plain.clone() };
     let none = TaskSettings { limit: Some(0), ..plain.clone() };
     let piqa = |label: Value| json!({"goal": "g", "sol1": "a", "sol2": "b", "label": label});
-    refused("piqa", piqa(json!(2)), &plain, "row 0: `doc_to_target` gives 2");
-    refused("piqa", piqa(json!("")), &plain, "gives nothing");
-    refused("piqa", piqa(json!(-1)), &plain, "gives -1");
-    refused("piqa", json!({"goal": "g"}), &plain, "`doc_to_choice` gives [undef");
-    refused("piqa", piqa(json!(0)), &chat, "chat template");
-    refused("piqa", piqa(json!(0)), &none, "no rows");
-    refused("piqa", piqa(json!(0)), &TaskSettings { shots: Some(1), ..none.clone() }, "no rows");
+    let target = "rows.jsonl: line 1: task `piqa`, `doc_to_target` = \"label\" gives";
+    refused("piqa", piqa(json!(2)), &plain, &[target, "2, expected", "`label` is 2 (a number)"]);
+    refused("piqa", piqa(json!("")), &plain, &[target, "nothing, expected", "`label` is \"\""]);
+    refused("piqa", piqa(json!(-1)), &plain, &["gives -1"]);
+    let lacks = ["line 1", "`doc_to_choice` = \"{{ [sol1, sol2] }}\"", "`sol1` (missing), `sol2`"];
+    refused("piqa", json!({"goal": "g"}), &plain, &lacks);
+    refused("piqa", piqa(json!(0)), &chat, &["chat template"]);
+    refused("piqa", piqa(json!(0)), &none, &["no rows"]);
+    let shots = TaskSettings { shots: Some(1), ..none.clone() };
+    refused("piqa", piqa(json!(0)), &shots, &["no rows"]);
     let one = TaskSettings { shots: Some(1), ..plain.clone() };
-    refused("piqa", piqa(json!(0)), &one, "1 shots are asked for");
+    refused("piqa", piqa(json!(0)), &one, &["1 shots are asked for"]);
     let long = json!({"goal": "g", "sol1": "never ".repeat(300), "sol2": "b", "label": 0});
-    refused("piqa", long, &plain, "the model's context is 256");
+    refused("piqa", long, &plain, &["rows.jsonl: line 1", "the model's context is 256"]);
     let gsm8k = json!({"question": "q", "answer": "a"});
-    refused("gsm8k", gsm8k, &plain, "256 generated ones");
+    refused("gsm8k", gsm8k, &plain, &["rows.jsonl: line 1", "256 generated ones"]);
     let mc2 = json!({"question": "q", "mc2_targets": {"choices": ["a", "b"], "labels": [1]}});
-    refused("truthfulqa_mc2", mc2, &plain, "`doc_to_labels` gives");
+    refused("truthfulqa_mc2", mc2, &plain, &["`doc_to_labels`", "gives [1]"]);
+}
+
+#[test]
+fn a_row_is_named_by_file_line_field_and_column() {
+    let refused = |name: &str, row: Value, parts: &[&str]| {
+        refused(name, row, &plain(), &[&["rows.jsonl: line 1", name][..], parts].concat());
+    };
+    let choices = json!({"text": ["a", "b"], "label": ["A", "B"]});
+    let arc = |key: Value| json!({"question": "q", "choices": choices, "answerKey": key});
+    let target = "`doc_to_target` = \"{{ choices.label.index(answerKey) }}\"";
+    refused("arc_easy", arc(json!("Z")), &[target, "`answerKey` is \"Z\"", "Z is not in"]);
+    refused("arc_easy", arc(Value::Null), &[target, "`answerKey` (null)"]);
+    let keyless = json!({"question": "q", "choices": choices});
+    refused("arc_easy", keyless, &[target, "`answerKey` (missing)", "question, choices"]);
+    refused("arc_easy", json!({"choices": choices, "answerKey": "A"}), &["`question` (missing)"]);
+    refused("gsm8k", json!({"question": "q"}), &["`answer` (missing)"]);
+    let openbook = json!({"choices": choices, "answerKey": "A"});
+    refused("openbookqa", openbook, &["`doc_to_text` = \"question_stem\"", "(missing)"]);
+    let mmlu = json!({"question": "q", "choices": ["a", "b", "c", "d"], "subject": "s"});
+    refused("mmlu", mmlu, &["`doc_to_target` = \"answer\"", "`answer` (missing)"]);
+
+    let wino = |sentence: &str, answer: Value| json!({"sentence": sentence, "option1": "a", "option2": "b", "answer": answer});
+    for (answer, shown) in
+        [(json!(""), "`answer` is \"\""), (json!("3"), "\"3\""), (json!(1), "1 (a number)")]
+    {
+        let parts = ["`doc_to_text`", "[answer]", "gives nothing", shown];
+        refused("winogrande", wino("the _ is red .", answer), &parts);
+    }
+    let parts = ["`doc_to_target`", "sentence.split", "`sentence` is \"the cup"];
+    refused("winogrande", wino("the cup is red .", json!("1")), &parts);
+    refused("winogrande", wino("this is the _", json!("1")), &["not blank"]);
+    // The file of another task.
+    let parts = ["`choices` (missing)", "sentence, option1", "file that belongs to the task"];
+    refused("arc_easy", wino("the _ is red .", json!("1")), &parts);
+}
+
+#[test]
+fn a_right_answer_that_is_missing_is_not_scored() {
+    let refused = |name: &str, row: Value, parts: &[&str]| {
+        refused(name, row, &plain(), &[&["rows.jsonl: line 1", name][..], parts].concat());
+    };
+    refused("gsm8k", json!({"question": "q", "answer": null}), &["`answer` (null)"]);
+    refused("gsm8k", json!({"question": "q", "answer": " "}), &["not blank"]);
+    refused("lambada", json!({"text": ""}), &["`text` is \"\"", "not blank"]);
+    let boolq = json!({"passage": null, "question": "q", "label": 1});
+    refused("boolq", boolq, &["`passage` (null)"]);
+    let mc1 = |labels: Value| json!({"question": "q", "mc1_targets": {"choices": ["a", "b"], "labels": labels}});
+    refused("truthfulqa_mc1", mc1(json!([0, 0])), &["`doc_to_labels`", "1 for some"]);
+    refused("truthfulqa_mc1", mc1(json!([0, 1])), &["that doc_to_target names"]);
+    asked("truthfulqa_mc1", &[mc1(json!([1, 0]))], &plain()).0.unwrap();
+    // Of all true choices together it does not matter which is first.
+    let mc2 = json!({"question": "q", "mc2_targets": {"choices": ["a", "b"], "labels": [0, 1]}});
+    asked("truthfulqa_mc2", &[mc2], &plain()).0.unwrap();
+}
+
+#[test]
+fn a_bad_row_far_down_is_found_before_the_model_is_asked() {
+    let piqa =
+        |sol1: &str, label: Value| json!({"goal": "g", "sol1": sol1, "sol2": "b", "label": label});
+    let mut rows = vec![piqa("a", json!(0)); 5];
+    let wrong =
+        [(piqa("a", json!(7)), "gives 7"), (piqa(&"never ".repeat(300), json!(0)), "context")];
+    for (row, reason) in wrong {
+        rows[4] = row;
+        let (result, steps) = asked("piqa", &rows, &plain());
+        let error = result.unwrap_err().to_string();
+        assert!(error.contains("line 5") && error.contains(reason), "{error}");
+        assert_eq!(steps, 0);
+    }
+    // As a shot of the first question: the others are its examples.
+    let shots = TaskSettings { shots: Some(4), limit: Some(1), ..TaskSettings::default() };
+    rows[4] = piqa("c", json!(7));
+    (1..4).for_each(|at| rows[at] = piqa(["d", "e", "f"][at - 1], json!(0)));
+    let (result, steps) = asked("piqa", &rows, &shots);
+    assert!(result.unwrap_err().to_string().contains("line 5"));
+    assert_eq!(steps, 0);
 }

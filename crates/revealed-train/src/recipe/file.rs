@@ -10,7 +10,8 @@ impl Recipe {
     /// # Errors
     /// When the file cannot be read, a key is unknown, or a value has the wrong type or range.
     pub fn read(path: &Path, overrides: &[String]) -> Result<Self, TrainError> {
-        let text = std::fs::read_to_string(path).map_err(TrainError::io(path))?;
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| TrainError::RecipeFile { path: path.into(), source })?;
         Self::parse(&text, &path.display().to_string(), overrides)
     }
 
