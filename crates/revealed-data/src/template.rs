@@ -78,11 +78,12 @@ impl ChatTemplate {
 
     /// The text of a template that writes the same without whitespace at the end, unless an answer is to follow.
     pub(crate) fn without_tail(&self) -> String {
-        // Jinja drops a template's last line break, which would stand within the block; and it would trim the first and
-        // white space before a tag that is alone in its line.
+        // Jinja drops a template's last line break, which would stand within the block; and it drops the one behind a tag, so that
+        // the template begins a line as before.
         let text = self.text.strip_suffix('\n').unwrap_or(&self.text);
+        let text = text.strip_suffix('\r').unwrap_or(text);
         format!(
-            "{{% set written %}}{{{{ '' }}}}{text}{{{{ '' }}}}{{% endset %}}\
+            "{{% set written %}}\n{text}{{{{ '' }}}}{{% endset %}}\
              {{{{ written if add_generation_prompt else written.rstrip() }}}}"
         )
     }

@@ -11,8 +11,8 @@ use crate::rotary::Rotary;
 /// A score so low that its softmax is 0; finite, so a row with nothing to see gives no NaN.
 const HIDDEN: f32 = -1e30;
 
-/// Queries of a row whose weights over the keys are formed at once. Longer rows go through in blocks, so that no `[T, S]` weights are kept
-/// for a backward pass: it forms each block's again.
+/// Queries of a row whose weights over the keys are formed at once; longer rows go through in blocks. Where there are more, or more keys, no
+/// `[T, S]` weights are kept for a backward pass: it forms each block's again.
 pub const BLOCK: usize = 256;
 
 /// What all layers of one forward pass share: angles and masks.
@@ -27,10 +27,12 @@ pub(crate) struct Attend {
 impl Attend {
     /// Prepares a pass over `batch`, whose keys follow `past` slots that are already in a cache.
     pub fn new(batch: &TokenBatch, rotary: &Rotary, past: usize, window: Option<usize>) -> Self {
+        // Plain, whatever device the batch was made on: an operation's own tensors are no inputs of it.
         let (cos, sin) = rotary.angles(batch.position_ids.clone());
+        let (cos, sin) = (plain(cos), plain(sin));
         let time = batch.input_ids.dims()[1];
-        let device = batch.input_ids.device();
-        let padding = batch.key_padding.clone().map(|mask| hide(mask.bool_not()));
+        let device = batch.input_ids.device().without_autodiff();
+        let padding = batch.key_padding.clone().map(|mask| plain(hide(mask.bool_not())));
         let bias = |window: Option<usize>| {
             let causal = causal(time, past, window, &device);
             match (causal, padding.clone()) {
@@ -105,7 +107,7 @@ impl Attention {
             _ => bias.narrow(3, query, queries).narrow(4, key, keys),
         });
         #[cfg(feature = "flex")]
-        if flex::plain(&scores) {
+        if flex::plain(&scores) && bias.as_ref().is_none_or(flex::plain) {
             return flex::rows::softmax(scores, bias, self.seen(block));
         }
         let scores = scores.reshape([batch, groups, rows / queries, queries, keys]);
@@ -170,7 +172,7 @@ struct Kept {
     q: Tensor<4>,
     k: Tensor<4>,
     v: Tensor<4>,
-    /// Where there is one block alone.
+    /// Where there is one block alone, of few keys.
     weights: Option<Tensor<4>>,
 }
 
@@ -186,7 +188,7 @@ impl Operation<3, 4> for Attention {
         let context = blocks.map(|block| {
             let queries = block.of_queries(&q, groups).mul_scalar(self.scale);
             let weights = self.weights(queries, block.of_keys(&k), block);
-            kept = alone.then(|| weights.clone());
+            kept = (alone && block.keys <= BLOCK).then(|| weights.clone());
             let context = weights.matmul(block.of_keys(&v));
             context.reshape([batch, heads, block.queries, width])
         });
@@ -228,6 +230,11 @@ impl Operation<3, 4> for Attention {
         let [of_k, of_v] = of_k_and_v.map_or([None, None], |both| both.map(Some));
         [Some(of_q), of_k, of_v]
     }
+}
+
+/// The tensor without its graph.
+fn plain<const D: usize>(tensor: Tensor<D>) -> Tensor<D> {
+    if tensor.is_autodiff() { tensor.inner() } else { tensor }
 }
 
 /// 0 where seen and `HIDDEN` where not, `[B, S]` to `[B, 1, 1, 1, S]`.

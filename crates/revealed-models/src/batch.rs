@@ -43,6 +43,8 @@ impl TokenBatch {
         side: PaddingSide,
         device: &Device,
     ) -> Result<Self, ModelError> {
+        // Ids and masks have no gradient, whatever the device says.
+        let device = &device.clone().without_autodiff();
         let lengths: Vec<usize> = rows.iter().map(|row| row.as_ref().len()).collect();
         if let Some(row) = lengths.iter().position(|length| *length == 0) {
             return Err(ModelError::Row { row, reason: "it has no tokens".into() });
@@ -111,6 +113,7 @@ impl TokenBatch {
         pad_id: u32,
         device: &Device,
     ) -> Result<Self, ModelError> {
+        let device = &device.clone().without_autodiff();
         let own = Self::new(rows, pad_id, PaddingSide::Right, device)?;
         let [count, time] = own.shape();
         let positions: Vec<i32> =
@@ -228,7 +231,8 @@ impl CompletionBatch {
             0 => source[row],
             _ => first + row * time + offset - 1,
         };
-        let prompts = Prompts { tokens: shared, source: ints(&source, device) };
+        let source = ints(&source, &device.clone().without_autodiff());
+        let prompts = Prompts { tokens: shared, source };
         Ok(Self::laid_out(rows, tokens, Some(prompts), state, device))
     }
 
@@ -261,6 +265,7 @@ impl CompletionBatch {
         state: impl Fn(usize, usize) -> usize,
         device: &Device,
     ) -> Self {
+        let device = &device.clone().without_autodiff();
         let completions: Vec<&[u32]> =
             rows.iter().map(|(ids, start)| &ids.as_ref()[*start..]).collect();
         let completion_lengths: Vec<usize> = completions.iter().map(|c| c.len()).collect();

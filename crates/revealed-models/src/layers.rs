@@ -122,6 +122,11 @@ struct Rms {
 }
 
 impl Rms {
+    #[cfg(feature = "flex")]
+    fn has_kernel(&self, x: &Tensor<2>, weight: &Tensor<2>) -> bool {
+        x.dims()[1] == weight.dims()[1] && flex::plain(x) && flex::plain(weight)
+    }
+
     /// `r`, `[N, 1]`.
     fn scale(&self, x: &Tensor<2>) -> Tensor<2> {
         x.clone().square().mean_dim(1).add_scalar(self.eps).sqrt().recip()
@@ -135,7 +140,7 @@ impl Operation<2, 2> for Rms {
     fn forward(&self, [x, weight]: [Tensor<2>; 2]) -> (Tensor<2>, Self::Kept) {
         let kept = [x.clone(), weight.clone()];
         #[cfg(feature = "flex")]
-        if flex::plain(&x) && flex::plain(&weight) {
+        if self.has_kernel(&x, &weight) {
             return (flex::rows::rms(x, weight, self.eps), kept);
         }
         let scale = self.scale(&x);
@@ -149,7 +154,7 @@ impl Operation<2, 2> for Rms {
         [_, weighted]: [bool; 2],
     ) -> [Option<Tensor<2>>; 2] {
         #[cfg(feature = "flex")]
-        if !weighted && [&x, &weight, &gradient].into_iter().all(flex::plain) {
+        if !weighted && self.has_kernel(&x, &weight) && flex::plain(&gradient) {
             return [Some(flex::rows::rms_backward(x, weight, gradient, self.eps)), None];
         }
         let scale = self.scale(&x);
@@ -226,7 +231,7 @@ impl Operation<2, 3> for SwiGlu {
     fn forward(&self, [gate, up]: [Tensor<3>; 2]) -> (Tensor<3>, Self::Kept) {
         let kept = [gate.clone(), up.clone()];
         #[cfg(feature = "flex")]
-        if flex::plain(&gate) && flex::plain(&up) {
+        if gate.dims() == up.dims() && flex::plain(&gate) && flex::plain(&up) {
             return (flex::rows::swiglu(gate, up), kept);
         }
         (activation::silu(gate) * up, kept)
@@ -239,7 +244,7 @@ impl Operation<2, 3> for SwiGlu {
         _: [bool; 2],
     ) -> [Option<Tensor<3>>; 2] {
         #[cfg(feature = "flex")]
-        if [&gate, &up, &gradient].into_iter().all(flex::plain) {
+        if gate.dims() == up.dims() && [&gate, &up, &gradient].into_iter().all(flex::plain) {
             return flex::rows::swiglu_backward(gate, up, gradient).map(Some);
         }
         let sigmoid = activation::sigmoid(gate.clone());

@@ -127,7 +127,7 @@ impl CausalLm {
         for (h, targets) in chunks(&plain, &batch.targets, weight.vocab()) {
             let chunk = Softmax::new(h, &targets, &weight, temperature);
             log_probs.push(chunk.log_probs());
-            values.push(chunk.values());
+            values.push(chunk.log_sum.squeeze_dim::<1>(1));
         }
         let log_probs = Tensor::cat(log_probs, 0);
         let leaf = log_probs.clone().autodiff().require_grad();
@@ -207,8 +207,8 @@ struct Softmax {
     sum: Tensor<2>,
     /// `log p[y]`, `[N, 1]`.
     log_p: Tensor<2>,
-    /// `l[y]`, `[N, 1]`.
-    taken: Tensor<2>,
+    /// `log Σ exp(l)`, `[N, 1]`.
+    log_sum: Tensor<2>,
     spread: Spread,
 }
 
@@ -230,24 +230,22 @@ impl Softmax {
         if flex::plain(&logits) {
             let (exp, [max, sum, spread]) = flex::rows::exponentials(logits);
             let log_z = sum.clone().log();
-            let log_p = taken.clone() - (log_z.clone() + max);
-            return Self { exp, sum, log_p, taken, spread: Spread::Summed(log_z, spread) };
+            // In this order few digits are lost where logits are large.
+            let log_p = (taken - max.clone()) - log_z.clone();
+            let log_sum = log_z.clone() + max;
+            return Self { exp, sum, log_p, log_sum, spread: Spread::Summed(log_z, spread) };
         }
         let log_softmax = activation::log_softmax(logits, 1);
         let log_p = log_softmax.clone().gather(1, targets);
         let exp = log_softmax.clone().exp();
         let sum = log_p.ones_like();
-        Self { exp, sum, log_p, taken, spread: Spread::LogSoftmax(log_softmax) }
+        let log_sum = taken - log_p.clone();
+        Self { exp, sum, log_p, log_sum, spread: Spread::LogSoftmax(log_softmax) }
     }
 
     /// `[N]`.
     fn log_probs(&self) -> Tensor<1> {
         self.log_p.clone().squeeze_dim::<1>(1)
-    }
-
-    /// `log Σ exp(l)`, `[N]`.
-    fn values(&self) -> Tensor<1> {
-        (self.taken.clone() - self.log_p.clone()).squeeze_dim::<1>(1)
     }
 
     /// `H = −Σ p·log p = log z − Σ e·log e / z`, `[N]`.

@@ -13,7 +13,7 @@ use crate::causal_lm::CausalLm;
 use crate::error::ModelError;
 use crate::layers::{product, rounded};
 
-/// Tokens of a beginning that are run at once: scores of attention are `[H, 512, S]` and no more.
+/// Tokens of a beginning that are run at once.
 const PREFILL: usize = 512;
 /// Entries of one chunk of logits, 32 MiB in f32.
 const LOGITS: usize = 8 << 20;

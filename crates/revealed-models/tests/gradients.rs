@@ -6,7 +6,7 @@ mod support;
 
 use burn::module::{Module, ModuleVisitor, Param, ParamId};
 use burn::optim::GradientsParams;
-use burn::tensor::{Int, Tensor, TensorData, activation};
+use burn::tensor::{Device, Int, Tensor, TensorData, activation};
 use revealed_models::{Backward, CausalLm, CompletionBatch, LoraConfig, PaddingSide, ScalarModel};
 use support::{
     assert_close, completions, device, golden, host, load, max_difference, tiny_llama, unpad,
@@ -175,6 +175,33 @@ fn gradients_of_adapters_on_a_frozen_model_equal_autodiff_and_the_rest_has_none(
             assert_eq!(with, factors, "a frozen weight of {name} has a gradient");
             let count = assert_value_gradients_equal(name, &model, &batch, temperature);
             assert_eq!(count, factors, "{name}");
+        }
+    }
+}
+
+#[test]
+fn a_batch_may_be_made_on_a_device_with_autodiff() {
+    let rows = [(vec![3, 14, 15, 9, 2, 6], 2), (vec![3, 14, 5], 2), (vec![8, 9, 7, 9, 3, 2], 1)];
+    let tracked = device().autodiff();
+    for (name, adapter) in [("llama3", Some("llama3-lora")), ("mistral", None), ("pythia", None)] {
+        let model = load(name);
+        let model = match adapter {
+            Some(adapter) => model.with_adapter(&golden(adapter)).unwrap(),
+            None => model.trainable(),
+        };
+        let batches = |device: &Device| {
+            let padded = [PaddingSide::Left, PaddingSide::Right]
+                .map(|side| CompletionBatch::new(&rows, 0, side, device).unwrap());
+            let shared = CompletionBatch::sharing_prompts(&rows, 0, device).unwrap();
+            padded.into_iter().chain([shared])
+        };
+        for (plain, tracked) in batches(&device()).zip(batches(&tracked)) {
+            let numbers = |batch: &CompletionBatch| {
+                let backward = model.backward(batch, 1.0, loss);
+                let log_probs = host(model.log_probs(batch, 1.0).log_probs);
+                (log_probs, gradients(&model, &backward.gradients))
+            };
+            assert_eq!(numbers(&tracked), numbers(&plain), "{name}");
         }
     }
 }

@@ -62,11 +62,11 @@ impl MemoryPlan {
         }
         let tokens = recipe.run.micro_batch_tokens as u64;
         let row = (recipe.data.max_prompt_tokens + recipe.data.max_completion_tokens) as u64;
-        // Each layer keeps about 16 hidden-sized tensors for the backward pass, and the attention weights of short rows; those
-        // of a block of a longer row are formed and gone.
+        // Each layer keeps about 16 hidden-sized tensors for the backward pass, and the attention weights of short rows, which
+        // come under any limit; those of a block of a longer row are formed and gone.
         let layers = shape.layers as u64;
         let seen = row.min(ATTENTION_BLOCK as u64).saturating_mul(tokens * shape.heads as u64);
-        let attention = if row > ATTENTION_BLOCK as u64 { 3 * seen } else { layers * seen };
+        let attention = layers.max(3) * seen;
         let hidden = 16 * tokens * shape.hidden_size as u64 * layers;
         part("activations of one micro-batch (estimate)".into(), hidden.saturating_add(attention));
         part("a chunk of logits a piece, three times".into(), pieces * 3 * (8 << 20));
@@ -138,6 +138,8 @@ mod tests {
             plan.parts.iter().find(named).unwrap().1
         };
         assert!(activations(200) > activations(100));
+        // Short rows come under a long limit too.
+        assert!(activations(300) >= activations(200));
         assert_eq!(activations(4000), activations(1000));
     }
 

@@ -177,7 +177,7 @@ impl RunFolder {
             let folder = self.path.join("reward");
             reward.save(&folder, task.reward_pad_id(), &text)?;
             revealed_models::copy_tokenizer(model_folder, &folder)?;
-            if let Some(text) = task.encoder.template_to_terminator()? {
+            if let Some(text) = task.encoder.template_to_terminator() {
                 write_template(&folder, &text)?;
             }
             describe(&folder, Handed::Reward)?;
@@ -231,15 +231,31 @@ impl RunFolder {
 fn write_template(folder: &Path, text: &str) -> Result<(), TrainError> {
     revealed_models::write_file(&folder.join("chat_template.jinja"), text.as_bytes())?;
     let path = folder.join("tokenizer_config.json");
-    let Ok(bytes) = fs::read(&path) else { return Ok(()) };
-    let mut config: serde_json::Value = serde_json::from_slice(&bytes)
+    let Ok(config) = fs::read_to_string(&path) else { return Ok(()) };
+    let mut fields: serde_json::Value = serde_json::from_str(&config)
         .map_err(|source| TrainError::Io { path: path.clone(), source: source.into() })?;
-    if let Some(template) = config.get_mut("chat_template") {
-        *template = json!(text);
-        let config = serde_json::to_string_pretty(&config).unwrap_or_default();
-        revealed_models::write_file(&path, format!("{config}\n").as_bytes())?;
-    }
-    Ok(())
+    let Some(template) = fields.get_mut("chat_template") else { return Ok(()) };
+    let (before, after) = (template.to_string(), json!(text).to_string());
+    // All else stays as it is written: some files have numbers that a reader in Rust would round.
+    let written =
+        [in_ascii(&before), before].into_iter().find(|b| config.matches(b.as_str()).count() == 1);
+    let config = match written {
+        Some(before) => config.replacen(&before, &after, 1),
+        None => {
+            *template = json!(text);
+            format!("{}\n", serde_json::to_string_pretty(&fields).unwrap_or_default())
+        }
+    };
+    Ok(revealed_models::write_file(&path, config.as_bytes())?)
+}
+
+/// JSON as Python writes it by default.
+fn in_ascii(json: &str) -> String {
+    let escaped = |c: char| match c.is_ascii() {
+        true => c.to_string(),
+        false => c.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}")).collect(),
+    };
+    json.chars().map(escaped).collect()
 }
 
 /// What a run's folder could not write.

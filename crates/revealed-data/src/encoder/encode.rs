@@ -183,17 +183,16 @@ impl Encoder {
 
     /// The text of the chat template for those who read a number at a conversation's last token: where the template writes
     /// whitespace behind an answer's terminator, as ChatML does, one that ends there. None without a template.
-    ///
-    /// # Errors
-    /// As [`ChatTemplate::render`].
-    pub fn template_to_terminator(&self) -> Result<Option<String>, DataError> {
-        let Some(template) = &self.template else { return Ok(None) };
+    pub fn template_to_terminator(&self) -> Option<String> {
+        let template = self.template.as_ref()?;
         let turn = |role: &str| Message { role: role.to_owned(), content: "a".to_owned() };
-        let written =
-            template.render(&[turn("user"), turn("assistant")], GenerationPrompt::Omit)?;
+        let turns = [turn("user"), turn("assistant")];
+        // Making an encoder has tried such turns; a template that refuses them all the same is not touched.
+        let written = template.render(&turns, GenerationPrompt::Omit).unwrap_or_default();
         let end = written.trim_end();
-        let cut = end.len() < written.len() && self.ids(end)?.last() == Some(&self.terminator);
-        Ok(Some(if cut { template.without_tail() } else { template.text().to_owned() }))
+        let ends = || self.ids(end).is_ok_and(|ids| ids.last() == Some(&self.terminator));
+        let cut = end.len() < written.len() && ends();
+        Some(if cut { template.without_tail() } else { template.text().to_owned() })
     }
 
     fn unstable(&self, prompt: &[u32], whole: &[u32]) -> DataError {

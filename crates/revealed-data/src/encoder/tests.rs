@@ -88,14 +88,19 @@ fn limits(prompt: usize, completion: usize) -> EncodeOptions {
 
 #[test]
 fn a_template_for_readers_of_the_last_token_ends_at_the_terminator() {
-    assert_eq!(plain().template_to_terminator().unwrap(), None);
-    // Tags alone in their lines, a line break at the end, and one at the beginning.
-    for text in
-        [CHAT.to_owned(), format!("\n{CHAT}\n"), format!("{CHAT}\n  {{% if x %}}{{% endif %}}\n")]
-    {
+    assert_eq!(plain().template_to_terminator(), None);
+    // Tags alone in their lines, line breaks and spaces at the ends.
+    let ends = [
+        ("", ""),
+        ("\n", "\n"),
+        ("", "\n  {% if x %}{% endif %}\n"),
+        ("  {% if x %}{% endif %}\n", ""),
+        ("  ", "\r\n"),
+    ];
+    for text in ends.map(|(first, last)| format!("{first}{CHAT}{last}")) {
         let encoder =
             encoder(&[("chat_template.jinja", text.as_str().into())], limits(64, 64)).unwrap();
-        let cut = encoder.template_to_terminator().unwrap().unwrap();
+        let cut = encoder.template_to_terminator().unwrap();
         let compiled = |text: &str| {
             let variables = encoder.recipe().special_tokens;
             ChatTemplate::new(text, Path::new("test"), variables, 0).unwrap()
@@ -124,7 +129,7 @@ fn a_template_for_readers_of_the_last_token_ends_at_the_terminator() {
     {
         let encoder =
             encoder(&[("chat_template.jinja", text.as_str().into())], limits(64, 64)).unwrap();
-        assert_eq!(encoder.template_to_terminator().unwrap(), Some(text));
+        assert_eq!(encoder.template_to_terminator(), Some(text));
     }
 }
 

@@ -31,7 +31,6 @@ fn each<K: Kernel<M>, const M: usize>(
     mut outputs: [&mut [f32]; M],
     widths: [usize; M],
 ) {
-    let wide = machine().unwrap_or(false);
     let part = (PART / widths.iter().max().map_or(1, |width| (*width).max(1))).max(1);
     let parts: Vec<_> = (0..rows.div_ceil(part))
         .map(|index| {
@@ -40,13 +39,14 @@ fn each<K: Kernel<M>, const M: usize>(
         })
         .collect();
     parts.into_par_iter().for_each(|(first, count, outputs)| {
-        // Sound: nothing comes here but on a machine that `machine` has looked at.
+        // Sound: `machine` has seen the features that these two are compiled for.
         #[cfg(target_arch = "x86_64")]
         #[allow(unsafe_code)]
         unsafe {
-            match wide {
-                true => with_avx512(kernel, first, count, outputs, widths),
-                false => with_avx2(kernel, first, count, outputs, widths),
+            match machine() {
+                Some(true) => with_avx512(kernel, first, count, outputs, widths),
+                Some(false) => with_avx2(kernel, first, count, outputs, widths),
+                None => some(kernel, first, count, outputs, widths),
             }
         }
         #[cfg(not(target_arch = "x86_64"))]

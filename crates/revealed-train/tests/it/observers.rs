@@ -81,8 +81,11 @@ fn folders_have_the_template_of_the_run_and_the_reward_s_ends_where_its_score_is
     // The model's own tokenizer says something else of its template.
     let config = world.folder.path().join("tokenizer_config.json");
     let mut fields: Value = serde_json::from_slice(&std::fs::read(&config).unwrap()).unwrap();
-    fields["chat_template"] = "another".into();
-    std::fs::write(&config, fields.to_string()).unwrap();
+    fields["chat_template"] = "another, für sich".into();
+    // As Python writes it, with a number that no float and no u64 holds.
+    let big = "\"model_max_length\": 1000000000000000019884624838656";
+    let text = fields.to_string().replace('ü', "\\u00fc").replacen('{', &format!("{{{big}, "), 1);
+    std::fs::write(&config, text).unwrap();
 
     let out = world.recipe.run.out.clone();
     let mut files = RunFolder::create(&out, &world.recipe).unwrap();
@@ -90,7 +93,9 @@ fn folders_have_the_template_of_the_run_and_the_reward_s_ends_where_its_score_is
     files.finish(&state, &world.recipe, &world.task, world.folder.path()).unwrap();
     let [policy, reward] = ["policy", "reward"].map(|folder| {
         let read = |file: &str| std::fs::read_to_string(out.join(folder).join(file)).unwrap();
-        let fields: Value = serde_json::from_str(&read("tokenizer_config.json")).unwrap();
+        let config = read("tokenizer_config.json");
+        assert!(config.contains(big), "{config}");
+        let fields: Value = serde_json::from_str(&config).unwrap();
         assert_eq!(fields["chat_template"], read("chat_template.jinja"), "{folder}");
         assert_eq!(fields["eos_token"], "<eos>");
         read("chat_template.jinja")
