@@ -27,12 +27,10 @@ pub(crate) struct Attend {
 impl Attend {
     /// Prepares a pass over `batch`, whose keys follow `past` slots that are already in a cache.
     pub fn new(batch: &TokenBatch, rotary: &Rotary, past: usize, window: Option<usize>) -> Self {
-        // Plain, whatever device the batch was made on: an operation's own tensors are no inputs of it.
         let (cos, sin) = rotary.angles(batch.position_ids.clone());
-        let (cos, sin) = (plain(cos), plain(sin));
         let time = batch.input_ids.dims()[1];
-        let device = batch.input_ids.device().without_autodiff();
-        let padding = batch.key_padding.clone().map(|mask| plain(hide(mask.bool_not())));
+        let device = batch.input_ids.device();
+        let padding = batch.key_padding.clone().map(|mask| hide(mask.bool_not()));
         let bias = |window: Option<usize>| {
             let causal = causal(time, past, window, &device);
             match (causal, padding.clone()) {
@@ -230,11 +228,6 @@ impl Operation<3, 4> for Attention {
         let [of_k, of_v] = of_k_and_v.map_or([None, None], |both| both.map(Some));
         [Some(of_q), of_k, of_v]
     }
-}
-
-/// The tensor without its graph.
-fn plain<const D: usize>(tensor: Tensor<D>) -> Tensor<D> {
-    if tensor.is_autodiff() { tensor.inner() } else { tensor }
 }
 
 /// 0 where seen and `HIDDEN` where not, `[B, S]` to `[B, 1, 1, 1, S]`.

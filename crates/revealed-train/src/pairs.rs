@@ -190,8 +190,8 @@ fn fade(pairs: &mut [Pair<'_>], judge: &RewardModel, run: &Run<'_>) -> Result<()
     let device = judge.model.backbone.device();
     let demonstrations = pairs.iter().map(|pair| pair.demonstration);
     let rows: Vec<&Row> = demonstrations.chain(pairs.iter().map(|pair| pair.sample)).collect();
-    let scores = run.raw_scores(judge, &rows)?.into_iter();
-    let scores: Vec<f32> = scores.map(|score| judge.calibration.apply(score) as f32).collect();
+    let scores = run.member_scores(judge, &rows)?.into_iter();
+    let scores: Vec<f32> = scores.map(|score| score as f32).collect();
     let side = |scores: &[f32]| Tensor::<1>::from_floats(scores, &device);
     let (demonstrations, samples) = scores.split_at(pairs.len());
     let (demonstrations, samples) = (side(demonstrations), side(samples));

@@ -39,8 +39,7 @@ impl Reward for RewardEnsemble {
 
 impl Reward for RewardModel {
     fn score(&self, rows: &[Row], run: &Run<'_>) -> Result<Vec<f64>, TrainError> {
-        let raw = run.raw_scores(self, rows)?;
-        Ok(raw.into_iter().map(|score| self.calibration.apply(score)).collect())
+        run.member_scores(self, rows)
     }
 }
 

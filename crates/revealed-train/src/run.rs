@@ -156,15 +156,21 @@ impl Run<'_> {
         reward: &RewardEnsemble,
         rows: &[R],
     ) -> Result<Vec<f64>, TrainError> {
-        let of_member = |member: &RewardModel| {
-            let raw = self.raw_scores(member, rows)?;
-            Ok(raw.into_iter().map(|score| member.calibration.apply(score)).collect())
-        };
-        let members = reward.members.iter().map(of_member);
+        let members = reward.members.iter().map(|member| self.member_scores(member, rows));
         Ok(reward.combined(&members.collect::<Result<Vec<_>, TrainError>>()?)?)
     }
 
-    /// The same without calibration, of one member.
+    /// The same of one member.
+    pub(crate) fn member_scores<R: Borrow<Row> + Sync>(
+        &self,
+        member: &RewardModel,
+        rows: &[R],
+    ) -> Result<Vec<f64>, TrainError> {
+        let raw = self.raw_scores(member, rows)?;
+        Ok(raw.into_iter().map(|score| member.calibration.apply(score)).collect())
+    }
+
+    /// The same without calibration.
     pub(crate) fn raw_scores<R: Borrow<Row> + Sync>(
         &self,
         reward: &RewardModel,
