@@ -7,7 +7,7 @@
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
-use rand::{RngExt, SeedableRng};
+use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -19,7 +19,7 @@ use crate::error::ModelError;
 use crate::lanes::{piece_size, pieces_at_once, side_by_side};
 
 /// Rows that should be decoded together for a step to be worth reading the weights for.
-const LEAST: usize = 8;
+const LEAST: usize = 32;
 
 /// How the next token is chosen.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -303,44 +303,80 @@ fn draw<'a>(
     })
 }
 
+/// Numbers that are looked at together.
+const BLOCK: usize = 64;
+
 /// A token and its log-prob; `None` where a logit is NaN or infinite.
 fn choose(logits: &[f32], config: &SamplingConfig, rng: &mut ChaCha8Rng) -> Option<(u32, f32)> {
     let greedy = config.decoding == Decoding::Greedy;
     let inverse = (1.0 / config.temperature).min(f64::from(f32::MAX)) as f32;
-    let mut max = f32::NEG_INFINITY;
-    let mut best = 0;
-    for (token, logit) in logits.iter().enumerate() {
-        if !logit.is_finite() {
-            return None;
-        }
-        if *logit > max {
-            (max, best) = (*logit, token);
-        }
-    }
+    let max = largest(logits)?;
+    let best = || logits.iter().position(|logit| *logit == max).unwrap_or(0);
     let weights: Vec<f32> = logits.iter().map(|l| ((l - max) * inverse).exp()).collect();
-    let total: f64 = weights.iter().map(|w| f64::from(*w)).sum();
-    let token = if greedy { best } else { race(&weights, total, config, rng) };
+    let total = sum(&weights);
+    let token = if greedy { best() } else { race(&weights, total, config, rng) };
     let log_prob = f64::from((logits[token] - max) * inverse) - total.ln();
     Some((token as u32, log_prob as f32))
+}
+
+/// `None` where a number is NaN or infinite.
+fn largest(logits: &[f32]) -> Option<f32> {
+    let mut max = f32::NEG_INFINITY;
+    for block in logits.chunks(BLOCK) {
+        // Without a way out, so that it is done with vectors.
+        let finite = block.iter().fold(true, |finite, logit| finite & logit.is_finite());
+        if !finite {
+            return None;
+        }
+        max = block.iter().fold(max, |max, logit| max.max(*logit));
+    }
+    Some(max)
+}
+
+/// In f64, of eight sums that do not wait for each other.
+fn sum(weights: &[f32]) -> f64 {
+    let mut sums = [0.0f64; 8];
+    let blocks = weights.chunks_exact(8);
+    let rest: f64 = blocks.remainder().iter().map(|w| f64::from(*w)).sum();
+    for block in blocks {
+        for (sum, weight) in sums.iter_mut().zip(block) {
+            *sum += f64::from(*weight);
+        }
+    }
+    sums.iter().sum::<f64>() + rest
 }
 
 /// `argmin_v E_v / w_v`, which draws `v` with probability `w_v / Σ w`, over the tokens the filters keep.
 fn race(weights: &[f32], total: f64, config: &SamplingConfig, rng: &mut ChaCha8Rng) -> usize {
     let least = threshold(weights, total, config);
     let mut winner = (f64::INFINITY, 0);
-    for (token, weight) in weights.iter().enumerate() {
-        // In f64: f32's steps of 6e-8 would give each of many unlikely tokens that chance of time 0.
-        let uniform = rng.random::<f64>();
-        // −ln(1 − u) ≥ u: most tokens have lost before their logarithm is taken.
-        let lost = uniform >= winner.0 * f64::from(*weight);
-        if *weight >= least && *weight > 0.0 && !lost {
-            let time = -(1.0 - uniform).ln() / f64::from(*weight);
-            if time < winner.0 {
-                winner = (time, token);
+    let mut words = [0u64; BLOCK];
+    for (block, weights) in weights.chunks(BLOCK).enumerate() {
+        let words = &mut words[..weights.len()];
+        words.iter_mut().for_each(|word| *word = rng.next_u64());
+        // −ln(1 − u) ≥ u: most tokens have lost before their logarithm is taken, and most blocks hold no other.
+        let runs = |(word, weight): (&u64, &f32)| below(*word) < winner.0 * f64::from(*weight);
+        if !words.iter().zip(weights).fold(false, |any, pair| any | runs(pair)) {
+            continue;
+        }
+        for (index, (word, weight)) in words.iter().zip(weights).enumerate() {
+            // In f64: f32's steps of 6e-8 would give each of many unlikely tokens that chance of time 0.
+            let uniform = (word >> 11) as f64 * 2f64.powi(-53);
+            let lost = uniform >= winner.0 * f64::from(*weight);
+            if *weight >= least && *weight > 0.0 && !lost {
+                let time = -(1.0 - uniform).ln() / f64::from(*weight);
+                if time < winner.0 {
+                    winner = (time, block * BLOCK + index);
+                }
             }
         }
     }
     winner.1
+}
+
+/// A word's number in [0, 1) but for its last bit, which is never more: no conversion that vectors lack.
+fn below(word: u64) -> f64 {
+    f64::from_bits((word >> 12) | 1f64.to_bits()) - 1.0
 }
 
 /// The smallest weight that top-k, top-p and min-p keep, in that order as Transformers applies them.
@@ -374,6 +410,9 @@ fn threshold(weights: &[f32], total: f64, config: &SamplingConfig) -> f32 {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use proptest::prelude::*;
+    use rand::RngExt;
+
     use super::*;
 
     /// `golden/sampling`: the warpers of Transformers in the order in which it applies them.
@@ -422,6 +461,48 @@ mod tests {
         let mut rng = row_rng(0, 0, 0);
         let other = (0..2_000).filter(|_| race(&weights, total, &config, &mut rng) != 0);
         assert_eq!(other.count(), 0);
+    }
+
+    /// One token after the other, as the formula says.
+    fn plain_race(weights: &[f32], least: f32, rng: &mut ChaCha8Rng) -> usize {
+        let mut winner = (f64::INFINITY, 0);
+        for (token, weight) in weights.iter().enumerate() {
+            let time = -(1.0 - rng.random::<f64>()).ln() / f64::from(*weight);
+            if *weight >= least && *weight > 0.0 && time < winner.0 {
+                winner = (time, token);
+            }
+        }
+        winner.1
+    }
+
+    proptest! {
+        #[test]
+        fn what_lost_early_would_have_lost_anyway(
+            logits in prop::collection::vec(-30f32..0.0, 1..300), seed: u64, min_p in 0f64..0.1,
+        ) {
+            let weights: Vec<f32> =
+                logits.iter().map(|l| if *l < -25.0 { 0.0 } else { l.exp() }).collect();
+            let config = SamplingConfig { min_p, ..SamplingConfig::default() };
+            let (mut ours, mut plain) = (row_rng(seed, 0, 0), row_rng(seed, 0, 0));
+            for _ in 0..8 {
+                let expected = plain_race(&weights, min_p as f32, &mut plain);
+                prop_assert_eq!(race(&weights, sum(&weights), &config, &mut ours), expected);
+            }
+            let one_by_one: f64 = weights.iter().map(|w| f64::from(*w)).sum();
+            prop_assert!((sum(&weights) - one_by_one).abs() <= 1e-13 * one_by_one);
+        }
+
+        #[test]
+        fn the_largest_logit_is_found_and_what_is_not_finite_is_refused(
+            mut logits in prop::collection::vec(-30f32..30.0, 1..300), at: prop::sample::Index,
+            bad in prop::sample::select(vec![f32::NAN, f32::INFINITY, f32::NEG_INFINITY]),
+        ) {
+            let expected = logits.iter().copied().fold(f32::MIN, f32::max);
+            prop_assert_eq!(largest(&logits), Some(expected));
+            let at = at.index(logits.len());
+            logits[at] = bad;
+            prop_assert_eq!(largest(&logits), None);
+        }
     }
 
     #[test]
