@@ -16,6 +16,9 @@ const MOST: usize = 128;
 /// Numbers of one vector register with AVX2; AVX-512 takes two at once.
 const LANES: usize = 8;
 
+/// Numbers of a line of the cache.
+const LINE: usize = 16;
+
 /// Rows of `W` that a thread takes at once.
 const PART: usize = 96;
 
@@ -156,11 +159,29 @@ fn rows_of<const M: usize, const N: usize>(
     }
 }
 
+/// Asks for the line of numbers at an address, which need not be one.
+#[inline(always)]
+fn fetch(at: *const f32) {
+    // Sound: it reads nothing, whatever lies there.
+    #[cfg(target_arch = "x86_64")]
+    #[allow(unsafe_code)]
+    unsafe {
+        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(at.cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = at;
+}
+
+/// The rows of `w` that come next are on their way meanwhile: rows are too short for the machine to see by itself where
+/// reading goes on.
 #[inline(always)]
 fn sums<const M: usize, const N: usize>(x: &[[Vector; M]], w: [&[f32]; N]) -> [[Vector; M]; N] {
     let w = w.map(|row| &row[..x.len()]);
     let mut sums = [[[0.0f32; LANES]; M]; N];
     for (k, x) in x.iter().enumerate() {
+        if k % LINE == 0 {
+            w.iter().for_each(|row| fetch(row.as_ptr().wrapping_add(N * row.len() + k)));
+        }
         for n in 0..N {
             // Sound: every row of `w` was cut to the length of `x`. A checked index would take the sums out of their registers.
             #[allow(unsafe_code)]
