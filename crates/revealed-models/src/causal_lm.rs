@@ -12,7 +12,7 @@ use crate::config::HfConfig;
 use crate::decoder::{Decoder, Shape, linear};
 use crate::error::ModelError;
 use crate::folder;
-use crate::layers::{Linear, project};
+use crate::layers::{Linear, project, rounded};
 use crate::lora::{self, LoraConfig, LoraWeights};
 use crate::weights::{Source, TensorFiles};
 
@@ -172,6 +172,30 @@ impl CausalLm {
         }
         self.compute_dtype = dtype;
         Ok(self)
+    }
+
+    /// Without gradients, and with its weights rounded once to what products are computed in: for many passes of few tokens,
+    /// which each round all weights otherwise. Not to be saved: a tied head stands beside the embedding.
+    pub(crate) fn for_decoding(&self) -> Self {
+        let (mut model, dtype) = (self.valid(), self.compute_dtype);
+        if dtype == FloatDType::F32 {
+            return model;
+        }
+        model.lm_head.get_or_insert_with(|| Linear {
+            weight: self.valid().decoder.embedding().clone(),
+            bias: None,
+            lora: None,
+            name: self.decoder.head_name().into(),
+            compute_dtype: dtype,
+        });
+        let head = model.lm_head.as_mut();
+        for layer in model.decoder.linears_mut().chain(head) {
+            let factors = layer.lora.iter_mut().flat_map(|lora| [&mut lora.a, &mut lora.b]);
+            for weight in factors.chain([&mut layer.weight]) {
+                *weight = weight.clone().map(|weight| rounded(weight, dtype));
+            }
+        }
+        model
     }
 
     /// Asks for gradients: of the adapters where some are attached, of every weight otherwise.

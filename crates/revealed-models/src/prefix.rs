@@ -4,7 +4,6 @@
 //! common beginning agrees with it, and add the rest: the choices of one question share its context, and the
 //! questions of one task share its examples, without anybody having to say so.
 
-use burn::module::Module;
 use burn::tensor::{Int, Tensor, activation};
 
 use crate::attention::KvCache;
@@ -42,7 +41,7 @@ pub struct ScoredTokens {
 impl PrefixCache {
     /// Nothing read yet; the model is used without gradients.
     pub fn new(model: &CausalLm) -> Self {
-        let model = model.valid();
+        let model = model.for_decoding();
         let cache = empty(&model, 1);
         Self { model, cache, ids: Vec::new(), capacity: 1, computed: 0 }
     }

@@ -5,7 +5,6 @@
 //! its one-logarithm form, `argmin_v E_v / p_v` with `E_v` exponential noise from a generator seeded by
 //! (seed, prompt, sample), so a row's tokens do not depend on what else is in the batch.
 
-use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -173,7 +172,7 @@ pub fn sample(
             return Err(ModelError::Row { row, reason });
         }
     }
-    let model = model.valid();
+    let model = model.for_decoding();
     let mut order: Vec<usize> = (0..prompts.len()).collect();
     order.sort_by_key(|prompt| prompts[*prompt].len());
     let (device, copies) = (model.device(), config.samples_per_prompt);

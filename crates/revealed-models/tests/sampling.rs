@@ -60,6 +60,33 @@ fn cached_decoding_gives_the_log_probs_of_an_uncached_pass() {
     }
 }
 
+/// Its weights are rounded once a call there, and with every pass elsewhere.
+#[test]
+fn cached_decoding_in_bfloat16_gives_the_log_probs_of_an_uncached_pass() {
+    for (name, adapter) in [("qwen2", None), ("pythia", None), ("llama3", Some("llama3-lora"))] {
+        let model = load(name);
+        let model = match adapter {
+            Some(adapter) => model.with_adapter(&golden(adapter)).unwrap(),
+            None => model,
+        };
+        let mixed = model.clone().with_compute_dtype(burn::tensor::FloatDType::BF16).unwrap();
+        let drawn = sample(&mixed, &prompts(), &config()).unwrap();
+        let (mut worst, mut of_f32) = (0.0f32, 0.0f32);
+        for drawn in drawn {
+            let prompt = &prompts()[drawn.prompt];
+            let row = [([prompt.as_slice(), &drawn.token_ids].concat(), prompt.len())];
+            for (model, worst) in [(&mixed, &mut worst), (&model, &mut of_f32)] {
+                let scored = row_log_probs(model, &row, PaddingSide::Right, 1.0).concat();
+                for (ours, theirs) in scored.iter().zip(&drawn.log_probs) {
+                    *worst = worst.max((ours - theirs).abs());
+                }
+            }
+        }
+        // The same roundings but where sums of another order fall to the other side of one.
+        assert!(worst < 2e-3 && of_f32 > 3.0 * worst, "{name}: {worst}, of f32 {of_f32}");
+    }
+}
+
 #[test]
 fn greedy_decoding_takes_the_argmax_of_an_uncached_pass() {
     for name in ["pythia", "qwen3-mixed", "llama3"] {

@@ -72,6 +72,8 @@ impl MemoryPlan {
         part("a chunk of logits a piece, three times".into(), pieces * 3 * (8 << 20));
         let kv = 2 * shape.layers * shape.kv_heads * shape.head_dim * recipe.run.sample_batch_size;
         part("KV cache while sampling, twice where rows leave".into(), 2 * kv as u64 * row);
+        let rounded = u64::from(recipe.model.bf16) * all.div_ceil(2);
+        part("weights in bfloat16 while sampling".into(), rounded);
         parts.retain(|(_, bytes)| *bytes > 0);
         Self { parts }
     }
@@ -113,6 +115,19 @@ mod tests {
         assert_eq!(bytes % weights, 0);
         assert_eq!(plan.total(), plan.parts.iter().map(|(_, bytes)| bytes).sum::<u64>());
         (name.clone(), bytes / weights)
+    }
+
+    #[test]
+    fn sampling_in_bfloat16_rounds_all_weights_at_once() {
+        let sampling = |bf16| {
+            let world = World::new(Tuning::Lora, |recipe| recipe.model.bf16 = bf16);
+            let plan = MemoryPlan::new(&world.base, &world.recipe);
+            let weights = burn::module::Module::num_params(&world.base) as u64;
+            (plan.parts.iter().find(|(name, _)| name.contains("bfloat16")).map(|p| p.1), weights)
+        };
+        assert_eq!(sampling(false).0, None);
+        let (bytes, weights) = sampling(true);
+        assert!(bytes.is_some_and(|bytes| bytes.abs_diff(2 * weights) < 4), "{bytes:?}");
     }
 
     #[test]
