@@ -1,7 +1,7 @@
 //! Kernels for plain f32 tensors of Burn's flex backend. Other tensors, and machines without a fused multiply-add, are left to
 //! Burn's own operations.
 
-pub(crate) mod few_rows;
+pub(crate) mod projection;
 pub(crate) mod rows;
 
 use burn::backend::Flex;

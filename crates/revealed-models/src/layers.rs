@@ -53,13 +53,61 @@ impl Linear {
 /// # Shapes
 /// - x: `[N, in]`, weight: `[out, in]`, output: `[N, out]`, f32
 pub(crate) fn project(x: Tensor<2>, weight: Tensor<2>, dtype: FloatDType) -> Tensor<2> {
+    match dtype {
+        FloatDType::F32 if weight.is_autodiff() => apply(&Projection, [x, weight]),
+        FloatDType::F32 => apply(&FrozenProjection { weight }, [x]),
+        _ => product(x, weight.transpose(), dtype),
+    }
+}
+
+/// `x·Wᵀ` of plain tensors in f32.
+fn plain_projection(x: Tensor<2>, weight: Tensor<2>) -> Tensor<2> {
     #[cfg(feature = "flex")]
-    if dtype == FloatDType::F32
-        && let Some(y) = flex::few_rows::project(&x, &weight)
-    {
+    if let Some(y) = flex::projection::project(&x, &weight) {
         return y;
     }
-    product(x, weight.transpose(), dtype)
+    x.matmul(weight.transpose())
+}
+
+/// `x·Wᵀ`. Backward: `∂x = G·W`, `∂W = Gᵀ·x`.
+#[derive(Debug, Clone)]
+struct Projection;
+
+impl Operation<2, 2> for Projection {
+    /// The inputs.
+    type Kept = [Tensor<2>; 2];
+
+    fn forward(&self, [x, weight]: [Tensor<2>; 2]) -> (Tensor<2>, Self::Kept) {
+        (plain_projection(x.clone(), weight.clone()), [x, weight])
+    }
+
+    fn backward(
+        &self,
+        [x, weight]: Self::Kept,
+        gradient: Tensor<2>,
+        [of_x, of_weight]: [bool; 2],
+    ) -> [Option<Tensor<2>>; 2] {
+        let of_weight = of_weight.then(|| gradient.clone().transpose().matmul(x));
+        [of_x.then(|| gradient.matmul(weight)), of_weight]
+    }
+}
+
+/// `x·Wᵀ` with a frozen weight, which keeps no input for the backward pass: `∂x = G·W`.
+#[derive(Debug, Clone)]
+struct FrozenProjection {
+    weight: Tensor<2>,
+}
+
+impl Operation<1, 2> for FrozenProjection {
+    type Kept = ();
+
+    fn forward(&self, [x]: [Tensor<2>; 1]) -> (Tensor<2>, Self::Kept) {
+        (plain_projection(x, self.weight.clone()), ())
+    }
+
+    fn backward(&self, (): (), gradient: Tensor<2>, _: [bool; 1]) -> [Option<Tensor<2>>; 1] {
+        [Some(gradient.matmul(self.weight.clone()))]
+    }
 }
 
 /// `a·b`, computed in `dtype`: operands are rounded to it, and so is the result, which comes back as f32.
@@ -269,6 +317,17 @@ mod tests {
             let values = |seed| some_numbers([2, 35, width], seed).mul_scalar(6.0);
             assert_as_autodiff(&SwiGlu, [values(3), values(4)], 1e-5);
             assert_as_autodiff(&Gelu, [values(5)], 1e-5);
+        }
+    }
+
+    #[test]
+    fn projections_have_autodiff_s_gradients() {
+        // Fewer and more rows than go through at once, matrices too small for that and large enough.
+        for [rows, width, out] in [[3, 5, 7], [140, 40, 200], [150, 130, 140], [70, 2100, 131]] {
+            let x = || some_numbers([rows, width], 1);
+            let weight = some_numbers([out, width], 2);
+            assert_as_autodiff(&Projection, [x(), weight.clone()], 1e-5);
+            assert_as_autodiff(&FrozenProjection { weight }, [x()], 1e-5);
         }
     }
 

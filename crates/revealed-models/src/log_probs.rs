@@ -17,7 +17,7 @@ use crate::batch::CompletionBatch;
 use crate::causal_lm::CausalLm;
 #[cfg(feature = "flex")]
 use crate::flex;
-use crate::layers::{product, rounded};
+use crate::layers::{product, project, rounded};
 
 /// Entries of one chunk of logits: 32 MiB in f32, small beside a model and large enough for the matrix
 /// product to reach its rate.
@@ -185,7 +185,7 @@ impl Head {
 
     /// `[N, D]` to `[N, V]`.
     fn logits(&self, hidden: Tensor<2>) -> Tensor<2> {
-        product(hidden, self.weight.clone().transpose(), self.dtype)
+        project(hidden, self.weight.clone(), self.dtype)
     }
 
     /// `Σ_v w_v·W[v]` for weights `[N, V]`: `[N, D]`.

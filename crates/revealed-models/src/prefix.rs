@@ -10,7 +10,7 @@ use crate::attention::KvCache;
 use crate::batch::{PaddingSide, TokenBatch};
 use crate::causal_lm::CausalLm;
 use crate::error::ModelError;
-use crate::layers::{product, rounded};
+use crate::layers::{project, rounded};
 
 /// Tokens of a beginning that are run at once.
 const PREFILL: usize = 512;
@@ -149,7 +149,7 @@ impl PrefixCache {
         for (at, wanted) in predicts.chunks(size).zip(targets.chunks(size)) {
             let ints = |values: &[i32]| Tensor::<1, Int>::from_ints(values, &device);
             let states = hidden.clone().select(0, ints(at));
-            let logits = product(states, head.clone().transpose(), dtype);
+            let logits = project(states, head.clone(), dtype);
             let likeliest = logits.clone().argmax(1).squeeze_dim::<1>(1);
             let log_probs = activation::log_softmax(logits, 1);
             let taken = log_probs.gather(1, ints(wanted).unsqueeze_dim::<2>(1)).squeeze_dim::<1>(1);

@@ -1,7 +1,8 @@
-//! `x·Wᵀ` for few rows of `x`, as decoding needs it.
+//! `x·Wᵀ` without a copy of `W`.
 //!
-//! A general matrix product copies the larger operand into blocks first, which for a handful of rows costs more than the
-//! product. Here the few rows are laid out column by column, and every row of `W` is read once, where it lies.
+//! A general matrix product first copies `W` into blocks, which for a handful of rows, as in decoding, costs more than the
+//! product, and for hundreds still a seventh of it. Here the rows of `x` are laid out column by column, and every row
+//! of `W` is read where it lies.
 
 use burn::backend::Flex;
 use burn::backend::flex::FlexTensor;
@@ -10,8 +11,14 @@ use rayon::prelude::*;
 
 use super::{contents, machine, plain, primitive};
 
-/// Rows up to which this is the faster way.
-const MOST: usize = 128;
+/// Rows up to which this is the faster way, however small the matrix.
+const FEW: usize = 128;
+
+/// Rows of more than [`FEW`] need a matrix that is at least so wide and so tall.
+const LARGE: usize = 128;
+
+/// Bytes of `x` that stay in the second cache while all of `W` passes.
+const GROUP: usize = 1 << 19;
 
 /// Numbers of one vector register with AVX2; AVX-512 takes two at once.
 const LANES: usize = 8;
@@ -30,7 +37,10 @@ type Vector = [f32; LANES];
 /// `x·Wᵀ` for `x` `[M, K]` and `W` `[N, K]`: `[M, N]`, or nothing where the general product is to do it.
 pub(crate) fn project(x: &Tensor<2>, weight: &Tensor<2>) -> Option<Tensor<2>> {
     let ([rows, width], [out, inner]) = (x.dims(), weight.dims());
-    if rows == 0 || rows > MOST || width != inner || width == 0 || out == 0 {
+    if rows == 0 || width != inner || width == 0 || out == 0 {
+        return None;
+    }
+    if rows > FEW && width.min(out) < LARGE {
         return None;
     }
     let wide = machine()?;
@@ -39,7 +49,11 @@ pub(crate) fn project(x: &Tensor<2>, weight: &Tensor<2>) -> Option<Tensor<2>> {
     }
     let (x, weight) = (primitive(x.clone()), primitive(weight.clone()));
     let mut y = vec![0.0; rows * out];
-    multiply(contents(&x)?, contents(&weight)?, [rows, out, width], &mut y, wide);
+    let (x, weight) = (contents(&x)?, contents(&weight)?);
+    let group = (GROUP / (4 * width)).clamp(FEW / 2, rows.max(FEW / 2)).next_multiple_of(4 * LANES);
+    for (x, y) in x.chunks(group * width).zip(y.chunks_mut(group * out)) {
+        multiply(x, weight, [x.len() / width, out, width], y, wide);
+    }
     let y = burn::tensor::TensorData::new(y, [rows, out]);
     Some(Tensor::from_primitive::<Flex>(FlexTensor::from_data(y)))
 }
@@ -248,7 +262,7 @@ mod tests {
                 _ => {
                     let (x, w) = (tensor(x, [rows, width]), tensor(w, [out, width]));
                     let Some(y) = project(&x, &w) else {
-                        prop_assert!(rows > MOST || machine().is_none());
+                        prop_assert!(rows > FEW || machine().is_none());
                         return Ok(());
                     };
                     prop_assert_eq!(y.dims(), [rows, out]);
