@@ -2,10 +2,11 @@
 """A round of the loop as TRL's users would put it together, phase by phase, one JSON object each.
 
 round.py MODEL DEMONSTRATIONS.jsonl [--batch 64] [--steps 3] [--lora 16] [--prompt 64] [--completion 64] [--threads 2]
+         [--micro-batch 16]
 
 The workload of `stages --stage round`: two completions of every prompt by the initial model (Transformers' generate); RewardTrainer on
 pairs of demonstration and completion, --steps steps of 16 pairs; RLOOTrainer against that reward, --steps steps of --batch
-completions, 4 a prompt, one update each. LoRA on all linear layers, f32, no gradient checkpointing. Rows of `prompt` and `completion`
+completions, 4 a prompt, one update each from gradients of --micro-batch completions at a time. LoRA on all linear layers, f32, no gradient checkpointing. Rows of `prompt` and `completion`
 or of two `messages` are read; prompts and completions are cut to their bounds in tokens, 8 rows are left out.
 Run with torch 2.9.0, transformers 5.23, peft 0.21.2 and trl 1.16.
 """
@@ -22,6 +23,7 @@ parser.add_argument("model")
 parser.add_argument("data")
 for name, default in dict(batch=64, steps=3, lora=16, prompt=64, completion=64, threads=2).items():
     parser.add_argument(f"--{name}", type=int, default=default)
+parser.add_argument("--micro-batch", type=int, default=16)
 args = parser.parse_args()
 
 torch.set_num_threads(args.threads)
@@ -72,7 +74,8 @@ def fit(completions):
 
 def improve(reward):
     model = AutoModelForCausalLM.from_pretrained(args.model, dtype=torch.float32)
-    config = RLOOConfig(per_device_train_batch_size=args.batch, num_generations=4, max_completion_length=args.completion, beta=0.05,
+    config = RLOOConfig(per_device_train_batch_size=args.micro_batch, num_generations=4,
+                        gradient_accumulation_steps=args.batch // args.micro_batch, max_completion_length=args.completion, beta=0.05,
                         temperature=1.0, top_k=0, **common)
     reward = reward.merge_and_unload().eval()
     RLOOTrainer(model, reward, config, train_dataset=Dataset.from_list([{"prompt": p} for p in prompts]),

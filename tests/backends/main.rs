@@ -27,7 +27,7 @@ pub(crate) struct Other {
 
 /// Names with the feature that brings them. LibTorch on a CPU sums in another order, and rounds exp and log otherwise: a few roundings
 /// of f32. Shaders may round exp, log and division to 2.5 ulp and more, and fuse what they like.
-const DEVICES: [(&str, bool, f32); 7] = [
+const DEVICES: [(&str, bool, f32); 8] = [
     ("flex", cfg!(feature = "flex"), 0.0),
     ("libtorch", cfg!(feature = "tch"), 2e-5),
     ("libtorch-cuda:0", cfg!(feature = "tch"), 1e-4),
@@ -35,6 +35,7 @@ const DEVICES: [(&str, bool, f32); 7] = [
     ("vulkan", cfg!(feature = "vulkan"), 1e-4),
     ("metal", cfg!(feature = "metal"), 1e-4),
     ("cuda:0", cfg!(feature = "cuda"), 1e-4),
+    ("cpu", cfg!(feature = "cpu"), 1e-4),
 ];
 
 pub(crate) fn flex() -> Device {
@@ -86,4 +87,9 @@ fn every_device_that_is_asked_for_is_here() {
     let names: Vec<&str> = devices().iter().map(|other| other.name).collect();
     println!("devices: {}", names.join(", "));
     assert!(names.contains(&"flex"));
+    // Number 0 is there wherever anything is, whatever the driver calls it.
+    for kind in ["wgpu", "vulkan", "metal"].iter().filter(|kind| names.contains(kind)) {
+        assert!(revealed::device(&format!("{kind}:0")).is_ok(), "{kind}");
+        assert!(revealed::device(&format!("{kind}:99")).is_err(), "{kind}");
+    }
 }

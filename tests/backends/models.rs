@@ -5,8 +5,8 @@ use revealed::burn::module::{Module, ModuleVisitor, Param};
 use revealed::burn::optim::GradientsParams;
 use revealed::burn::tensor::{FloatDType, Tensor};
 use revealed::models::{
-    CausalLm, CompletionBatch, Decoding, LoraConfig, PaddingSide, SamplingConfig, ScalarModel,
-    TokenBatch, sample,
+    CausalLm, CompletionBatch, Decoding, LoraConfig, PaddingSide, PrefixCache, SamplingConfig,
+    ScalarModel, TokenBatch, sample,
 };
 use revealed::objectives::likelihood::token_cross_entropy;
 use revealed::objectives::reduce::token_mean;
@@ -177,6 +177,58 @@ fn mixed_precision_follows_f32_where_the_device_has_bfloat16() {
                 assert!(cosine > 0.999, "{}, {name}, adapter {lora}: {cosine}", other.name);
             }
         }
+    }
+}
+
+/// Against the values of the states too, as self-imitation takes them.
+#[test]
+fn gradients_of_values_and_log_probs_together() {
+    for other in devices() {
+        for name in ["llama3", "qwen2"] {
+            let of = |device: &Device| {
+                let model = model(name, device).trainable();
+                let batch = batch(PaddingSide::Right, device);
+                let done = model.backward_with_values(&batch, 0.7, |log_probs, values| {
+                    (log_probs * 0.5 + values.square() * 0.1).sum()
+                });
+                gradients(&model, &done.gradients)
+            };
+            close_each(&of(&other.device), &of(&flex()), &other, &format!("{name}, values"));
+        }
+    }
+}
+
+/// Caches that are written in place, cut back and copied: a backend whose tensors share memory must not let one see the other.
+#[test]
+fn a_cache_that_rows_share_gives_each_its_own() {
+    let rows: Vec<(Vec<u32>, usize)> = rows().into_iter().rev().chain(rows()).collect();
+    let prompts: Vec<&[u32]> = rows.iter().map(|(row, _)| row.as_slice()).collect();
+    for other in devices() {
+        for name in MODELS {
+            let of = |device: &Device| {
+                let mut cache = PrefixCache::new(&model(name, device));
+                let scored = cache.score(&rows).unwrap();
+                let greedy = cache.greedy(&prompts, 8, |_| false).unwrap();
+                let again = cache.score(&rows).unwrap();
+                let log_probs = scored.iter().chain(&again).flat_map(|row| row.log_probs.clone());
+                (log_probs.collect::<Vec<_>>(), greedy)
+            };
+            let (found, wanted) = (of(&other.device), of(&flex()));
+            close(&found.0, &wanted.0, &other, name);
+            assert_eq!(found.1, wanted.1, "{}: {name}", other.name);
+        }
+    }
+}
+
+#[test]
+fn an_adapter_folded_into_its_weights() {
+    for other in devices() {
+        let of = |device: &Device| {
+            let model = model("llama3", device).with_adapter(&golden("llama3-lora")).unwrap();
+            let merged = model.merged().unwrap();
+            host(merged.log_probs(&batch(PaddingSide::Left, device), 1.0).log_probs)
+        };
+        close(&of(&other.device), &of(&flex()), &other, "merged");
     }
 }
 

@@ -22,6 +22,8 @@ pub struct Shape {
     pub hidden_size: usize,
     /// Blocks.
     pub layers: usize,
+    /// Width within the feed-forward layers.
+    pub intermediate_size: usize,
     /// Query heads.
     pub heads: usize,
     /// Key and value heads.

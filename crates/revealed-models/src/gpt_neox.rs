@@ -42,7 +42,6 @@ const KNOWN: &[&str] = &[
 pub struct GptNeoXConfig {
     /// Sizes that all architectures share.
     pub shape: Shape,
-    intermediate_size: usize,
     layer_norm_eps: f64,
     rotary: Rotary,
     attention_bias: bool,
@@ -65,6 +64,7 @@ impl GptNeoXConfig {
         }
         Ok(Self {
             shape: Shape {
+                intermediate_size: config.size("intermediate_size")?,
                 vocab_size: config.size("vocab_size")?,
                 hidden_size,
                 layers: config.size("num_hidden_layers")?,
@@ -74,7 +74,6 @@ impl GptNeoXConfig {
                 context: config.optional_size("max_position_embeddings")?.unwrap_or(2048),
                 tied: config.flag("tie_word_embeddings", false)?,
             },
-            intermediate_size: config.size("intermediate_size")?,
             layer_norm_eps: config.number("layer_norm_eps", 1e-5)?,
             rotary: Rotary::read(config, head_dim)?,
             attention_bias: config.flag("attention_bias", true)?,
@@ -207,7 +206,7 @@ impl Layer {
             query_key_value: dense("attention.query_key_value", 3 * width, width, bias)?,
             dense: dense("attention.dense", width, width, bias)?,
         };
-        let middle = config.intermediate_size;
+        let middle = config.shape.intermediate_size;
         let mlp = Mlp {
             dense_h_to_4h: dense("mlp.dense_h_to_4h", middle, width, true)?,
             dense_4h_to_h: dense("mlp.dense_4h_to_h", width, middle, true)?,

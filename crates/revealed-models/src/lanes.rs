@@ -37,7 +37,7 @@ pub(crate) fn piece_size(device: &Device, total: usize, budget: usize, least: us
 /// lanes.
 pub fn pieces_at_once(device: &Device, largest: usize, budget: usize) -> usize {
     match has_lanes(device) && !inside() {
-        true => (budget / largest.max(1)).min(pools().len()).max(1),
+        true => (budget / largest.max(1)).min(lanes()).max(1),
         false => 1,
     }
 }
@@ -49,6 +49,10 @@ pub struct Pieces {
     pub rows: Vec<Vec<usize>>,
     /// Pieces that may be worked on at once.
     pub at_once: usize,
+    /// Tokens of all rows; what rows share counts once.
+    pub tokens: usize,
+    /// The same with the filler beside them.
+    pub padded: usize,
 }
 
 impl Pieces {
@@ -60,7 +64,6 @@ impl Pieces {
         let mut order: Vec<usize> = (0..lengths.len()).collect();
         order.sort_by_key(|row| lengths[*row]);
         let mut rows: Vec<Vec<usize>> = Vec::new();
-        let mut largest = 0;
         for row in order {
             // The row that joins is the longest.
             let size = |rows: usize| lengths[row].saturating_mul(rows);
@@ -68,9 +71,24 @@ impl Pieces {
                 Some(piece) if size(piece.len() + 1) <= tokens => piece.push(row),
                 _ => rows.push(vec![row]),
             }
-            largest = largest.max(size(rows.last().map_or(0, Vec::len)));
         }
-        Self { rows, at_once: pieces_at_once(device, largest, budget) }
+        // The last row of a piece is its longest.
+        let sizes = || {
+            rows.iter().map(|piece| {
+                piece.last().map_or(0, |row| lengths[*row].saturating_mul(piece.len()))
+            })
+        };
+        let at_once = pieces_at_once(device, sizes().max().unwrap_or(0), budget);
+        let padded = sizes().fold(0, usize::saturating_add);
+        Self { rows, at_once, tokens: total, padded }
+    }
+
+    /// Share of the filler, in [0, 1).
+    pub fn padding(&self) -> f64 {
+        match self.padded {
+            0 => 0.0,
+            padded => 1.0 - self.tokens as f64 / padded as f64,
+        }
     }
 
     /// [`side_by_side`] on the pieces.
@@ -97,13 +115,17 @@ pub fn side_by_side<T: Sync, R: Send, E: Send>(
     work: impl Fn(&T) -> Result<R, E> + Sync,
     mut take: impl FnMut(R) -> Result<(), E>,
 ) -> Result<(), E> {
-    let lanes = at_once.min(items.len()).min(if inside() { 1 } else { pools().len() });
-    if lanes < 2 {
+    let pools = match at_once.min(items.len()) {
+        0 | 1 => &[],
+        _ if inside() => &[],
+        wanted => pools(wanted.min(lanes())),
+    };
+    if pools.is_empty() {
         return items.iter().try_for_each(|item| take(work(item)?));
     }
-    let queue = Queue::new(items.len(), 2 * lanes);
+    let queue = Queue::new(items.len(), 2 * pools.len());
     thread::scope(|scope| {
-        for pool in &pools()[..lanes] {
+        for pool in pools {
             let (queue, work) = (&queue, &work);
             scope.spawn(move || {
                 pool.install(|| {
@@ -146,15 +168,21 @@ fn inside() -> bool {
     INSIDE.get()
 }
 
-/// The lanes: pools that share out the threads of rayon's own.
-fn pools() -> &'static [ThreadPool] {
-    static POOLS: OnceLock<Vec<ThreadPool>> = OnceLock::new();
-    POOLS.get_or_init(|| {
-        let threads = rayon::current_num_threads();
-        let lanes = threads.min(MOST);
+/// Lanes that this machine has.
+fn lanes() -> usize {
+    rayon::current_num_threads().min(MOST)
+}
+
+/// `lanes` pools that share out the threads of rayon's own; none for one lane.
+fn pools(lanes: usize) -> &'static [ThreadPool] {
+    static POOLS: [OnceLock<Vec<ThreadPool>>; MOST + 1] = [const { OnceLock::new() }; MOST + 1];
+    if !(2..=MOST).contains(&lanes) {
+        return &[];
+    }
+    POOLS[lanes].get_or_init(|| {
         let build = |lane| {
             ThreadPoolBuilder::new()
-                .num_threads((threads + lane) / lanes)
+                .num_threads(share(rayon::current_num_threads(), lanes, lane))
                 .thread_name(move |thread| format!("lane-{lane}-{thread}"))
                 .start_handler(|_| INSIDE.set(true))
                 .build()
@@ -162,6 +190,11 @@ fn pools() -> &'static [ThreadPool] {
         // Where the system gives no more threads, there are fewer lanes.
         (0..lanes).map_while(|lane| build(lane).ok()).collect()
     })
+}
+
+/// Threads of a lane, of which all lanes together have `threads`.
+fn share(threads: usize, lanes: usize, lane: usize) -> usize {
+    (threads + lane) / lanes
 }
 
 /// What panicked work leaves.
@@ -301,6 +334,23 @@ mod tests {
     }
 
     #[test]
+    fn however_many_lanes_there_are_they_have_all_threads() {
+        for threads in 2..=33 {
+            for lanes in 2..=threads.min(MOST) {
+                let shares: Vec<usize> =
+                    (0..lanes).map(|lane| share(threads, lanes, lane)).collect();
+                assert_eq!(shares.iter().sum::<usize>(), threads);
+                assert!(shares.iter().all(|share| *share > 0));
+            }
+        }
+        let count =
+            |wanted| pools(wanted).iter().map(ThreadPool::current_num_threads).sum::<usize>();
+        for wanted in 2..=lanes() {
+            assert_eq!(rayon::current_num_threads(), count(wanted));
+        }
+    }
+
+    #[test]
     fn work_within_work_is_done_by_its_own_lane() {
         let items = [1, 2, 3];
         let mut sum = 0;
@@ -345,6 +395,10 @@ mod tests {
     fn rows_of_alike_lengths_are_a_piece_and_one_that_is_too_long_is_alone() {
         let device = Device::flex();
         let rows = |lengths: &[usize], budget| Pieces::of_lengths(lengths, &device, budget).rows;
+        let pieces = Pieces::of_lengths(&[5, 1, 4, 1, 90], &device, 10);
+        assert_eq!((pieces.tokens, pieces.padded), (101, 102));
+        assert!((pieces.padding() - 1.0 / 102.0).abs() < 1e-12);
+        assert_eq!(Pieces::of_lengths(&[], &device, 10).padding(), 0.0);
         assert_eq!(rows(&[5, 1, 4, 1, 90], 10), [vec![1, 3], vec![2, 0], vec![4]]);
         assert_eq!(rows(&[usize::MAX, 3, usize::MAX], 10), [vec![1], vec![0], vec![2]]);
         assert!(rows(&[], 10).is_empty());

@@ -23,7 +23,7 @@ pub struct Linear {
     /// The layer's name in the folder, such as `model.layers.0.self_attn.q_proj`.
     #[module(skip)]
     pub name: String,
-    /// What its products are computed in; weights, sums and results are f32.
+    /// What its products are computed in, operands and results rounded to it; what is stored and given on is f32.
     #[module(skip)]
     pub compute_dtype: FloatDType,
 }
@@ -54,8 +54,8 @@ impl Linear {
 /// - x: `[N, in]`, weight: `[out, in]`, output: `[N, out]`, f32
 pub(crate) fn project(x: Tensor<2>, weight: Tensor<2>, dtype: FloatDType) -> Tensor<2> {
     match dtype {
-        FloatDType::F32 if weight.is_autodiff() => apply(&Projection, [x, weight]),
-        FloatDType::F32 => apply(&FrozenProjection { weight }, [x]),
+        _ if !weight.is_autodiff() => apply(&FrozenProjection { weight, dtype }, [x]),
+        FloatDType::F32 => apply(&Projection, [x, weight]),
         _ => product(x, weight.transpose(), dtype),
     }
 }
@@ -92,21 +92,27 @@ impl Operation<2, 2> for Projection {
     }
 }
 
-/// `x·Wᵀ` with a frozen weight, which keeps no input for the backward pass: `∂x = G·W`.
+/// `x·Wᵀ` with a frozen weight, which keeps no input for the backward pass, nor the weight as rounded: `∂x = G·W`.
 #[derive(Debug, Clone)]
 struct FrozenProjection {
     weight: Tensor<2>,
+    dtype: FloatDType,
 }
 
 impl Operation<1, 2> for FrozenProjection {
     type Kept = ();
 
     fn forward(&self, [x]: [Tensor<2>; 1]) -> (Tensor<2>, Self::Kept) {
-        (plain_projection(x, self.weight.clone()), ())
+        let weight = self.weight.clone();
+        let y = match self.dtype {
+            FloatDType::F32 => plain_projection(x, weight),
+            dtype => product(x, weight.transpose(), dtype),
+        };
+        (y, ())
     }
 
     fn backward(&self, (): (), gradient: Tensor<2>, _: [bool; 1]) -> [Option<Tensor<2>>; 1] {
-        [Some(gradient.matmul(self.weight.clone()))]
+        [Some(product(gradient, self.weight.clone(), self.dtype))]
     }
 }
 
@@ -327,7 +333,9 @@ mod tests {
             let x = || some_numbers([rows, width], 1);
             let weight = some_numbers([out, width], 2);
             assert_as_autodiff(&Projection, [x(), weight.clone()], 1e-5);
-            assert_as_autodiff(&FrozenProjection { weight }, [x()], 1e-5);
+            let frozen = |dtype| FrozenProjection { weight: weight.clone(), dtype };
+            assert_as_autodiff(&frozen(FloatDType::F32), [x()], 1e-5);
+            assert_as_autodiff(&frozen(FloatDType::BF16), [x()], 1e-5);
         }
     }
 

@@ -47,7 +47,6 @@ const KNOWN: &[&str] = &[
 pub struct LlamaConfig {
     /// Sizes that all architectures share.
     pub shape: Shape,
-    intermediate_size: usize,
     rms_norm_eps: f64,
     rotary: Rotary,
     qkv_bias: bool,
@@ -85,6 +84,7 @@ impl LlamaConfig {
         let (window, slides) = windows(config, model_type, layers)?;
         Ok(Self {
             shape: Shape {
+                intermediate_size: config.size("intermediate_size")?,
                 vocab_size: config.size("vocab_size")?,
                 hidden_size,
                 layers,
@@ -94,7 +94,6 @@ impl LlamaConfig {
                 context: config.optional_size("max_position_embeddings")?.unwrap_or(2048),
                 tied: config.flag("tie_word_embeddings", false)?,
             },
-            intermediate_size: config.size("intermediate_size")?,
             rms_norm_eps: config.number("rms_norm_eps", 1e-6)?,
             rotary,
             qkv_bias: model_type == "qwen2" || attention_bias,
@@ -268,7 +267,7 @@ impl Layer {
         let k_proj = dense("self_attn.k_proj", keys, hidden_size, config.qkv_bias)?;
         let v_proj = dense("self_attn.v_proj", keys, hidden_size, config.qkv_bias)?;
         let o_proj = dense("self_attn.o_proj", hidden_size, queries, config.output_bias)?;
-        let middle = config.intermediate_size;
+        let middle = config.shape.intermediate_size;
         let mlp = Mlp {
             gate_proj: dense("mlp.gate_proj", middle, hidden_size, config.mlp_bias)?,
             up_proj: dense("mlp.up_proj", middle, hidden_size, config.mlp_bias)?,

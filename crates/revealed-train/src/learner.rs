@@ -169,6 +169,7 @@ impl Learner {
         }
         if done.done {
             totals.add(&done.numbers, value_loss, done.grad_norm, done.lr);
+            totals.add_pieces(&pieces);
         }
         Ok(done.numbers[3])
     }

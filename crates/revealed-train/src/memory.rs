@@ -62,13 +62,18 @@ impl MemoryPlan {
         }
         let tokens = recipe.run.micro_batch_tokens as u64;
         let row = (recipe.data.max_prompt_tokens + recipe.data.max_completion_tokens) as u64;
-        // Each layer keeps about 16 hidden-sized tensors for the backward pass, and the attention weights of short rows, which
+        // Each layer keeps about eight hidden-sized tensors for the backward pass, three of the feed-forward layer, and the attention weights of short rows, which
         // come under any limit; those of a block of a longer row are formed and gone.
         let layers = shape.layers as u64;
         let seen = row.min(ATTENTION_BLOCK as u64).saturating_mul(tokens * shape.heads as u64);
         let attention = layers.max(3) * seen;
-        let hidden = 16 * tokens * shape.hidden_size as u64 * layers;
-        part("activations of one micro-batch (estimate)".into(), hidden.saturating_add(attention));
+        let width = 8 * shape.hidden_size as u64 + 3 * shape.intermediate_size as u64;
+        let kept = (tokens * layers).saturating_mul(width);
+        part("activations of one micro-batch (estimate)".into(), kept.saturating_add(attention));
+        if recipe.model.tuning == Tuning::Full {
+            let head = shape.vocab_size as u64 * shape.hidden_size as u64;
+            part("the head's gradient, twice a piece".into(), (2 * pieces).saturating_mul(head));
+        }
         part("a chunk of logits a piece, three times".into(), pieces * 3 * (8 << 20));
         let kv = 2 * shape.layers * shape.kv_heads * shape.head_dim * recipe.run.sample_batch_size;
         part("KV cache while sampling, twice where rows leave".into(), 2 * kv as u64 * row);

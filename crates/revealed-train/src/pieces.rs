@@ -37,9 +37,11 @@ pub(crate) fn pieces<R: Borrow<Row>>(rows: &[R], device: &Device, budget: usize)
         }
     }
     let sizes = pieces.iter().map(|piece| size(&piece.iter().collect::<Vec<_>>(), rows));
-    let largest = sizes.max().unwrap_or(0);
+    let (largest, padded) = sizes.fold((0, 0), |(most, sum), size| (most.max(size), sum + size));
+    let parts = pieces.iter().flatten();
+    let tokens = parts.map(|part| longest(part, rows).0 + completions(part, rows)).sum();
     let rows = pieces.into_iter().map(|piece| piece.concat()).collect();
-    Pieces { rows, at_once: pieces_at_once(device, largest, budget) }
+    Pieces { rows, at_once: pieces_at_once(device, largest, budget), tokens, padded }
 }
 
 /// Indices of rows with the same prompt, in order of their first.
@@ -63,6 +65,11 @@ fn longest<R: Borrow<Row>>(group: &[usize], rows: &[R]) -> (usize, usize) {
         (row.prompt().len(), row.completion().len())
     });
     all.fold((0, 0), |(p, c), (prompt, completion)| (p.max(prompt), c.max(completion)))
+}
+
+/// Tokens of all completions.
+fn completions<R: Borrow<Row>>(group: &[usize], rows: &[R]) -> usize {
+    group.iter().map(|index| rows[*index].borrow().completion().len()).sum()
 }
 
 /// Padded tokens of groups of rows in one piece.
@@ -122,6 +129,16 @@ mod tests {
         assert_eq!(all, (0..8).collect::<Vec<_>>());
         // Too little for any row: one at a time.
         assert_eq!(pieces(&rows, 1).len(), 8);
+    }
+
+    #[test]
+    fn filler_is_counted_beside_prompts_that_count_once() {
+        // One prompt of 20 and completions of 5 and 2; another of 10 with 5 and 5.
+        let rows = [row(1, 20, 5), row(1, 20, 2), row(2, 10, 5), row(2, 10, 5)];
+        let pieces = super::pieces(&rows, &Device::flex(), 4096);
+        assert_eq!(pieces.tokens, 20 + 5 + 2 + 10 + 5 + 5);
+        // One piece: both prompts as long as the longer, every completion as the longest.
+        assert_eq!((pieces.rows.len(), pieces.padded), (1, 2 * 20 + 4 * 5), "{pieces:?}");
     }
 
     #[test]

@@ -140,6 +140,7 @@ impl RewardUpdater {
             ("rewards/margins", demonstrations - negatives),
             ("grad_norm", done.grad_norm),
             ("learning_rate", done.lr),
+            ("padding", pieces.padding()),
         ];
         run.step(at, self.reported, &metrics);
         Ok(model)
@@ -175,7 +176,9 @@ pub(crate) fn pair_pieces(device: &Device, pairs: &[Pair<'_>], run: &Run<'_>) ->
         .iter()
         .map(|pair| 2 * pair.demonstration.input_ids.len().max(pair.sample.input_ids.len()))
         .collect();
-    Pieces::of_lengths(&longest, device, run.recipe.run.micro_batch_tokens)
+    let pieces = Pieces::of_lengths(&longest, device, run.recipe.run.micro_batch_tokens);
+    let sides = |pair: &Pair<'_>| pair.demonstration.input_ids.len() + pair.sample.input_ids.len();
+    Pieces { tokens: pairs.iter().map(sides).sum(), ..pieces }
 }
 
 /// Scores of both sides, `[P]` each, in one forward pass.

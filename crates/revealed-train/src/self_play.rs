@@ -180,6 +180,7 @@ impl<'a> LogRatioFit<'a> {
             ("rewards/accuracies", done.numbers[1]),
             ("grad_norm", done.grad_norm),
             ("learning_rate", done.lr),
+            ("padding", pieces.padding()),
         ];
         run.step(at, self.config.steps, &metrics);
         Ok(policy)

@@ -174,13 +174,15 @@ fn sft_step(
         };
         Ok((part.gradients, part.loss))
     };
-    let (gradients, losses) = accumulate(&model, &run.pieces(&model.device(), rows), work)?;
+    let pieces = run.pieces(&model.device(), rows);
+    let (gradients, losses) = accumulate(&model, &pieces, work)?;
     let (model, done) = updater.update(model, gradients, vec![sum(losses)], at, run)?;
     let metrics = [
         ("loss", done.numbers[0]),
         ("grad_norm", done.grad_norm),
         ("learning_rate", done.lr),
         ("tokens", tokens as f64),
+        ("padding", pieces.padding()),
     ];
     run.step(at, total, &metrics);
     Ok(model)

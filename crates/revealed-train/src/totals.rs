@@ -1,5 +1,7 @@
 //! The numbers that a policy step reports.
 
+use revealed_models::lanes::Pieces;
+
 use crate::observer::Metric;
 use crate::rollout::Rollout;
 
@@ -14,6 +16,8 @@ pub(crate) struct Totals {
     grad_norm: f64,
     lr: f64,
     largest_log_ratio: f64,
+    tokens: usize,
+    padded: usize,
 }
 
 impl Totals {
@@ -26,6 +30,11 @@ impl Totals {
         self.value_loss += value_loss;
         self.grad_norm += grad_norm;
         self.lr = lr;
+    }
+
+    pub(crate) fn add_pieces(&mut self, pieces: &Pieces) {
+        self.tokens += pieces.tokens;
+        self.padded += pieces.padded;
     }
 
     /// The rollout's numbers, then those of its steps, of which there are none where every one was skipped.
@@ -45,6 +54,7 @@ impl Totals {
             ("val/ratio_farthest", self.largest_log_ratio.exp()),
             ("grad_norm", self.grad_norm / self.steps),
             ("learning_rate", self.lr),
+            ("padding", 1.0 - self.tokens as f64 / self.padded.max(1) as f64),
         ];
         if self.value_loss > 0.0 {
             metrics.push(("loss/value_avg", self.value_loss / self.steps));

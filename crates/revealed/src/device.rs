@@ -7,7 +7,7 @@ use thiserror::Error;
 
 /// Every name, for messages.
 const NAMES: &str =
-    "flex, libtorch, libtorch-cuda:N, cuda:N, wgpu, wgpu:N, vulkan, vulkan:N, metal, metal:N";
+    "flex, libtorch, libtorch-cuda:N, cuda:N, cpu, wgpu, wgpu:N, vulkan, vulkan:N, metal, metal:N";
 
 /// Why a device cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -47,8 +47,9 @@ pub enum DeviceError {
     },
 }
 
-/// The device of a name: `flex`, `libtorch`, `libtorch-cuda:N`, `cuda:N`, `wgpu`, `wgpu:N`, `vulkan:N` or
-/// `metal:N`. Without a number it is the backend's own choice.
+/// The device of a name: `flex`, `libtorch`, `libtorch-cuda:N`, `cuda:N`, `cpu`, `wgpu`, `wgpu:N`, `vulkan:N` or
+/// `metal:N`. Without a number it is the backend's own choice. With wgpu, N counts discrete GPUs; where there is none of that
+/// number it counts integrated ones, then virtual ones, and 0 is a software driver where there is nothing else.
 ///
 /// # Errors
 /// When the name is unknown, its backend is not compiled in, or the machine has no such device.
@@ -61,21 +62,25 @@ pub fn device(name: &str) -> Result<Device, DeviceError> {
     let feature = feature(kind).ok_or_else(unknown)?;
     let number = match index {
         None => None,
-        Some(_) if matches!(kind, "flex" | "libtorch") => return Err(unknown()),
+        Some(_) if matches!(kind, "flex" | "libtorch" | "cpu") => return Err(unknown()),
         Some(index) => Some(index.parse().map_err(|_| DeviceError::Index {
             name: name.into(),
             kind: kind.into(),
             index: index.into(),
         })?),
     };
-    let missing = || DeviceError::NotCompiledIn { name: name.into(), feature };
-    let device = open(kind, number).ok_or_else(missing)?;
-    // A backend without its driver or adapter says so by a panic at first use.
-    let zero = || Tensor::<1>::zeros([1], &device).try_into_vec_as::<f32>().is_ok();
-    match catch_unwind(AssertUnwindSafe(zero)) {
-        Ok(true) => Ok(device),
-        _ => Err(DeviceError::Unusable { name: name.into() }),
+    let candidates = candidates(kind, number);
+    if candidates.is_empty() {
+        return Err(DeviceError::NotCompiledIn { name: name.into(), feature });
     }
+    let found = candidates.into_iter().find(works);
+    found.ok_or_else(|| DeviceError::Unusable { name: name.into() })
+}
+
+/// A backend without its driver or adapter says so by a panic at first use.
+fn works(device: &Device) -> bool {
+    let zero = || Tensor::<1>::zeros([1], device).try_into_vec_as::<f32>().is_ok();
+    catch_unwind(AssertUnwindSafe(zero)).unwrap_or(false)
 }
 
 /// The Cargo feature behind a device's name.
@@ -84,6 +89,7 @@ fn feature(kind: &str) -> Option<&'static str> {
         "flex" => "flex",
         "libtorch" | "libtorch-cuda" => "tch",
         "cuda" => "cuda",
+        "cpu" => "cpu",
         "wgpu" => "wgpu",
         "vulkan" => "vulkan",
         "metal" => "metal",
@@ -91,33 +97,42 @@ fn feature(kind: &str) -> Option<&'static str> {
     })
 }
 
+/// What a name may stand for, the likeliest first; nothing where its backend is not compiled in.
 #[allow(unused_variables)]
-fn open(kind: &str, number: Option<usize>) -> Option<Device> {
+fn candidates(kind: &str, number: Option<usize>) -> Vec<Device> {
     match kind {
         #[cfg(feature = "flex")]
-        "flex" => Some(Device::flex()),
+        "flex" => vec![Device::flex()],
         #[cfg(feature = "tch")]
         #[allow(deprecated)] // upstream drops it in 0.23; this workspace pins 0.22.1
-        "libtorch" => Some(Device::libtorch()),
+        "libtorch" => vec![Device::libtorch()],
         #[cfg(feature = "tch")]
         #[allow(deprecated)]
-        "libtorch-cuda" => Some(Device::libtorch_cuda(number.unwrap_or(0))),
+        "libtorch-cuda" => vec![Device::libtorch_cuda(number.unwrap_or(0))],
         #[cfg(feature = "cuda")]
-        "cuda" => Some(Device::cuda(number.unwrap_or(0))),
+        "cuda" => vec![Device::cuda(number.unwrap_or(0))],
+        #[cfg(feature = "cpu")]
+        "cpu" => vec![Device::cpu()],
         #[cfg(feature = "wgpu")]
-        "wgpu" => Some(Device::wgpu(adapter(number))),
+        "wgpu" => adapters(number).map(Device::wgpu).collect(),
         #[cfg(feature = "vulkan")]
-        "vulkan" => Some(Device::vulkan(adapter(number))),
+        "vulkan" => adapters(number).map(Device::vulkan).collect(),
         #[cfg(feature = "metal")]
-        "metal" => Some(Device::metal(adapter(number))),
-        _ => None,
+        "metal" => adapters(number).map(Device::metal).collect(),
+        _ => vec![],
     }
 }
 
+/// Kinds in the order in which a number is looked for: what a driver calls its GPU is not for the user to know.
 #[cfg(any(feature = "wgpu", feature = "vulkan", feature = "metal"))]
-fn adapter(number: Option<usize>) -> burn::tensor::DeviceKind {
-    use burn::tensor::DeviceKind;
-    number.map_or(DeviceKind::DefaultDevice, DeviceKind::DiscreteGpu)
+fn adapters(number: Option<usize>) -> impl Iterator<Item = burn::tensor::DeviceKind> {
+    use burn::tensor::DeviceKind::{Cpu, DefaultDevice, DiscreteGpu, IntegratedGpu, VirtualGpu};
+    let of_number = |number| {
+        let software = (number == 0).then_some(Cpu);
+        [DiscreteGpu(number), IntegratedGpu(number), VirtualGpu(number)].into_iter().chain(software)
+    };
+    let default = number.is_none().then_some(DefaultDevice);
+    default.into_iter().chain(number.into_iter().flat_map(of_number))
 }
 
 #[cfg(test)]

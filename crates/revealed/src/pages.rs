@@ -9,9 +9,12 @@
 pub fn keep_freed() {
     const LARGE: libc::c_int = 1 << 30;
     #[allow(unsafe_code)]
-    // Sound at any time: it sets numbers of the allocator; one that an older C library refuses it ignores.
+    // Sound at any time: it sets numbers of the allocator.
     unsafe {
-        libc::mallopt(libc::M_MMAP_THRESHOLD, LARGE);
+        if libc::mallopt(libc::M_MMAP_THRESHOLD, LARGE) == 0 {
+            // The most that older ones take.
+            libc::mallopt(libc::M_MMAP_THRESHOLD, 32 << 20);
+        }
         // Nothing at the heap's end is given back, and it grows by so much at once.
         libc::mallopt(libc::M_TRIM_THRESHOLD, -1);
         libc::mallopt(libc::M_TOP_PAD, 16 << 20);

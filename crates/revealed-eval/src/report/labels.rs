@@ -24,6 +24,7 @@ const LABELS: &[(&str, &str, &str)] = &[
     ("rewards/negatives", "Raw reward of negatives", ""),
     ("objective/kl_coef", "Price of KL", "reward a nat"),
     ("tokens", "Tokens a step", ""),
+    ("padding", "Filler in a step's batches", "share of tokens"),
     ("eval_loss", "Held-out loss of the kept epoch", "nats a token"),
     ("pairs", "Pairs in the pool", ""),
     ("calibration/shift", "Calibration: shift", "raw reward"),

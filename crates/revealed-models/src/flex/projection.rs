@@ -26,8 +26,8 @@ const LANES: usize = 8;
 /// Numbers of a line of the cache.
 const LINE: usize = 16;
 
-/// Rows of `W` that a thread takes at once.
-const PART: usize = 96;
+/// Rows of `W` that a thread takes at once: so many blocks at most.
+const BLOCKS: usize = 8;
 
 /// Rows of `W` that stay in the first cache while all of `x` passes.
 const BLOCK: usize = 12;
@@ -48,8 +48,8 @@ pub(crate) fn project(x: &Tensor<2>, weight: &Tensor<2>) -> Option<Tensor<2>> {
         return None;
     }
     let (x, weight) = (primitive(x.clone()), primitive(weight.clone()));
-    let mut y = vec![0.0; rows * out];
     let (x, weight) = (contents(&x)?, contents(&weight)?);
+    let mut y = vec![0.0; rows * out];
     let group = (GROUP / (4 * width)).clamp(FEW / 2, rows.max(FEW / 2)).next_multiple_of(4 * LANES);
     for (x, y) in x.chunks(group * width).zip(y.chunks_mut(group * out)) {
         multiply(x, weight, [x.len() / width, out, width], y, wide);
@@ -91,22 +91,24 @@ fn pack<const M: usize>(x: &[f32], width: usize, first: usize) -> Vec<[Vector; M
 fn multiply(x: &[f32], w: &[f32], [rows, out, width]: [usize; 3], y: &mut [f32], wide: bool) {
     let vectors = rows.div_ceil(LANES);
     let count = vectors.div_ceil(if wide { 4 } else { 2 });
-    let mut panels = Vec::with_capacity(count);
-    let mut first = 0;
-    for index in 0..count {
+    let panel = |index: usize| {
+        let before: usize = (0..index).map(|index| (vectors + index) / count).sum();
         let size = (vectors + index) / count;
-        panels.push((first, Panel::new(x, width, first, size)));
-        first += size * LANES;
-    }
+        (before * LANES, Panel::new(x, width, before * LANES, size))
+    };
+    let panels: Vec<_> = (0..count).into_par_iter().map(panel).collect();
+    // About four parts a thread, so that all have work to the end.
+    let blocks = out.div_ceil(BLOCK).div_ceil(4 * rayon::current_num_threads());
+    let part_rows = BLOCK * blocks.clamp(1, BLOCKS);
     // Each part's columns of every row of `y`.
     let mut parts: Vec<Vec<&mut [f32]>> =
-        (0..out.div_ceil(PART)).map(|_| Vec::with_capacity(rows)).collect();
+        (0..out.div_ceil(part_rows)).map(|_| Vec::with_capacity(rows)).collect();
     for row in y.chunks_exact_mut(out) {
-        for (part, columns) in parts.iter_mut().zip(row.chunks_mut(PART)) {
+        for (part, columns) in parts.iter_mut().zip(row.chunks_mut(part_rows)) {
             part.push(columns);
         }
     }
-    parts.par_iter_mut().zip(w.par_chunks(PART * width)).for_each(|(y, w)| {
+    parts.par_iter_mut().zip(w.par_chunks(part_rows * width)).for_each(|(y, w)| {
         // Sound: `machine` has seen the features that these two are compiled for.
         #[cfg(target_arch = "x86_64")]
         #[allow(unsafe_code)]
@@ -114,7 +116,7 @@ fn multiply(x: &[f32], w: &[f32], [rows, out, width]: [usize; 3], y: &mut [f32],
             if wide { with_avx512(&panels, w, width, y) } else { with_avx2(&panels, w, width, y) }
         }
         #[cfg(not(target_arch = "x86_64"))]
-        part::<true>(&panels, w, width, y);
+        part::<false>(&panels, w, width, y);
     });
 }
 
