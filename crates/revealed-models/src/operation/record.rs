@@ -25,6 +25,7 @@ where
         Err(inputs) => inputs,
     };
     #[cfg(feature = "tch")]
+    #[allow(deprecated)] // upstream drops it in 0.23; this workspace pins 0.22.1
     let inputs = match on::<burn::backend::LibTorch, O, N, D>(operation, inputs) {
         Ok(output) => return Ok(output),
         Err(inputs) => inputs,
