@@ -182,7 +182,7 @@ impl CausalLm {
             return model;
         }
         model.lm_head.get_or_insert_with(|| Linear {
-            weight: self.valid().decoder.embedding().clone(),
+            weight: model.decoder.embedding().clone(),
             bias: None,
             lora: None,
             name: self.decoder.head_name().into(),
