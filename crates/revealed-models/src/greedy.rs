@@ -4,6 +4,7 @@ use crate::attention::KvCache;
 use crate::batch::TokenBatch;
 use crate::error::ModelError;
 use crate::prefix::PrefixCache;
+use crate::sampling::draw::likeliest;
 
 /// A row being decoded.
 struct Row {
@@ -105,18 +106,4 @@ impl PrefixCache {
         }
         Ok(())
     }
-}
-
-/// The first of the largest; `None` where one is not finite.
-fn likeliest(logits: &[f32]) -> Option<u32> {
-    let mut best = (f32::NEG_INFINITY, 0);
-    for (token, logit) in logits.iter().enumerate() {
-        if !logit.is_finite() {
-            return None;
-        }
-        if *logit > best.0 {
-            best = (*logit, token as u32);
-        }
-    }
-    Some(best.1)
 }

@@ -85,10 +85,7 @@ impl Pieces {
 
     /// Share of the filler, in [0, 1).
     pub fn padding(&self) -> f64 {
-        match self.padded {
-            0 => 0.0,
-            padded => 1.0 - self.tokens as f64 / padded as f64,
-        }
+        padding(self.tokens, self.padded)
     }
 
     /// [`side_by_side`] on the pieces.
@@ -101,6 +98,14 @@ impl Pieces {
         take: impl FnMut(R) -> Result<(), E>,
     ) -> Result<(), E> {
         side_by_side(self.at_once, &self.rows, |rows| work(rows), take)
+    }
+}
+
+/// Share of the filler where `tokens` are `padded` with it, in [0, 1).
+pub fn padding(tokens: usize, padded: usize) -> f64 {
+    match padded {
+        0 => 0.0,
+        padded => 1.0 - tokens as f64 / padded as f64,
     }
 }
 

@@ -1,6 +1,6 @@
 //! The numbers that a policy step reports.
 
-use revealed_models::lanes::Pieces;
+use revealed_models::lanes::{Pieces, padding};
 
 use crate::observer::Metric;
 use crate::rollout::Rollout;
@@ -54,7 +54,7 @@ impl Totals {
             ("val/ratio_farthest", self.largest_log_ratio.exp()),
             ("grad_norm", self.grad_norm / self.steps),
             ("learning_rate", self.lr),
-            ("padding", 1.0 - self.tokens as f64 / self.padded.max(1) as f64),
+            ("padding", padding(self.tokens, self.padded)),
         ];
         if self.value_loss > 0.0 {
             metrics.push(("loss/value_avg", self.value_loss / self.steps));

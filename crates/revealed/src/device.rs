@@ -114,25 +114,24 @@ fn candidates(kind: &str, number: Option<usize>) -> Vec<Device> {
         #[cfg(feature = "cpu")]
         "cpu" => vec![Device::cpu()],
         #[cfg(feature = "wgpu")]
-        "wgpu" => adapters(number).map(Device::wgpu).collect(),
+        "wgpu" => adapters(number).into_iter().map(Device::wgpu).collect(),
         #[cfg(feature = "vulkan")]
-        "vulkan" => adapters(number).map(Device::vulkan).collect(),
+        "vulkan" => adapters(number).into_iter().map(Device::vulkan).collect(),
         #[cfg(feature = "metal")]
-        "metal" => adapters(number).map(Device::metal).collect(),
+        "metal" => adapters(number).into_iter().map(Device::metal).collect(),
         _ => vec![],
     }
 }
 
 /// Kinds in the order in which a number is looked for: what a driver calls its GPU is not for the user to know.
 #[cfg(any(feature = "wgpu", feature = "vulkan", feature = "metal"))]
-fn adapters(number: Option<usize>) -> impl Iterator<Item = burn::tensor::DeviceKind> {
+fn adapters(number: Option<usize>) -> Vec<burn::tensor::DeviceKind> {
     use burn::tensor::DeviceKind::{Cpu, DefaultDevice, DiscreteGpu, IntegratedGpu, VirtualGpu};
-    let of_number = |number| {
-        let software = (number == 0).then_some(Cpu);
-        [DiscreteGpu(number), IntegratedGpu(number), VirtualGpu(number)].into_iter().chain(software)
-    };
-    let default = number.is_none().then_some(DefaultDevice);
-    default.into_iter().chain(number.into_iter().flat_map(of_number))
+    match number {
+        None => vec![DefaultDevice],
+        Some(0) => vec![DiscreteGpu(0), IntegratedGpu(0), VirtualGpu(0), Cpu],
+        Some(number) => vec![DiscreteGpu(number), IntegratedGpu(number), VirtualGpu(number)],
+    }
 }
 
 #[cfg(test)]

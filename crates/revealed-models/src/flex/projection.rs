@@ -50,7 +50,7 @@ pub(crate) fn project(x: &Tensor<2>, weight: &Tensor<2>) -> Option<Tensor<2>> {
     let (x, weight) = (primitive(x.clone()), primitive(weight.clone()));
     let (x, weight) = (contents(&x)?, contents(&weight)?);
     let mut y = vec![0.0; rows * out];
-    let group = (GROUP / (4 * width)).clamp(FEW / 2, rows.max(FEW / 2)).next_multiple_of(4 * LANES);
+    let group = (GROUP / (4 * width)).max(FEW / 2).next_multiple_of(4 * LANES);
     for (x, y) in x.chunks(group * width).zip(y.chunks_mut(group * out)) {
         multiply(x, weight, [x.len() / width, out, width], y, wide);
     }
@@ -92,9 +92,8 @@ fn multiply(x: &[f32], w: &[f32], [rows, out, width]: [usize; 3], y: &mut [f32],
     let vectors = rows.div_ceil(LANES);
     let count = vectors.div_ceil(if wide { 4 } else { 2 });
     let panel = |index: usize| {
-        let before: usize = (0..index).map(|index| (vectors + index) / count).sum();
-        let size = (vectors + index) / count;
-        (before * LANES, Panel::new(x, width, before * LANES, size))
+        let [first, end] = [index, index + 1].map(|index| vectors * index / count);
+        (first * LANES, Panel::new(x, width, first * LANES, end - first))
     };
     let panels: Vec<_> = (0..count).into_par_iter().map(panel).collect();
     // About four parts a thread, so that all have work to the end.
