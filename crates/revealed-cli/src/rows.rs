@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, bail};
 use revealed::Device;
 use revealed::data::{
-    DataError, EncodeOptions, Encoded, Encoder, LongCompletion, LongPrompt, Prompt, TemplateChoice,
-    TooLong,
+    Completion, DataError, EncodeOptions, Encoded, Encoder, LongCompletion, LongPrompt, Prompt,
+    TemplateChoice, TooLong,
 };
 use revealed::models::{CausalLm, Shape};
 
@@ -90,7 +90,7 @@ impl Rows {
     }
 
     /// A prompt and its completion; the reason where they do not fit.
-    pub fn row(&self, prompt: &Prompt, completion: &str) -> Result<Encoded, String> {
+    pub fn row(&self, prompt: &Prompt, completion: &Completion) -> Result<Encoded, String> {
         let row = self.encoder.encode(prompt, completion).map_err(|error| self.reason(error))?;
         self.fits(&row.input_ids, 0)?;
         Ok(row)

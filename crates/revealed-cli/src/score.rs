@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use revealed::Device;
 use revealed::data::{
-    Demonstration, Encoded, Encoder, LongCompletion, LongPrompt, Preference, Records, TextRecipe,
-    read,
+    Completion, Demonstration, Encoded, Encoder, LongCompletion, LongPrompt, Preference, Records,
+    TextRecipe, read,
 };
 use revealed::eval::preferences::{Accuracy, in_order};
 use revealed::reward::{REWARD_FILE, RewardEnsemble, RewardFile, RewardModel};
@@ -210,8 +210,8 @@ fn preferences(
     scorer: &Scorer,
     output: &mut Output,
 ) -> Result<(Vec<(String, [f64; 2])>, usize)> {
-    let side = |row: &Preference, text: &str, name: &str| {
-        scorer.rows.row(&row.prompt, text).map_err(|error| format!("{name}: {error}"))
+    let side = |row: &Preference, answer: &Completion, name: &str| {
+        scorer.rows.row(&row.prompt, answer).map_err(|error| format!("{name}: {error}"))
     };
     let encoded: Vec<Result<[Encoded; 2], String>> = rows
         .iter()

@@ -2,43 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::DataError;
+use crate::conversation::{Completion, Prompt};
 use crate::error::{Row, RowProblem};
 use crate::layout::{self, Layout};
 use crate::rows;
-
-/// One turn of a conversation; further keys of a file's messages are ignored.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Message {
-    /// Who speaks: `system`, `user` or `assistant`, or what the template knows.
-    pub role: String,
-    /// What is said, with its whitespace as it was.
-    pub content: String,
-}
-
-/// What a completion answers.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(untagged)]
-pub enum Prompt {
-    /// Plain text, continued as it is; no chat template is applied to it.
-    Text(String),
-    /// A conversation, written by the chat template.
-    Messages(Vec<Message>),
-}
-
-impl Prompt {
-    /// What it says, turn by turn, without roles and with single spaces: equal for the same prompt in another form.
-    pub fn words(&self) -> String {
-        let turns: Vec<&str> = match self {
-            Self::Text(text) => vec![text],
-            Self::Messages(turns) => turns.iter().map(|turn| turn.content.as_str()).collect(),
-        };
-        turns.iter().flat_map(|turn| turn.split_whitespace()).collect::<Vec<_>>().join(" ")
-    }
-}
 
 /// A prompt and an expert's completion of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -50,7 +21,7 @@ pub struct Demonstration {
     /// What is answered.
     pub prompt: Prompt,
     /// The expert's answer.
-    pub completion: String,
+    pub completion: Completion,
 }
 
 /// A prompt and two completions, the first preferred; for evaluation and for preference baselines.
@@ -63,9 +34,9 @@ pub struct Preference {
     /// What is answered.
     pub prompt: Prompt,
     /// The preferred answer.
-    pub chosen: String,
+    pub chosen: Completion,
     /// The other answer.
-    pub rejected: String,
+    pub rejected: Completion,
 }
 
 /// The rows of a file.

@@ -8,11 +8,12 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 use tokenizers::Tokenizer;
 
+use crate::conversation::{Completion, Conversation, Message, Prompt};
 use crate::error::{Token, Tokens};
 use crate::folder::{Folder, template_file};
 use crate::guard::guarded;
 use crate::template::ChatTemplate;
-use crate::{DataError, Demonstration, EncodeOptions, Message, Prompt, TemplateChoice, TooLong};
+use crate::{DataError, Demonstration, EncodeOptions, TemplateChoice, TooLong};
 
 mod encode;
 mod plain;
@@ -26,7 +27,7 @@ pub(crate) use encode::{Boundary, kept};
 ///
 /// | prompt | prompt ids | completion ids | terminator |
 /// |---|---|---|---|
-/// | [`Prompt::Messages`] | the template up to where the assistant begins | what the template writes after it, up to its first stop token | that stop token |
+/// | [`Prompt::Chat`] | the template up to where the assistant begins | what the template writes after it, up to its first stop token | that stop token |
 /// | [`Prompt::Text`] | the text with the BOS the tokenizer adds, no template | the text | [`Encoder::terminator`] |
 ///
 /// Without a template, a conversation of one user message is taken as text; any other is refused.
@@ -320,7 +321,7 @@ impl Encoder {
         };
         match prompt {
             Prompt::Text(text) => spells(text),
-            Prompt::Messages(messages) => messages.iter().any(|turn| spells(&turn.content)),
+            Prompt::Chat(chat) => chat.messages.iter().any(|turn| spells(&turn.text())),
         }
     }
 

@@ -5,7 +5,8 @@ use std::path::Path;
 use serde_json::Value;
 
 use crate::DataError;
-use crate::dataset::{Demonstration, Kind, Message, Preference, Prompt};
+use crate::conversation::{Completion, Message, Prompt};
+use crate::dataset::{Demonstration, Kind, Preference};
 use crate::error::{Columns as Names, Row, RowProblem};
 use crate::rows::{Columns, type_name};
 
@@ -67,7 +68,7 @@ impl Layout<'_> {
         let chosen = self.text_or_messages("chosen")?;
         let rejected = self.text_or_messages("rejected")?;
         let explicit = self.kind == Kind::ExplicitPreferences;
-        let whole = |turns: &Prompt| matches!(turns, Prompt::Messages(turns) if turns.len() > 1);
+        let whole = |turns: &Prompt| matches!(turns, Prompt::Chat(chat) if chat.messages.len() > 1);
         // Some files give a text prompt and again the whole conversation on both sides.
         let (prompt, chosen, rejected) = if explicit && !(whole(&chosen) && whole(&rejected)) {
             (self.prompt()?, answer("chosen", chosen)?, answer("rejected", rejected)?)
@@ -106,19 +107,19 @@ impl Layout<'_> {
 
     fn prompt(&self) -> Result<Prompt, RowProblem> {
         match self.text_or_messages("prompt")? {
-            Prompt::Messages(messages) if messages.is_empty() => {
+            Prompt::Chat(chat) if chat.messages.is_empty() => {
                 Err(RowProblem::TooFewMessages { column: "prompt", found: 0, needed: 1 })
             }
             prompt => Ok(prompt),
         }
     }
 
-    fn completion(&self, column: &'static str) -> Result<String, RowProblem> {
+    fn completion(&self, column: &'static str) -> Result<Completion, RowProblem> {
         answer(column, self.text_or_messages(column)?)
     }
 
-    fn conversation(&self, column: &'static str) -> Result<(Prompt, String), RowProblem> {
-        let Prompt::Messages(mut turns) = self.text_or_messages(column)? else {
+    fn conversation(&self, column: &'static str) -> Result<(Prompt, Completion), RowProblem> {
+        let Prompt::Chat(mut chat) = self.text_or_messages(column)? else {
             let expected = "a list of messages with `role` and `content` as text";
             return Err(RowProblem::WrongType {
                 column: column.to_owned(),
@@ -126,15 +127,15 @@ impl Layout<'_> {
                 expected,
             });
         };
-        if turns.len() < 2 {
-            let found = turns.len();
+        if chat.messages.len() < 2 {
+            let found = chat.messages.len();
             return Err(RowProblem::TooFewMessages { column, found, needed: 2 });
         }
-        let last = turns.split_off(turns.len() - 1);
-        Ok((Prompt::Messages(turns), answer(column, Prompt::Messages(last))?))
+        let last = chat.messages.split_off(chat.messages.len() - 1);
+        Ok((Prompt::Chat(chat), answer(column, last.into())?))
     }
 
-    fn alpaca(&self) -> Result<(Prompt, String), RowProblem> {
+    fn alpaca(&self) -> Result<(Prompt, Completion), RowProblem> {
         let mut content = self.text("instruction")?;
         if let Some(input) = self.columns.get("input").filter(|input| !input.is_null()) {
             let input = text("input", input)?;
@@ -142,23 +143,32 @@ impl Layout<'_> {
                 content = format!("{content}\n\n{input}");
             }
         }
-        let user = Message { role: "user".to_owned(), content };
-        Ok((Prompt::Messages(vec![user]), self.text("output")?))
+        let prompt = Prompt::from(vec![Message::new("user", content)]);
+        Ok((prompt, self.text("output")?.into()))
     }
 
     fn text_or_messages(&self, column: &'static str) -> Result<Prompt, RowProblem> {
-        match self.column(column)? {
-            Value::Array(turns) => {
-                let turn = |(index, turn)| message(&format!("{column}[{index}]"), turn);
-                Ok(Prompt::Messages(turns.iter().enumerate().map(turn).collect::<Result<_, _>>()?))
-            }
-            Value::String(_) => Ok(Prompt::Text(self.text(column)?)),
-            other => Err(RowProblem::WrongType {
-                column: column.to_owned(),
-                found: type_name(other),
-                expected: TEXT_OR_MESSAGES,
-            }),
+        prompt_from_json(column, self.column(column)?)
+    }
+}
+
+/// The prompt in a JSON value: text, or a list of messages. `column` is its name in errors.
+///
+/// # Errors
+/// [`RowProblem`] names the field of a message that cannot be used.
+pub fn prompt_from_json(column: &str, value: &Value) -> Result<Prompt, RowProblem> {
+    match value {
+        Value::Array(turns) => {
+            let turn = |(index, turn)| message(&format!("{column}[{index}]"), turn);
+            let turns = turns.iter().enumerate().map(turn).collect::<Result<Vec<_>, _>>()?;
+            Ok(turns.into())
         }
+        Value::String(_) => Ok(Prompt::Text(text(column, value)?)),
+        other => Err(RowProblem::WrongType {
+            column: column.to_owned(),
+            found: type_name(other),
+            expected: TEXT_OR_MESSAGES,
+        }),
     }
 }
 
@@ -188,35 +198,39 @@ fn message(column: &str, turn: &Value) -> Result<Message, RowProblem> {
         let found = turn.get(name).unwrap_or(&Value::Null);
         text(&format!("{column}.{name}"), found)
     };
-    Ok(Message { role: field("role")?, content: field("content")? })
+    Ok(Message::new(field("role")?, field("content")?))
 }
 
 /// The one assistant message, or the text.
-fn answer(column: &'static str, turns: Prompt) -> Result<String, RowProblem> {
+fn answer(column: &'static str, turns: Prompt) -> Result<Completion, RowProblem> {
     match turns {
-        Prompt::Text(text) => Ok(text),
-        Prompt::Messages(mut turns) => match (turns.pop(), turns.len()) {
+        Prompt::Text(text) => Ok(text.into()),
+        Prompt::Chat(mut chat) => match (chat.messages.pop(), chat.messages.len()) {
             (None, _) => Err(RowProblem::TooFewMessages { column, found: 0, needed: 1 }),
-            (Some(last), 0) if last.role == "assistant" => Ok(last.content),
-            (Some(last), 0) => Err(RowProblem::LastRole { column, found: last.role }),
+            (Some(last), 0) if last.role() == "assistant" => Ok(Completion::from_message(last)),
+            (Some(last), 0) => Err(RowProblem::LastRole { column, found: last.role().to_owned() }),
             (Some(_), rest) => Err(RowProblem::SeveralTurns { column, found: rest + 1 }),
         },
     }
 }
 
 /// Splits two whole conversations, or two texts, into their common prompt and their endings.
-fn common_prompt(chosen: Prompt, rejected: Prompt) -> Result<(Prompt, String, String), RowProblem> {
+fn common_prompt(
+    chosen: Prompt,
+    rejected: Prompt,
+) -> Result<(Prompt, Completion, Completion), RowProblem> {
     match (chosen, rejected) {
-        (Prompt::Messages(mut chosen), Prompt::Messages(mut rejected)) => {
+        (Prompt::Chat(mut chosen), Prompt::Chat(rejected)) => {
+            let (good, mut bad) = (&mut chosen.messages, rejected.messages);
             // The last message of each side is its answer, even where the answers are equal.
-            let most = chosen.len().min(rejected.len()).saturating_sub(1);
-            let shared = (0..most).take_while(|&turn| chosen[turn] == rejected[turn]).count();
+            let most = good.len().min(bad.len()).saturating_sub(1);
+            let shared = (0..most).take_while(|&turn| good[turn] == bad[turn]).count();
             if shared == 0 {
                 return Err(RowProblem::NoCommonPrompt);
             }
-            let good = answer("chosen", Prompt::Messages(chosen.split_off(shared)))?;
-            let bad = answer("rejected", Prompt::Messages(rejected.split_off(shared)))?;
-            Ok((Prompt::Messages(chosen), good, bad))
+            let good = answer("chosen", good.split_off(shared).into())?;
+            let bad = answer("rejected", bad.split_off(shared).into())?;
+            Ok((Prompt::Chat(chosen), good, bad))
         }
         (Prompt::Text(chosen), Prompt::Text(rejected)) => {
             let mut shared: usize = chosen
@@ -233,7 +247,7 @@ fn common_prompt(chosen: Prompt, rejected: Prompt) -> Result<(Prompt, String, St
                 return Err(RowProblem::NoCommonPrompt);
             }
             let prompt = Prompt::Text(chosen[..shared].to_owned());
-            Ok((prompt, chosen[shared..].to_owned(), rejected[shared..].to_owned()))
+            Ok((prompt, chosen[shared..].into(), rejected[shared..].into()))
         }
         _ => Err(RowProblem::WrongType {
             column: "rejected".to_owned(),

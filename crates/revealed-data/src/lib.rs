@@ -2,6 +2,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod batch;
+mod conversation;
 mod dataset;
 mod encoder;
 mod error;
@@ -15,13 +16,15 @@ mod split;
 mod template;
 
 pub use batch::{BatchPlan, plan_batches, shuffled};
+pub use conversation::{Completion, Conversation, Message, Prompt};
 pub use dataset::{
-    Dataset, Demonstration, Kind, Message, PlacedRow, Preference, Prompt, Records, read,
-    read_demonstrations, read_preferences, read_prompts, read_rows,
+    Dataset, Demonstration, Kind, PlacedRow, Preference, Records, read, read_demonstrations,
+    read_preferences, read_prompts, read_rows,
 };
 pub use encoder::{Dropped, Encoded, EncodedSet, Encoder, TextRecipe};
 pub use error::{Columns, DataError, LineFault, Row, RowProblem, Token, Tokens};
 pub use guard::panic_is_caught;
+pub use layout::prompt_from_json;
 pub use options::{EncodeOptions, LongCompletion, LongPrompt, TemplateChoice, TooLong};
 pub use report::{DataReport, Lengths, Mark, PreviewRow, PreviewToken, SplitSizes, report};
 pub use rows::type_name;

@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use rayon::prelude::*;
 use serde::Serialize;
 
-use crate::dataset::{Dataset, Prompt, Records};
+use crate::conversation::{Completion, Prompt};
+use crate::dataset::{Dataset, Records};
 use crate::encoder::{Boundary, Dropped, Encoded, Encoder, kept};
 use crate::split::{Split, rank};
 use crate::{DataError, Kind};
@@ -119,7 +120,7 @@ impl DataReport {
 struct Item<'a> {
     id: String,
     prompt: &'a Prompt,
-    completion: Option<&'a str>,
+    completion: Option<&'a Completion>,
 }
 
 /// Encodes every row of `dataset` and says what came of it, with the first `preview_rows` rows token by
@@ -154,7 +155,10 @@ pub fn report(
             }
         }
     }
-    let is_empty = |item: &&Item<'_>| item.completion.is_some_and(|text| text.trim().is_empty());
+    let is_empty = |item: &&Item<'_>| {
+        item.completion
+            .is_some_and(|answer| answer.text().trim().is_empty() && answer.message().is_plain())
+    };
     let mut report = DataReport {
         path: dataset.path.clone(),
         kind: dataset.kind,
@@ -276,8 +280,7 @@ fn warnings(
     if report.dropped == texts && texts > 0 {
         warnings.push("no row is left; raise the limits".to_owned());
     }
-    if encoder.template().is_none() && items.iter().any(|i| matches!(i.prompt, Prompt::Messages(_)))
-    {
+    if encoder.template().is_none() && items.iter().any(|i| matches!(i.prompt, Prompt::Chat(_))) {
         warnings.push("no chat template: messages are taken as plain text".to_owned());
     }
     warnings

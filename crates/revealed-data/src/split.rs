@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, HashSet};
 
 use sha2::{Digest, Sha256};
 
-use crate::dataset::{Demonstration, Prompt};
+use crate::conversation::Prompt;
+use crate::dataset::Demonstration;
 
 /// Demonstrations to learn from and demonstrations to judge by; no prompt is on both sides.
 #[derive(Debug, Clone, PartialEq)]
@@ -55,11 +56,15 @@ pub(crate) fn rank(prompt: &Prompt, seed: u64) -> [u8; 32] {
             text("text");
             text(value);
         }
-        Prompt::Messages(messages) => {
+        Prompt::Chat(chat) => {
             text("messages");
-            for message in messages {
-                text(&message.role);
-                text(&message.content);
+            for message in &chat.messages {
+                text(message.role());
+                text(&message.text());
+            }
+            // Plain conversations keep the hash that they had before other fields were read.
+            if !chat.is_plain() {
+                text(&serde_json::to_string(chat).unwrap_or_default());
             }
         }
     }
@@ -76,7 +81,7 @@ mod tests {
             id: index.to_string(),
             source: None,
             prompt: Prompt::Text(prompt.to_string()),
-            completion: index.to_string(),
+            completion: index.to_string().into(),
         };
         prompts.iter().enumerate().map(row).collect()
     }

@@ -8,12 +8,12 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
 use minijinja::syntax::SyntaxConfig;
-use minijinja::value::{Kwargs, Value};
+use minijinja::value::{Kwargs, Serde, Value};
 use minijinja::{Environment, Error, ErrorKind, State, context};
 use serde::Serialize;
 
 use crate::DataError;
-use crate::dataset::Message;
+use crate::conversation::{Conversation, Message};
 
 mod python;
 
@@ -104,10 +104,10 @@ impl ChatTemplate {
     /// [`DataError::Template`] when the template fails or refuses the conversation.
     pub fn render(
         &self,
-        messages: &[Message],
+        conversation: &Conversation,
         add_generation_prompt: GenerationPrompt,
     ) -> Result<String, DataError> {
-        self.render_marked(messages, add_generation_prompt, false)
+        self.render_marked(conversation, add_generation_prompt, false)
     }
 
     /// As [`ChatTemplate::render`], with the byte ranges between `{% generation %}` and
@@ -118,34 +118,35 @@ impl ChatTemplate {
     /// and U+FDD1) by which the ranges are found.
     pub fn render_with_generation(
         &self,
-        messages: &[Message],
+        conversation: &Conversation,
         add_generation_prompt: GenerationPrompt,
     ) -> Result<(String, Vec<Range<usize>>), DataError> {
-        let texts = messages.iter().flat_map(|turn| [&turn.role, &turn.content]);
-        for character in texts.chain([&self.text]).flat_map(|text| text.chars()) {
+        let written = serde_json::to_string(conversation).unwrap_or_default();
+        for character in written.chars().chain(self.text.chars()) {
             if character == START || character == END {
                 return Err(DataError::ReservedCharacter { code: character.into() });
             }
         }
-        Ok(unmark(&self.render_marked(messages, add_generation_prompt, true)?))
+        Ok(unmark(&self.render_marked(conversation, add_generation_prompt, true)?))
     }
 
     fn render_marked(
         &self,
-        messages: &[Message],
+        conversation: &Conversation,
         add_generation_prompt: GenerationPrompt,
         marked: bool,
     ) -> Result<String, DataError> {
         let own = context! {
-            messages => Value::from(messages.iter().map(as_value).collect::<Vec<_>>()),
+            messages => conversation.messages.iter().map(as_value).collect::<Vec<_>>(),
             add_generation_prompt => add_generation_prompt == GenerationPrompt::Add,
-            tools => Value::from(()),
-            documents => Value::from(()),
+            tools => conversation.tools.as_ref().map(|tools| Value::from(Serde(tools))),
+            documents => conversation.documents.as_ref().map(|all| Value::from(Serde(all))),
             __marked => marked,
         };
         let variables = Value::from_pairs(self.variables.iter().map(|(k, v)| (&**k, &**v)));
+        let given = Value::from(Serde(&conversation.chat_template_kwargs));
         let environment = self.environment.clone();
-        let values = context! { ..own, ..variables };
+        let values = context! { ..own, ..given, ..variables };
         on_a_thread(move || environment.get_template("chat")?.render(values))
             .map_err(|source| failure(&self.origin, source))
     }
@@ -180,8 +181,8 @@ pub enum GenerationPrompt {
     Omit,
 }
 
-fn as_value(turn: &Message) -> Value {
-    Value::from_pairs([("role", &*turn.role), ("content", &*turn.content)])
+fn as_value(message: &Message) -> Value {
+    Value::from(Serde(message))
 }
 
 fn failure(origin: &Path, source: Error) -> DataError {

@@ -110,7 +110,7 @@ pub fn in_order([chosen, rejected]: [f64; 2]) -> f64 {
 
 /// What the length rule scores a pair: the characters of both sides, so that the longer one wins.
 pub fn lengths(pair: &Preference) -> [f64; 2] {
-    [&pair.chosen, &pair.rejected].map(|text| text.chars().count() as f64)
+    [&pair.chosen, &pair.rejected].map(|answer| answer.text().chars().count() as f64)
 }
 
 /// At most `count` of the rows, drawn by a seed.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::Result;
-use revealed::data::{Encoded, Prompt};
+use revealed::data::{Completion, Encoded, Prompt};
 use revealed::eval::preferences::some;
 use revealed::eval::{Invariance, batch_invariance};
 use serde_json::{Map, Value, json};
@@ -26,9 +26,9 @@ pub struct Asked<'a> {
     /// What is answered.
     pub prompt: &'a Prompt,
     /// Right answers.
-    pub chosen: Vec<&'a str>,
+    pub chosen: Vec<&'a Completion>,
     /// Wrong ones.
-    pub rejected: Vec<&'a str>,
+    pub rejected: Vec<&'a Completion>,
 }
 
 /// What became of questions, by their index.
@@ -46,7 +46,7 @@ pub struct Answered {
 }
 
 impl Asked<'_> {
-    fn texts(&self) -> impl Iterator<Item = &str> {
+    fn answers(&self) -> impl Iterator<Item = &Completion> {
         self.chosen.iter().chain(&self.rejected).copied()
     }
 
@@ -61,11 +61,11 @@ impl Asked<'_> {
 
     /// Its rows; the first reason why one is none.
     fn rows(&self, yardsticks: &Yardsticks) -> Result<Vec<Encoded>, String> {
-        let row = |(index, text)| {
-            let row = yardsticks.rows.row(self.prompt, text);
+        let row = |(index, answer)| {
+            let row = yardsticks.rows.row(self.prompt, answer);
             row.map_err(|reason| format!("{}: {reason}", self.side(index)))
         };
-        self.texts().enumerate().map(row).collect()
+        self.answers().enumerate().map(row).collect()
     }
 }
 
@@ -99,7 +99,7 @@ impl Yardsticks {
                         answered.cut += usize::from(own.iter().any(|row| row.truncated));
                         sizes.push(own.len());
                         rows.extend(own);
-                        texts.extend(question.texts());
+                        texts.extend(question.answers().map(Completion::text));
                     }
                     Err(reason) => answered.failed.push((index, reason)),
                 }

@@ -120,8 +120,8 @@ fn asked(question: &Question) -> Asked<'_> {
     Asked {
         id: &question.id,
         prompt: &question.prompt,
-        chosen: question.chosen.iter().map(String::as_str).collect(),
-        rejected: question.rejected.iter().map(String::as_str).collect(),
+        chosen: question.chosen.iter().collect(),
+        rejected: question.rejected.iter().collect(),
     }
 }
 

@@ -135,7 +135,7 @@ impl Scorer {
         if self.by_tokens {
             return self.drawn(one, completion);
         }
-        let mut row = self.rows.row(&one.prompt, &completion.text)?;
+        let mut row = self.rows.row(&one.prompt, &completion.text.as_str().into())?;
         if row.terminated && !completion.finished {
             row.input_ids.pop();
         }

@@ -156,7 +156,7 @@ fn figures(questions: &[Question<Answer<'_>>], scored: &[[Vec<f64>; 2]]) -> Vec<
     let rate_of = |all: &[[Vec<f64>; 2]]| -> Estimate {
         rate(all.iter().map(|[a, b]| (a.as_slice(), b.as_slice()))).into()
     };
-    let length = |(one, _): &Answer<'_>| one.completion.chars().count() as f64;
+    let length = |(one, _): &Answer<'_>| one.completion.text().chars().count() as f64;
     let lengths = |side: &[Answer<'_>]| side.iter().map(length).collect();
     let lengths: Vec<[Vec<f64>; 2]> =
         questions.iter().map(|one| [lengths(&one.sides[0]), lengths(&one.sides[1])]).collect();

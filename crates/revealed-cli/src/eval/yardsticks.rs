@@ -1,5 +1,6 @@
 //! What an answer can be measured by: a learned reward, and rules that need none.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 
@@ -205,7 +206,7 @@ impl Yardsticks {
     ///
     /// # Errors
     /// When a model gives no number.
-    pub fn values(&self, rows: &[Encoded], texts: &[&str]) -> Result<Values> {
+    pub fn values(&self, rows: &[Encoded], texts: &[Cow<'_, str>]) -> Result<Values> {
         let mut values = Values::new();
         values.insert("length", texts.iter().map(|text| text.chars().count() as f64).collect());
         if let Some(probe) = &self.probe {

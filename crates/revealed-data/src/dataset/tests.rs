@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use proptest::prelude::*;
 
 use super::*;
+use crate::Message;
 use crate::error::RowProblem;
 
 fn file(name: &str, bytes: impl AsRef<[u8]>) -> (tempfile::TempDir, PathBuf) {
@@ -47,7 +48,7 @@ fn problem(text: &str) -> String {
 }
 
 fn user(content: &str) -> Prompt {
-    Prompt::Messages(vec![Message { role: "user".into(), content: content.into() }])
+    Prompt::from(vec![Message::new("user", content)])
 }
 
 #[test]
@@ -60,8 +61,8 @@ fn the_last_message_is_the_completion_and_whitespace_is_kept() {
     ));
     assert_eq!(rows[0].id, "7");
     assert_eq!(rows[0].source.as_deref(), Some("s"));
-    assert_eq!((&rows[0].prompt, rows[0].completion.as_str()), (&user(" hi\n"), "  ho \n"));
-    assert_eq!((rows[1].id.as_str(), rows[1].completion.as_str()), ("1", ""));
+    assert_eq!((&rows[0].prompt, rows[0].completion.text().as_ref()), (&user(" hi\n"), "  ho \n"));
+    assert_eq!((rows[1].id.as_str(), rows[1].completion.text().as_ref()), ("1", ""));
 }
 
 #[test]
@@ -73,8 +74,8 @@ fn prompt_and_completion_are_text_or_messages() {
         r#""completion":[{"role":"assistant","content":"b"}]}"#,
     ));
     assert_eq!(rows[0].prompt, Prompt::Text("a ".into()));
-    assert_eq!(rows[0].completion, " b");
-    assert_eq!((&rows[1].prompt, rows[1].completion.as_str()), (&user("a"), "b"));
+    assert_eq!(rows[0].completion.text(), " b");
+    assert_eq!((&rows[1].prompt, rows[1].completion.text().as_ref()), (&user("a"), "b"));
 }
 
 #[test]
@@ -103,16 +104,19 @@ fn preferences_have_an_explicit_or_an_implicit_prompt() {
     ));
     assert_eq!(explicit[0].subset.as_deref(), Some("hard"));
     for row in &explicit {
-        assert_eq!((&row.prompt, &*row.chosen, &*row.rejected), (&user("q"), "a", "b"));
+        assert_eq!(
+            (&row.prompt, &*row.chosen.text(), &*row.rejected.text()),
+            (&user("q"), "a", "b")
+        );
     }
     let implicit = preferences(concat!(
         r#"{"chosen":[{"role":"user","content":"q"},{"role":"assistant","content":"a"}],"#,
         r#""rejected":[{"role":"user","content":"q"},{"role":"assistant","content":"a"}]}"#,
     ));
-    assert_eq!((&implicit[0].prompt, &*implicit[0].chosen), (&user("q"), "a"));
+    assert_eq!((&implicit[0].prompt, &*implicit[0].chosen.text()), (&user("q"), "a"));
     let text = preferences(r#"{"chosen":"The sky is blue.","rejected":"The sky is green."}"#);
     assert_eq!(text[0].prompt, Prompt::Text("The sky is".into()));
-    assert_eq!((&*text[0].chosen, &*text[0].rejected), (" blue.", " green."));
+    assert_eq!((&*text[0].chosen.text(), &*text[0].rejected.text()), (" blue.", " green."));
 }
 
 #[test]
@@ -225,9 +229,9 @@ fn parquet_written_by_pyarrow_is_read() {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../golden/data/");
     let messages = read_demonstrations(Path::new(&format!("{folder}messages.parquet"))).unwrap();
     assert_eq!((messages[0].id.as_str(), &messages[0].prompt), ("0", &user("Name a colour.")));
-    assert_eq!(messages[1].completion, "Größe: 3 m\n");
+    assert_eq!(messages[1].completion.text(), "Größe: 3 m\n");
     let pairs = read_preferences(Path::new(&format!("{folder}preferences.parquet"))).unwrap();
-    assert_eq!((&*pairs[0].chosen, &*pairs[0].rejected), ("Four.", "Five."));
+    assert_eq!((&*pairs[0].chosen.text(), &*pairs[0].rejected.text()), ("Four.", "Five."));
     assert_eq!(pairs[0].prompt, Prompt::Text("Two and two?".into()));
     let (_folder, path) = file("a.parquet", b"PAR1 nonsense PAR1");
     assert!(matches!(read(&path), Err(DataError::Parquet { .. })));
@@ -242,7 +246,7 @@ fn the_shared_files_are_read() {
     };
     for entry in folder {
         let rows = read_demonstrations(&entry.unwrap().path()).unwrap();
-        assert!(rows.iter().all(|row| matches!(row.prompt, Prompt::Messages(_))));
+        assert!(rows.iter().all(|row| matches!(row.prompt, Prompt::Chat(_))));
     }
     let pairs = read_preferences(&shared.join("preferences/llmbar.jsonl")).unwrap();
     assert_eq!(pairs.len(), 419);

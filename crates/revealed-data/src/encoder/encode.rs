@@ -1,5 +1,7 @@
 //! Text to tokens and back, with the checks that keep both sides of a pair alike.
 
+use std::borrow::Cow;
+
 use rayon::prelude::*;
 
 use super::*;
@@ -22,8 +24,8 @@ struct Parts {
 
 /// A prompt as it will be written.
 enum Form<'a> {
-    Plain(&'a str),
-    Chat(&'a ChatTemplate, &'a [Message]),
+    Plain(Cow<'a, str>),
+    Chat(&'a ChatTemplate, &'a Conversation),
 }
 
 /// Whether the tokenizer, given prompt and completion at once, begins with the prompt's own tokens.
@@ -52,9 +54,9 @@ impl Encoder {
     /// [`DataError::NoTemplate`], [`DataError::Template`], [`DataError::EmptyPrompt`].
     pub fn prompt(&self, prompt: &Prompt) -> Result<Vec<u32>, DataError> {
         let ids = match self.form(prompt)? {
-            Form::Plain(text) => self.plain(text)?,
-            Form::Chat(template, messages) => {
-                self.ids(&template.render(messages, GenerationPrompt::Add)?)?
+            Form::Plain(text) => self.plain(&text)?,
+            Form::Chat(template, chat) => {
+                self.ids(&template.render(chat, GenerationPrompt::Add)?)?
             }
         };
         Ok(self.limit_prompt(self.checked(ids)?)?.0)
@@ -66,7 +68,7 @@ impl Encoder {
     /// As [`Encoder::prompt`]; [`DataError::CompletionTooLong`] (unless long completions are cut),
     /// [`DataError::StopInCompletion`], [`DataError::UnstablePrefix`],
     /// [`DataError::TerminatorOutsideLoss`].
-    pub fn encode(&self, prompt: &Prompt, completion: &str) -> Result<Encoded, DataError> {
+    pub fn encode(&self, prompt: &Prompt, completion: &Completion) -> Result<Encoded, DataError> {
         Ok(self.encode_noting(prompt, completion)?.0)
     }
 
@@ -99,11 +101,11 @@ impl Encoder {
     pub(crate) fn encode_noting(
         &self,
         prompt: &Prompt,
-        completion: &str,
+        completion: &Completion,
     ) -> Result<(Encoded, Boundary), DataError> {
         let parts = match self.form(prompt)? {
-            Form::Plain(text) => self.untemplated(text, completion)?,
-            Form::Chat(template, messages) => self.templated(template, messages, completion)?,
+            Form::Plain(text) => self.untemplated(&text, completion)?,
+            Form::Chat(template, chat) => self.templated(template, chat, completion)?,
         };
         let (prompt, cut) = self.limit_prompt(self.checked(parts.prompt)?)?;
         let mut completion = parts.completion;
@@ -121,20 +123,22 @@ impl Encoder {
     /// and there is no template.
     fn form<'a>(&'a self, prompt: &'a Prompt) -> Result<Form<'a>, DataError> {
         match (prompt, &self.template) {
-            (Prompt::Text(text), _) => Ok(Form::Plain(text)),
-            (Prompt::Messages(messages), Some(template)) => Ok(Form::Chat(template, messages)),
-            (Prompt::Messages(messages), None) => match messages.as_slice() {
-                [only] if only.role == "user" => Ok(Form::Plain(&only.content)),
-                _ => {
-                    let roles = Columns(messages.iter().map(|turn| turn.role.clone()).collect());
+            (Prompt::Text(text), _) => Ok(Form::Plain(Cow::Borrowed(text))),
+            (Prompt::Chat(chat), Some(template)) => Ok(Form::Chat(template, chat)),
+            (Prompt::Chat(chat), None) => match chat.messages.as_slice() {
+                [only] if only.role() == "user" && chat.is_plain() => Ok(Form::Plain(only.text())),
+                messages => {
+                    let roles = messages.iter().map(|message| message.role().to_owned());
+                    let roles = Columns(roles.collect());
                     Err(DataError::NoTemplate { folder: self.folder.clone(), roles })
                 }
             },
         }
     }
 
-    fn untemplated(&self, text: &str, completion: &str) -> Result<Parts, DataError> {
+    fn untemplated(&self, text: &str, completion: &Completion) -> Result<Parts, DataError> {
         let prompt = self.plain(text)?;
+        let completion = &*completion.text();
         self.refuse_stops(completion)?;
         let ids = self.ids_after(prompt.last().copied(), completion)?;
         let whole = self.plain(&format!("{text}{completion}"))?;
@@ -146,14 +150,14 @@ impl Encoder {
     fn templated(
         &self,
         template: &ChatTemplate,
-        messages: &[Message],
-        completion: &str,
+        chat: &Conversation,
+        completion: &Completion,
     ) -> Result<Parts, DataError> {
-        self.refuse_stops(completion)?;
-        let before = template.render(messages, GenerationPrompt::Add)?;
-        let mut turns = messages.to_vec();
-        turns.push(Message { role: "assistant".to_owned(), content: completion.to_owned() });
-        let full = template.render(&turns, GenerationPrompt::Omit)?;
+        self.refuse_stops(&completion.text())?;
+        let before = template.render(chat, GenerationPrompt::Add)?;
+        let mut whole = chat.clone();
+        whole.messages.push(completion.message().clone());
+        let full = template.render(&whole, GenerationPrompt::Omit)?;
         let prompt = self.ids(&before)?;
         let whole = self.ids(&full)?;
         let Some(rest) = full.strip_prefix(&before) else {
@@ -173,8 +177,8 @@ impl Encoder {
 
     /// What every answer would meet is the template's fault and refused before any row is read.
     pub(super) fn probe(&self, template: &ChatTemplate) -> Result<u32, DataError> {
-        let user = Message { role: "user".to_owned(), content: "a".to_owned() };
-        let parts = self.templated(template, &[user], "b")?;
+        let chat = vec![Message::new("user", "a")].into();
+        let parts = self.templated(template, &chat, &"b".into())?;
         match parts.boundary {
             Boundary::Stable => Ok(parts.terminator),
             Boundary::Crossed { whole } => Err(self.unstable(&parts.prompt, &whole)),
@@ -185,8 +189,7 @@ impl Encoder {
     /// whitespace behind an answer's terminator, as ChatML does, one that ends there. None without a template.
     pub fn template_to_terminator(&self) -> Option<String> {
         let template = self.template.as_ref()?;
-        let turn = |role: &str| Message { role: role.to_owned(), content: "a".to_owned() };
-        let turns = [turn("user"), turn("assistant")];
+        let turns = vec![Message::new("user", "a"), Message::new("assistant", "a")].into();
         // Making an encoder has tried such turns; a template that refuses them all the same is not touched.
         let written = template.render(&turns, GenerationPrompt::Omit).unwrap_or_default();
         let end = written.trim_end();

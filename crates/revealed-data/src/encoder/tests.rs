@@ -75,7 +75,7 @@ fn text(text: &str) -> Prompt {
 }
 
 fn user(content: &str) -> Prompt {
-    Prompt::Messages(vec![Message { role: "user".to_owned(), content: content.to_owned() }])
+    Prompt::from(vec![Message::new("user", content)])
 }
 
 fn limits(prompt: usize, completion: usize) -> EncodeOptions {
@@ -106,8 +106,7 @@ fn a_template_for_readers_of_the_last_token_ends_at_the_terminator() {
             ChatTemplate::new(text, Path::new("test"), variables, 0).unwrap()
         };
         let (whole, cut) = (compiled(&text), compiled(&cut));
-        let turn =
-            |role: &str, content: &str| Message { role: role.into(), content: content.into() };
+        let turn = |role: &str, content: &str| Message::new(role, content);
         let turns = [
             turn("user", "a "),
             turn("assistant", " b \n"),
@@ -115,14 +114,20 @@ fn a_template_for_readers_of_the_last_token_ends_at_the_terminator() {
             turn("assistant", "a\n"),
         ];
         for turns in [&turns[..1], &turns[..2], &turns[..3], &turns] {
-            let omit =
-                |template: &ChatTemplate| template.render(turns, GenerationPrompt::Omit).unwrap();
-            let add =
-                |template: &ChatTemplate| template.render(turns, GenerationPrompt::Add).unwrap();
+            let omit = |template: &ChatTemplate| {
+                template.render(&turns.to_vec().into(), GenerationPrompt::Omit).unwrap()
+            };
+            let add = |template: &ChatTemplate| {
+                template.render(&turns.to_vec().into(), GenerationPrompt::Add).unwrap()
+            };
             assert_eq!(omit(&cut), omit(&whole).trim_end());
             assert_eq!(add(&cut), add(&whole));
         }
-        assert!(cut.render(&turns, GenerationPrompt::Omit).unwrap().ends_with("a\n</s>"));
+        assert!(
+            cut.render(&turns.to_vec().into(), GenerationPrompt::Omit)
+                .unwrap()
+                .ends_with("a\n</s>")
+        );
     }
     // One that ends there already, and one whose last whitespace is another's, stay as they are.
     for text in [CHAT.replace("}}\n{% else", "}}{% else"), CHAT.replace("\n{% else", " .\n{% else")]
@@ -135,12 +140,12 @@ fn a_template_for_readers_of_the_last_token_ends_at_the_terminator() {
 
 #[test]
 fn plain_text_is_bos_prompt_completion_terminator() {
-    let row = plain().encode(&text("a b"), " c").unwrap();
+    let row = plain().encode(&text("a b"), &" c".into()).unwrap();
     assert_eq!(row.input_ids, [1, 7, 8, 9, 2]);
     assert_eq!((row.completion_start, row.terminated, row.truncated), (3, true, false));
     assert_eq!(row.completion_mask(), [false, false, false, true, true]);
     // No space of the tokenizer's own between prompt and completion.
-    assert_eq!(plain().encode(&text("a b"), "c").unwrap().input_ids, [1, 7, 8, 6, 2]);
+    assert_eq!(plain().encode(&text("a b"), &"c".into()).unwrap().input_ids, [1, 7, 8, 6, 2]);
     assert_eq!(plain().prompt(&text("a b")).unwrap(), [1, 7, 8]);
 }
 
@@ -148,13 +153,16 @@ fn plain_text_is_bos_prompt_completion_terminator() {
 fn the_terminator_is_scored_although_padding_is_the_same_token() {
     let encoder = plain();
     assert_eq!((encoder.pad_id(), encoder.terminator()), (2, 2));
-    assert_eq!(encoder.encode(&text("a"), "").unwrap().completion_mask(), [false, false, true]);
+    assert_eq!(
+        encoder.encode(&text("a"), &"".into()).unwrap().completion_mask(),
+        [false, false, true]
+    );
 }
 
 #[test]
 fn a_conversation_is_written_by_the_template_up_to_its_end_token() {
     let encoder = chat();
-    let row = encoder.encode(&user("a"), "b").unwrap();
+    let row = encoder.encode(&user("a"), &"b".into()).unwrap();
     let shown: Vec<String> = row.input_ids.iter().map(|&id| encoder.token(id)).collect();
     assert_eq!(shown.concat().matches("<s>").count(), 1);
     assert_eq!(shown.last().unwrap(), "</s>");
@@ -166,8 +174,8 @@ fn a_conversation_is_written_by_the_template_up_to_its_end_token() {
 fn conversations_without_template_are_refused_unless_they_are_one_user_message() {
     let encoder = plain();
     assert_eq!(encoder.prompt(&user("a b")).unwrap(), encoder.prompt(&text("a b")).unwrap());
-    let system = Message { role: "system".to_owned(), content: "a".to_owned() };
-    let error = encoder.prompt(&Prompt::Messages(vec![system])).unwrap_err().to_string();
+    let system = Message::new("system", "a");
+    let error = encoder.prompt(&Prompt::from(vec![system])).unwrap_err().to_string();
     assert!(error.contains("system") && error.contains("template"), "{error}");
 }
 
@@ -204,7 +212,7 @@ fn the_default_of_several_named_templates_is_taken() {
 
 #[test]
 fn a_second_bos_is_refused_with_its_tokens() {
-    let error = plain().encode(&text("<s>a"), "b").unwrap_err().to_string();
+    let error = plain().encode(&text("<s>a"), &"b".into()).unwrap_err().to_string();
     assert!(error.contains("two BOS") && error.contains("\"<s>\" (1) \"<s>\" (1)"), "{error}");
 }
 
@@ -236,13 +244,13 @@ fn a_template_whose_last_token_joins_with_answers_is_refused_with_its_tokens() {
 #[test]
 fn a_stop_token_within_a_completion_is_refused() {
     for encoder in [plain(), chat()] {
-        let error = encoder.encode(&user("a"), "b</s>c").unwrap_err();
+        let error = encoder.encode(&user("a"), &"b</s>c".into()).unwrap_err();
         assert!(matches!(error, DataError::StopInCompletion { .. }), "{error}");
         let row = Demonstration {
             id: "r7".to_owned(),
             source: None,
             prompt: user("a"),
-            completion: "</s>".to_owned(),
+            completion: "</s>".into(),
         };
         let error = encoder.encode_all(&[row]).unwrap_err();
         assert!(error.to_string().contains("r7"));
@@ -256,7 +264,7 @@ fn long_prompts_are_dropped_and_listed_or_lose_their_beginning() {
         id: prompt.to_owned(),
         source: None,
         prompt: text(prompt),
-        completion: " c".to_owned(),
+        completion: " c".into(),
     });
     let drop = encoder(&[], limits(4, 9)).unwrap().encode_all(&rows).unwrap();
     assert_eq!(drop.rows.iter().map(|(index, _)| *index).collect::<Vec<_>>(), [0]);
@@ -272,13 +280,13 @@ fn long_prompts_are_dropped_and_listed_or_lose_their_beginning() {
 
 #[test]
 fn long_completions_are_cut_without_terminator_or_dropped() {
-    let row = encoder(&[], limits(9, 2)).unwrap().encode(&text("a"), " b c").unwrap();
+    let row = encoder(&[], limits(9, 2)).unwrap().encode(&text("a"), &" b c".into()).unwrap();
     assert_eq!((row.input_ids, row.terminated, row.truncated), (vec![1, 7, 8, 9], false, true));
-    let row = encoder(&[], limits(9, 3)).unwrap().encode(&text("a"), " b c").unwrap();
+    let row = encoder(&[], limits(9, 3)).unwrap().encode(&text("a"), &" b c".into()).unwrap();
     assert_eq!((row.input_ids, row.terminated, row.truncated), (vec![1, 7, 8, 9, 2], true, false));
     let mut options = limits(9, 2);
     options.too_long.completions = LongCompletion::Drop;
-    let error = encoder(&[], options).unwrap().encode(&text("a"), " b c").unwrap_err();
+    let error = encoder(&[], options).unwrap().encode(&text("a"), &" b c".into()).unwrap_err();
     assert!(matches!(error, DataError::CompletionTooLong { tokens: 3, limit: 2 }), "{error}");
 }
 
@@ -288,7 +296,7 @@ fn a_sample_is_tokenized_like_a_demonstration_of_its_text() {
     let prompt = encoder.prompt(&text("a")).unwrap();
     // "▁", "b" is " b" spelt with two tokens.
     let sample = encoder.sample(&prompt, &[3, 5, 2, 2, 2]);
-    assert_eq!(sample, encoder.encode(&text("a"), " b").unwrap());
+    assert_eq!(sample, encoder.encode(&text("a"), &" b".into()).unwrap());
     let unfinished = encoder.sample(&prompt, &[3, 5]);
     assert_eq!((unfinished.input_ids, unfinished.terminated), (vec![1, 7, 8], false));
     assert_eq!(encoder.sample(&prompt, &[2]).input_ids, [1, 7, 2]);
@@ -319,7 +327,7 @@ fn a_recipe_restores_the_encoder_and_another_tokenizer_is_refused() {
     let bare = super::tests::folder(&[]);
     let again = Encoder::from_recipe(bare.path(), recipe.clone()).unwrap();
     assert_eq!(again.recipe(), recipe);
-    let encode = |e: &Encoder| e.encode(&user("b a"), "c").unwrap();
+    let encode = |e: &Encoder| e.encode(&user("b a"), &"c".into()).unwrap();
     assert_eq!(encode(&again), encode(&encoder));
     let other = TextRecipe { vocab_size: 7, ..recipe };
     let error = Encoder::from_recipe(bare.path(), other).unwrap_err().to_string();
@@ -377,7 +385,7 @@ proptest! {
     ) {
         for encoder in [plain(), chat()] {
             for prompt in [text(&prompt), user(&prompt)] {
-                let row = encoder.encode(&prompt, &completion).unwrap();
+                let row = encoder.encode(&prompt, &completion.as_str().into()).unwrap();
                 let (ids, answer) = row.input_ids.split_at(row.completion_start);
                 prop_assert_eq!(ids, &encoder.prompt(&prompt).unwrap()[..]);
                 prop_assert_eq!(&encoder.sample(ids, answer), &row);

@@ -14,7 +14,7 @@ struct Golden {
 #[derive(Deserialize)]
 struct Rendered {
     template: String,
-    messages: Vec<Message>,
+    messages: Conversation,
     text: String,
 }
 
@@ -26,7 +26,7 @@ struct Generation {
 
 #[derive(Deserialize)]
 struct Generated {
-    messages: Vec<Message>,
+    messages: Conversation,
     text: String,
     generated: Vec<String>,
 }
@@ -43,7 +43,7 @@ fn template(text: &str) -> Result<ChatTemplate, DataError> {
 }
 
 fn turn(role: &str, content: &str) -> Message {
-    Message { role: role.to_owned(), content: content.to_owned() }
+    Message::new(role, content)
 }
 
 #[test]
@@ -83,7 +83,8 @@ fn generation_tags_keep_their_whitespace_control() {
 #[test]
 fn a_template_can_refuse_a_conversation_and_its_words_are_in_the_error() {
     let template = template("a\n{{ raise_exception('roles must alternate') }}").unwrap();
-    let error = template.render(&[turn("user", "x")], GenerationPrompt::Add).unwrap_err();
+    let error =
+        template.render(&vec![turn("user", "x")].into(), GenerationPrompt::Add).unwrap_err();
     assert!(error.to_string().contains("here.jinja"));
     assert!(error.source().unwrap().to_string().contains("roles must alternate"));
 }
@@ -91,7 +92,10 @@ fn a_template_can_refuse_a_conversation_and_its_words_are_in_the_error() {
 #[test]
 fn the_date_is_that_of_the_template() {
     let template = template("{{ strftime_now('%d %b %Y') }}").unwrap();
-    assert_eq!(template.render(&[], GenerationPrompt::Omit).unwrap(), "29 Feb 2024");
+    assert_eq!(
+        template.render(&Conversation::default(), GenerationPrompt::Omit).unwrap(),
+        "29 Feb 2024"
+    );
 }
 
 #[test]
@@ -102,7 +106,13 @@ fn endless_templates_end_in_an_error() {
          {% endfor %}",
         "{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}",
     ] {
-        assert!(template(text).unwrap().render(&[], GenerationPrompt::Add).is_err(), "{text}");
+        assert!(
+            template(text)
+                .unwrap()
+                .render(&Conversation::default(), GenerationPrompt::Add)
+                .is_err(),
+            "{text}"
+        );
     }
 }
 
@@ -110,7 +120,7 @@ fn endless_templates_end_in_an_error() {
 fn reserved_characters_are_refused_only_where_spans_are_asked_for() {
     let template =
         template("{% generation %}{{ messages[0].content }}{% endgeneration %}").unwrap();
-    let messages = [turn("user", "\u{FDD0}")];
+    let messages = vec![turn("user", "\u{FDD0}")].into();
     assert_eq!(template.render(&messages, GenerationPrompt::Add).unwrap(), "\u{FDD0}");
     let error = template.render_with_generation(&messages, GenerationPrompt::Add).unwrap_err();
     assert!(error.to_string().contains("U+FDD0"), "{error}");
@@ -121,7 +131,7 @@ proptest! {
 
     #[test]
     fn arbitrary_template_text_never_panics(text in "\\PC{0,60}") {
-        let _ = template(&text).map(|t| t.render(&[turn("user", "x")], GenerationPrompt::Add));
+        let _ = template(&text).map(|t| t.render(&vec![turn("user", "x")].into(), GenerationPrompt::Add));
     }
 
     #[test]
@@ -133,7 +143,7 @@ proptest! {
         "\n", "é", ".strip()", " in ", " is none", "raw", "endraw", "|format(1)", "'%9999999999d'",
     ]), 0..14)) {
         let _ = template(&pieces.concat()).map(|t| {
-            t.render_with_generation(&[turn("user", "x")], GenerationPrompt::Add)
+            t.render_with_generation(&vec![turn("user", "x")].into(), GenerationPrompt::Add)
         });
     }
 }
@@ -142,7 +152,7 @@ proptest! {
 fn lists_in_lists_that_cost_no_steps_are_an_error_and_not_the_end() {
     let refused = |text: &str| {
         let template = ChatTemplate::new(text, Path::new("t"), BTreeMap::new(), 0).unwrap();
-        template.render(&[], GenerationPrompt::Omit).map_err(|error| {
+        template.render(&Conversation::default(), GenerationPrompt::Omit).map_err(|error| {
             let cause = std::error::Error::source(&error).map(ToString::to_string);
             cause.unwrap_or_default()
         })

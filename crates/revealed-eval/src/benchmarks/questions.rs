@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use revealed_data::{
-    Columns, DataError, Message, Prompt, RowProblem, read_preferences, read_rows, type_name,
+    Columns, Completion, DataError, Message, Prompt, RowProblem, prompt_from_json,
+    read_preferences, read_rows, type_name,
 };
 use serde_json::{Map, Value};
 use thiserror::Error;
@@ -21,9 +22,9 @@ pub struct Question {
     /// What is answered.
     pub prompt: Prompt,
     /// The right answers.
-    pub chosen: Vec<String>,
+    pub chosen: Vec<Completion>,
     /// The wrong ones.
-    pub rejected: Vec<String>,
+    pub rejected: Vec<Completion>,
 }
 
 /// Why a row is no question of a benchmark.
@@ -93,20 +94,18 @@ impl Layout<'_> {
     }
 
     /// A text or a list of them: published files differ, and a list of one is a text.
-    fn texts(&self, name: &'static str) -> Result<Vec<String>, RowProblem> {
+    fn texts(&self, name: &'static str) -> Result<Vec<Completion>, RowProblem> {
         let value = self.column(name)?;
         let texts = match value {
-            Value::String(text) => Some(vec![text.clone()]),
-            Value::Array(all) => all.iter().map(|text| Some(text.as_str()?.to_owned())).collect(),
+            Value::String(text) => Some(vec![text.as_str().into()]),
+            Value::Array(all) => all.iter().map(|text| Some(text.as_str()?.into())).collect(),
             _ => None,
         };
         texts.ok_or_else(|| wrong_type(name, value, "text or a list of texts"))
     }
 
     fn prompt(&self) -> Result<Prompt, RowProblem> {
-        let value = self.column("prompt")?;
-        let prompt = serde_json::from_value(value.clone());
-        prompt.map_err(|_| wrong_type("prompt", value, "text or a list of messages"))
+        prompt_from_json("prompt", self.column("prompt")?)
     }
 
     /// The file's id; none where it is null or missing.
@@ -147,7 +146,7 @@ fn wrong_type(column: &str, found: &Value, expected: &'static str) -> RowProblem
 /// A text as one user message, which a chat template is applied to.
 fn asked(prompt: Prompt) -> Prompt {
     match prompt {
-        Prompt::Text(content) => Prompt::Messages(vec![Message { role: "user".into(), content }]),
+        Prompt::Text(content) => Prompt::from(vec![Message::new("user", content)]),
         turns => turns,
     }
 }

@@ -45,8 +45,8 @@ fn question(row: &Row, number: usize) -> Question {
         id: row.id.clone(),
         subset: row.subset.clone(),
         prompt: revealed_data::Prompt::Text(number.to_string()),
-        chosen: vec![String::new(); row.chosen.len()],
-        rejected: vec![String::new(); row.rejected.len()],
+        chosen: vec!["".into(); row.chosen.len()],
+        rejected: vec!["".into(); row.rejected.len()],
     }
 }
 
@@ -118,10 +118,9 @@ fn the_published_layouts_are_read() {
     let rows = read(Benchmark::RewardBench, "v1.jsonl", v1).unwrap();
     let ids: Vec<&str> = rows.iter().map(|row| row.id.as_str()).collect();
     assert_eq!(ids, ["hep-go/7", "hep-cpp/7"]);
-    let turn =
-        |content: &str| revealed_data::Message { role: "user".into(), content: content.into() };
-    assert_eq!(rows[0].prompt, revealed_data::Prompt::Messages(vec![turn("Say hi")]));
-    assert_eq!((rows[1].chosen[0].as_str(), rows[1].rejected[0].as_str()), ("ho", "no"));
+    let turn = |content: &str| revealed_data::Message::new("user", content);
+    assert_eq!(rows[0].prompt, revealed_data::Prompt::from(vec![turn("Say hi")]));
+    assert_eq!((&*rows[1].chosen[0].text(), &*rows[1].rejected[0].text()), ("ho", "no"));
 
     let v2 = r#"[{"id":"tied:0","prompt":"A colour","chosen":["red","blue"],"rejected":["seven"],
         "num_correct":2,"num_incorrect":1,"total_completions":3,"models":["x"],"subset":"Ties",
@@ -131,7 +130,7 @@ fn the_published_layouts_are_read() {
 
     let rm = r#"[{"id":"chat/0","prompt":"?","chosen":["a","b","c"],"rejected":["d","e","f"],"domain":"safety-refuse"}]"#;
     let rows = read(Benchmark::RmBench, "rm.json", rm).unwrap();
-    assert_eq!((rows[0].subset.as_str(), rows[0].rejected[2].as_str()), ("safety-refuse", "f"));
+    assert_eq!((rows[0].subset.as_str(), &*rows[0].rejected[2].text()), ("safety-refuse", "f"));
 }
 
 #[test]

@@ -142,7 +142,7 @@ fn groups(questions: &[Question], size: usize) -> Vec<Vec<&Question>> {
 }
 
 fn message(role: &str, content: &str) -> Message {
-    Message { role: role.into(), content: content.into() }
+    Message::new(role, content)
 }
 
 impl Answerer<'_> {
@@ -194,7 +194,7 @@ impl Answerer<'_> {
 
     /// The tokens of a conversation; none where it exceeds the encoder's limit.
     fn prompt(&self, conversation: &[Message]) -> Result<Option<Vec<u32>>, EvalError> {
-        match self.encoder.prompt(&Prompt::Messages(conversation.to_vec())) {
+        match self.encoder.prompt(&Prompt::from(conversation.to_vec())) {
             Ok(ids) => Ok(Some(ids)),
             Err(DataError::PromptTooLong { .. }) => Ok(None),
             Err(error) => Err(error.into()),

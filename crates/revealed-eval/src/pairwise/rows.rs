@@ -68,8 +68,8 @@ pub fn matches_of_rows(
             turn: 1,
             prompt: prompt.into(),
             asks: [
-                ask(&row.completion, &other.completion)?,
-                ask(&other.completion, &row.completion)?,
+                ask(&row.completion.text(), &other.completion.text())?,
+                ask(&other.completion.text(), &row.completion.text())?,
             ],
         });
     }
@@ -80,11 +80,11 @@ pub fn matches_of_rows(
 fn text(prompt: &Prompt) -> String {
     match prompt {
         Prompt::Text(text) => text.clone(),
-        Prompt::Messages(turns) => match turns.as_slice() {
-            [only] => only.content.clone(),
+        Prompt::Chat(chat) => match chat.messages.as_slice() {
+            [only] => only.text().into_owned(),
             turns => {
                 let turn =
-                    |turn: &revealed_data::Message| format!("{}: {}", turn.role, turn.content);
+                    |turn: &revealed_data::Message| format!("{}: {}", turn.role(), turn.text());
                 turns.iter().map(turn).collect::<Vec<_>>().join("\n\n")
             }
         },
@@ -129,12 +129,9 @@ mod tests {
 
     #[test]
     fn several_turns_are_shown_with_their_roles() {
-        let turn = |role: &str, content: &str| revealed_data::Message {
-            role: role.into(),
-            content: content.into(),
-        };
-        let one = Prompt::Messages(vec![turn("user", "hi")]);
-        let two = Prompt::Messages(vec![turn("system", "s"), turn("user", "hi")]);
+        let turn = |role: &str, content: &str| revealed_data::Message::new(role, content);
+        let one = Prompt::from(vec![turn("user", "hi")]);
+        let two = Prompt::from(vec![turn("system", "s"), turn("user", "hi")]);
         assert_eq!((text(&one), text(&two)), ("hi".into(), "system: s\n\nuser: hi".into()));
     }
 }

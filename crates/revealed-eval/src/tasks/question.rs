@@ -102,8 +102,7 @@ impl Asker<'_> {
             text.push_str(last);
             return Ok(text);
         };
-        let message =
-            |role: &str, content: &str| Message { role: role.into(), content: content.into() };
+        let message = |role: &str, content: &str| Message::new(role, content);
         let mut messages = Vec::new();
         if !description.is_empty() {
             messages.push(message("system", description));
@@ -112,7 +111,7 @@ impl Asker<'_> {
             messages.extend([message("user", question), message("assistant", answer)]);
         }
         messages.push(message("user", last));
-        Ok(template.render(&messages, GenerationPrompt::Add)?)
+        Ok(template.render(&messages.into(), GenerationPrompt::Add)?)
     }
 
     /// A shot.

@@ -104,8 +104,8 @@ fn folders_have_the_template_of_the_run_and_the_reward_s_ends_where_its_score_is
     assert!(reward.contains("rstrip()") && reward.contains(template), "{reward}");
     // The reward's own reading of text is what it was trained on.
     let encoder = Encoder::from_folder(&out.join("reward"), EncodeOptions::default()).unwrap();
-    let prompt = Prompt::Messages(vec![Message { role: "user".into(), content: "a".into() }]);
-    let ids = |encoder: &Encoder| encoder.encode(&prompt, "b c").unwrap().input_ids;
+    let prompt = Prompt::from(vec![Message::new("user", "a")]);
+    let ids = |encoder: &Encoder| encoder.encode(&prompt, &"b c".into()).unwrap().input_ids;
     assert_eq!(ids(&encoder), ids(&world.task.encoder));
 }
 

@@ -15,7 +15,7 @@ struct Golden {
 
 #[derive(Deserialize)]
 struct Chat {
-    messages: Vec<Message>,
+    messages: Conversation,
     prompt_ids: Vec<u32>,
     full_ids: Vec<u32>,
 }
@@ -36,7 +36,7 @@ struct Generation {
 
 #[derive(Deserialize)]
 struct Masked {
-    messages: Vec<Message>,
+    messages: Conversation,
     text: String,
     input_ids: Vec<u32>,
     assistant_mask: Vec<u8>,
@@ -71,10 +71,10 @@ fn with_stop(path: &Path, eos_token_id: u32) -> tempfile::TempDir {
 
 fn same_as_transformers(encoder: &Encoder, rows: &[Chat]) {
     for row in rows {
-        let (answer, turns) = row.messages.split_last().unwrap();
-        let prompt = Prompt::Messages(turns.to_vec());
+        let (answer, turns) = row.messages.messages.split_last().unwrap();
+        let prompt = Prompt::from(turns.to_vec());
         assert_eq!(encoder.prompt(&prompt).unwrap(), row.prompt_ids);
-        let encoded = encoder.encode(&prompt, &answer.content).unwrap();
+        let encoded = encoder.encode(&prompt, &Completion::from_message(answer.clone())).unwrap();
         // What the template writes after its end token is no part of the answer.
         let end = encoded.input_ids.len();
         assert_eq!(encoded.input_ids, row.full_ids[..end]);
@@ -96,7 +96,7 @@ fn smollm2_conversations_have_the_ids_of_transformers() {
     same_as_transformers(&encoder, &golden().chat["smollm2"]);
     // This tokenizer would join the template's newline with spaces that begin an answer.
     let prompt = encoder.prompt(&user("Name a colour.")).unwrap();
-    let row = encoder.encode(&user("Name a colour."), "  Blue.").unwrap();
+    let row = encoder.encode(&user("Name a colour."), &"  Blue.".into()).unwrap();
     assert!(row.input_ids.starts_with(&prompt));
     assert_eq!(encoder.decode(&row.input_ids[prompt.len()..]), "  Blue.");
 }
@@ -139,7 +139,7 @@ fn plain_texts_have_the_ids_of_transformers() {
         for row in &golden[name] {
             let prompt = Prompt::Text(row.prompt.clone());
             assert_eq!(encoder.prompt(&prompt).unwrap(), row.prompt_ids, "{name}");
-            let encoded = encoder.encode(&prompt, &row.completion).unwrap();
+            let encoded = encoder.encode(&prompt, &row.completion.as_str().into()).unwrap();
             assert_eq!(encoded.input_ids, [&row.whole_ids[..], &[stop]].concat(), "{name}");
             let completion = &encoded.input_ids[encoded.completion_start..];
             assert_eq!(encoder.sample(&row.prompt_ids, completion), encoded);
