@@ -14,6 +14,7 @@ mod report;
 mod rows;
 mod split;
 mod template;
+mod tokenizer_file;
 
 pub use batch::{BatchPlan, plan_batches, shuffled};
 pub use conversation::{Completion, Conversation, Message, Prompt};
