@@ -78,6 +78,7 @@ const REFUSED: &[(&str, &str)] =
 /// Functions that the translation of a template calls, and the globals of Jinja2.
 const FUNCTIONS: &[&str] = &[
     "__iter__",
+    "__add__",
     "__compare__",
     "__concat__",
     "__modulo__",
@@ -228,7 +229,7 @@ fn sequence_filter(state: &mut State, name: &str, args: &[Value]) -> Result<Valu
             filters_sequence::select(state, name, args)
         }
         "sort" => filters_sequence::sort(args),
-        "sum" => filters_sequence::sum(args),
+        "sum" => filters_sequence::sum(state, args),
         "unique" => filters_sequence::unique(args),
         "groupby" => filters_sequence::group_by(args),
         _ => Err(invalid("not known")),
@@ -240,9 +241,12 @@ fn function(state: &mut State, name: &str, args: &[Value]) -> Result<Value, Erro
         "__iter__" => iterated(args),
         "__compare__" => operators::compare(state, args),
         "__concat__" => operators::concat(state, args),
-        "__modulo__" => match args {
-            [left, right] => operators::modulo(left, right),
-            _ => Err(invalid("% takes two values")),
+        "__add__" => operators::add(state, args),
+        "__modulo__" => match args.split_first() {
+            Some((left, rest)) => {
+                rest.iter().try_fold(left.clone(), |left, right| operators::modulo(&left, right))
+            }
+            None => Err(invalid("% takes two values")),
         },
         "__power__" => match args {
             [left, right] => operators::power(left, right),

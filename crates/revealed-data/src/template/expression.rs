@@ -1,8 +1,8 @@
 //! Jinja2's expressions written for minijinja: the operators whose meaning differs become calls.
 //!
 //! The text of an expression is kept, with its line breaks, except for these:
-//! - `a < b`, `a in b` and their like, `a ~ b`, `a % b`, `a ** b`, `-a`, `+a` become calls of
-//!   functions;
+//! - `a < b`, `a in b` and their like, `a + b`, `a ~ b`, `a % b`, `a ** b`, `-a`, `+a` become calls
+//!   of functions;
 //! - `x[a:b]`, `x[key]`, `x.name` where a Python type has a method of that name, and `loop.cycle()`
 //!   become calls of methods;
 //! - strings are decoded as Python decodes them.
@@ -195,46 +195,49 @@ fn split<'a>(nodes: &[Node<'a>], operators: &[&str]) -> Vec<Operator<'a>> {
 }
 
 fn sum(nodes: &[Node], out: &mut String) -> Result<(), String> {
-    joined(nodes, &split(nodes, &["+", "-"]), out, concatenation)
+    called(nodes, &split(nodes, &["+", "-"]), ("+", "__add__"), concatenation, out)
+}
+
+/// Writes operands that are joined left to right: runs of one operator as calls of its function, and
+/// other operators as they are.
+fn called(
+    nodes: &[Node],
+    operators: &[Operator],
+    function: (&str, &str),
+    operand: fn(&[Node], &mut String) -> Result<(), String>,
+    out: &mut String,
+) -> Result<(), String> {
+    let (own, name) = function;
+    let Some(last) = operators.iter().rposition(|(.., operator)| *operator == own) else {
+        return joined(nodes, operators, out, operand);
+    };
+    // The run of this operator that ends at the last one of it.
+    let run = operators[..last].iter().rev().take_while(|(.., operator)| *operator == own).count();
+    let first = last - run;
+    let end = |number: usize| operators.get(number + 1).map_or(nodes.len(), |(at, ..)| *at);
+    out.push_str(&format!(" {name}("));
+    called(&nodes[..operators[first].0], &operators[..first], function, operand, out)?;
+    for (number, (at, ..)) in operators.iter().enumerate().take(last + 1).skip(first) {
+        let right = &nodes[at + 1..end(number)];
+        needed(right, own)?;
+        out.push(',');
+        operand(right, out)?;
+    }
+    out.push(')');
+    for (number, (at, ..)) in operators.iter().enumerate().skip(last + 1) {
+        verbatim(&nodes[*at], out)?;
+        operand(&nodes[at + 1..end(number)], out)?;
+    }
+    Ok(())
 }
 
 fn concatenation(nodes: &[Node], out: &mut String) -> Result<(), String> {
-    let operators = split(nodes, &["~"]);
-    if operators.is_empty() {
-        return product(nodes, out);
-    }
-    out.push_str(" __concat__(");
-    let mut start = 0;
-    for (at, ..) in operators.into_iter().chain([(nodes.len(), 0, "~")]) {
-        needed(&nodes[start..at], "~")?;
-        out.push_str(if start > 0 { "," } else { "" });
-        product(&nodes[start..at], out)?;
-        start = at + 1;
-    }
-    out.push(')');
-    Ok(())
+    called(nodes, &split(nodes, &["~"]), ("~", "__concat__"), product, out)
 }
 
-/// Products, left to right; each `%` takes all before it as its left side.
 fn product(nodes: &[Node], out: &mut String) -> Result<(), String> {
     let operators = split(nodes, &["*", "/", "//", "%"]);
-    let Some(last) = operators.iter().rposition(|(.., operator)| *operator == "%") else {
-        return joined(nodes, &operators, out, power);
-    };
-    let end = operators.get(last + 1).map_or(nodes.len(), |(at, ..)| *at);
-    let (at, ..) = operators[last];
-    needed(&nodes[at + 1..end], "%")?;
-    out.push_str(" __modulo__(");
-    product(&nodes[..at], out)?;
-    out.push(',');
-    power(&nodes[at + 1..end], out)?;
-    out.push(')');
-    for (number, (at, ..)) in operators.iter().enumerate().skip(last + 1) {
-        let end = operators.get(number + 1).map_or(nodes.len(), |(at, ..)| *at);
-        verbatim(&nodes[*at], out)?;
-        power(&nodes[at + 1..end], out)?;
-    }
-    Ok(())
+    called(nodes, &operators, ("%", "__modulo__"), power, out)
 }
 
 /// Powers, left to right as in Jinja2.

@@ -6,11 +6,9 @@ use minijinja::{Error, State};
 use super::args::{Arguments, split};
 use super::methods::{self, tuples};
 use super::objects::{GroupTuple, OneShot};
-use super::operators::{hashable, integer, sorted};
+use super::operators::{add, hashable, sorted};
 use super::strings::pay;
-use super::value::{
-    Type, as_float, as_integer, follow, get_attribute, invalid, items, length, pairs, type_of,
-};
+use super::value::{Type, follow, get_attribute, invalid, items, length, pairs, type_of};
 
 /// `value | default(default_value, boolean)`.
 pub(super) fn default(args: &[Value]) -> Result<Value, Error> {
@@ -153,7 +151,7 @@ pub(super) fn extreme(largest: bool, args: &[Value]) -> Result<Value, Error> {
 }
 
 /// `value | sum(attribute, start)`.
-pub(super) fn sum(args: &[Value]) -> Result<Value, Error> {
+pub(super) fn sum(state: &State, args: &[Value]) -> Result<Value, Error> {
     let args = Arguments::bind(args, &["iterable", "attribute", "start"])?;
     let path = path(&args, 1);
     let mut total = args.get(2).cloned().unwrap_or_else(|| Value::from(0));
@@ -161,28 +159,9 @@ pub(super) fn sum(args: &[Value]) -> Result<Value, Error> {
         return Err(invalid("sum cannot add strings; use the filter join"));
     }
     for item in items(args.required(0)?)? {
-        total = plus(&total, &follow(&item, &path, None)?)?;
+        total = add(state, &[total, follow(&item, &path, None)?])?;
     }
     Ok(total)
-}
-
-fn plus(total: &Value, item: &Value) -> Result<Value, Error> {
-    let (a, b) = (type_of(total), type_of(item));
-    if a == Type::List && b == Type::List {
-        return Ok(Value::from([items(total)?, items(item)?].concat()));
-    }
-    if a == Type::Tuple && b == Type::Tuple {
-        return Ok(Value::from(minijinja::value::Tuple::from(
-            [items(total)?, items(item)?].concat(),
-        )));
-    }
-    if let (Some(a), Some(b)) = (as_integer(total), as_integer(item)) {
-        return a.checked_add(b).map(integer).ok_or_else(|| invalid("the sum is too large"));
-    }
-    match (as_float(total), as_float(item)) {
-        (Some(a), Some(b)) => Ok(Value::from(a + b)),
-        _ => Err(invalid(format!("sum cannot add {} and {}", a.name(), b.name()))),
-    }
 }
 
 /// `value | map(...)`.

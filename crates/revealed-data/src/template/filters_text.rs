@@ -8,6 +8,7 @@ use minijinja::{Error, State};
 use super::args::{Arguments, split};
 use super::characters::{capitalize, is_letter, is_numeric, is_space, lines};
 use super::format::percent;
+use super::operators::escaped;
 use super::printing::text;
 use super::strings;
 use super::value::{Type, invalid, items, pairs, type_of};
@@ -156,22 +157,6 @@ pub(super) fn format(args: &[Value]) -> Result<Value, Error> {
     percent(&text(value)?, &right).map(Value::from)
 }
 
-/// HTML's five special characters, as markupsafe writes them.
-fn escaped(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for character in text.chars() {
-        match character {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '\'' => out.push_str("&#39;"),
-            '"' => out.push_str("&#34;"),
-            _ => out.push(character),
-        }
-    }
-    out
-}
-
 /// `escape`, `e`, `forceescape` and `safe`.
 pub(super) fn escape(name: &str, args: &[Value]) -> Result<Value, Error> {
     let args = Arguments::bind(args, &["value"])?;
@@ -208,7 +193,7 @@ pub(super) fn url_encode(args: &[Value]) -> Result<Value, Error> {
     let value = args.required(0)?;
     let parts = match type_of(value) {
         Type::Dict => pairs(value)?,
-        Type::List | Type::Tuple | Type::View | Type::OneShot | Type::Undefined => {
+        Type::List | Type::Tuple | Type::Range | Type::View | Type::OneShot | Type::Undefined => {
             let pair = |item: &Value| match &items(item)?[..] {
                 [key, value] => Ok((key.clone(), value.clone())),
                 _ => Err(invalid("urlencode needs pairs")),

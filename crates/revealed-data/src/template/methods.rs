@@ -15,6 +15,8 @@ const DICT_REFUSED: &[&str] = &["clear", "fromkeys", "pop", "popitem", "setdefau
 const LIST: &[&str] = &["count", "index", "copy"];
 const LIST_REFUSED: &[&str] =
     &["append", "clear", "extend", "insert", "pop", "remove", "reverse", "sort"];
+/// Methods that escape their arguments where the text is marked as safe.
+const SAFE_REFUSED: &[&str] = &["format", "format_map", "join", "replace"];
 const TUPLE: &[&str] = &["count", "index"];
 
 /// Whether Python's type has the attribute `name`, be it refused here or not.
@@ -64,7 +66,13 @@ pub(super) fn call(
             let message = format!("the method {name} of an undefined value is called");
             return Err(Error::new(ErrorKind::UndefinedError, message));
         }
-        Type::Str => strings::call(state, value.as_str().unwrap_or_default(), name, args),
+        Type::Str if value.is_safe() && SAFE_REFUSED.contains(&name) => {
+            Err(invalid("not supported for a text that is marked as safe"))
+        }
+        Type::Str => {
+            let result = strings::call(state, value.as_str().unwrap_or_default(), name, args);
+            if value.is_safe() { result.map(|result| result.map(safe)) } else { result }
+        }
         Type::Dict => dict(value, name, args),
         Type::List | Type::Tuple | Type::Range => list(kind, value, name, args),
         Type::Float if name == "is_integer" => {
@@ -85,6 +93,19 @@ pub(super) fn call(
             kind.name()
         ))),
         None => Err(Error::from(ErrorKind::UnknownMethod)),
+    }
+}
+
+/// Marks the texts of a method's result as safe.
+fn safe(result: Value) -> Value {
+    match type_of(&result) {
+        Type::Str => Value::from_safe_string(result.to_string()),
+        Type::List => result.try_iter().map_or(result, |parts| parts.map(safe).collect()),
+        Type::Tuple => {
+            let parts = items(&result).unwrap_or_default();
+            Value::from(Tuple::from(parts.into_iter().map(safe).collect::<Vec<_>>()))
+        }
+        _ => result,
     }
 }
 

@@ -108,8 +108,65 @@ pub(super) fn concat(state: &State, parts: &[Value]) -> Result<Value, Error> {
     Ok(Value::from(out))
 }
 
+/// `a + b + c`, left to right.
+pub(super) fn add(state: &State, parts: &[Value]) -> Result<Value, Error> {
+    let (first, rest) = parts.split_first().ok_or_else(|| invalid("+ takes two values"))?;
+    if parts.iter().all(|part| part.as_str().is_some() && !part.is_safe()) {
+        return concat(state, parts);
+    }
+    rest.iter().try_fold(first.clone(), |left, right| plus(state, &left, right))
+}
+
+fn plus(state: &State, left: &Value, right: &Value) -> Result<Value, Error> {
+    let (a, b) = (type_of(left), type_of(right));
+    match (a, b) {
+        (Type::Str, Type::Str) if left.is_safe() || right.is_safe() => {
+            // A safe text escapes what is added to it.
+            let part = |value: &Value| {
+                let text = value.as_str().unwrap_or_default();
+                if value.is_safe() { text.to_owned() } else { escaped(text) }
+            };
+            Ok(Value::from_safe_string(part(left) + &part(right)))
+        }
+        (Type::Str, Type::Str) => concat(state, &[left.clone(), right.clone()]),
+        (Type::List, Type::List) | (Type::Tuple, Type::Tuple) => {
+            let all = [items(left)?, items(right)?].concat();
+            state.consume_fuel(all.len() as u64)?;
+            Ok(if a == Type::List { Value::from(all) } else { Value::from(Tuple::from(all)) })
+        }
+        _ => match (as_integer(left), as_integer(right), as_float(left), as_float(right)) {
+            (Some(a), Some(b), ..) => {
+                a.checked_add(b).map(integer).ok_or_else(|| invalid("the sum is too large"))
+            }
+            (.., Some(a), Some(b)) => Ok(Value::from(a + b)),
+            _ => {
+                Err(invalid(format!("'+' is not supported between {} and {}", a.name(), b.name())))
+            }
+        },
+    }
+}
+
+/// HTML's five special characters, as markupsafe writes them.
+pub(super) fn escaped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '\'' => out.push_str("&#39;"),
+            '"' => out.push_str("&#34;"),
+            _ => out.push(character),
+        }
+    }
+    out
+}
+
 /// `left % right`: the remainder, or Python's formatting where `left` is a string.
 pub(super) fn modulo(left: &Value, right: &Value) -> Result<Value, Error> {
+    if left.is_safe() {
+        return Err(invalid("% of a text that is marked as safe is not supported"));
+    }
     if let Some(format) = left.as_str() {
         return percent(format, right).map(Value::from);
     }
