@@ -430,6 +430,70 @@ STATEMENTS = """
 {{ [1, 2, }}
 """
 
+SCOPES = """
+{% for x in [1, 0] %}{% if x %}{% set y = 5 %}{% endif %}[{{ y }}]{% endfor %}
+{% set y = 1 %}{% for x in [1, 0] %}{% if x %}{% set y = 5 %}{% endif %}[{{ y }}]{% endfor %}{{ y }}
+{% for x in [1, 0] %}{% set z = x %}{% endfor %}{{ z is defined }}
+{% for x in [1, 2] %}{% for y in [1] %}{% set q = x %}{% endfor %}[{{ q is defined }}]{% endfor %}
+{% for x in [1, 2] %}{{ q is defined }}{% set q = x %}{{ q }}{% endfor %}
+{% set q = 9 %}{% for x in [1, 2] %}{{ q }}{% set q = x %}{{ q }}{% endfor %}{{ q }}
+{% set x = 0 %}{% for x in [1, 2] %}{{ x }}{% endfor %}{{ x }}
+{% for x in [1, 2] %}{% endfor %}{{ x is defined }}{{ loop is defined }}
+{% for x in [1] %}{% set x = 5 %}{{ x }}{% endfor %}
+{% for x in [1, 2] %}{% set x = x + 1 %}{{ x }}{% endfor %}
+{% set l = [1] %}{% for x in l %}{% set l = [2, 3] %}{{ l }}{% endfor %}{{ l }}
+{% if true %}{% set a = 1 %}{% endif %}{{ a }}{% if true %}{% if true %}{% set b = 2 %}{% endif %}{{ b }}{% endif %}{{ b }}
+{% if false %}{% set messages = [] %}{% endif %}{{ messages|length }}
+{% if true %}{% set messages = messages[1:] %}{% endif %}{{ messages|length }}
+{% set messages = messages[1:] %}{% for m in messages %}{{ m.role }}{% endfor %}
+{% for m in messages %}{% set messages = [] %}{{ messages|length }}{% endfor %}{{ messages|length }}
+{% macro f() %}{{ y is defined }}{% endmacro %}{% set y = 1 %}{{ f() }}
+{% macro f() %}{{ n }}{% set n = 3 %}{{ n }}{% endmacro %}{{ f() }}{{ n }}
+{% macro f(x) %}{{ x }}{{ x2 is defined }}{% endmacro %}{% for x2 in [1] %}{{ f(x2) }}{% endfor %}
+{% for x in [1, 2] %}{% macro f() %}{{ x }}{% endmacro %}{{ f() }}{% endfor %}{{ f is defined }}
+{% macro f() %}{{ loop is defined }}{% endmacro %}{% for x in [1] %}{{ f() }}{% endfor %}
+{% macro f() %}{{ g() }}{% endmacro %}{% macro g() %}G{% endmacro %}{{ f() }}
+{% macro f(n) %}{% if n %}{{ n }}{{ g(n - 1) }}{% endif %}{% endmacro %}{% macro g(n) %}g{{ f(n) }}{% endmacro %}{{ f(3) }}
+{% set ns = namespace(v=0) %}{% macro f() %}{% set ns.v = ns.v + 1 %}{{ ns.v }}{% endmacro %}{{ f() }}{{ f() }}{{ ns.v }}
+{% set ns = namespace(v=0) %}{% macro f() %}{% set ns.v = 7 %}{% endmacro %}{{ f() }}{{ ns.v }}
+{% with a = 1 %}{% set b = a %}{{ b }}{% endwith %}{{ b is defined }}
+{% with %}{% set a = 1 %}{{ a }}{% endwith %}{{ a is defined }}
+{% set x %}{% set y = 1 %}{{ y }}{% endset %}{{ x }}{{ y is defined }}
+{% filter upper %}{% set y = 'a' %}{{ y }}{% endfilter %}{{ y is defined }}
+{% macro m() %}{{ caller() }}{% endmacro %}{% set v = 1 %}{% call m() %}{% set v = 2 %}{{ v }}{% endcall %}{{ v }}
+{% macro m() %}{% for i in [1, 2] %}{{ caller(i) }}{% endfor %}{% endmacro %}{% call(i) m() %}{{ i }}{{ n }}{% endcall %}
+{% macro m(x) %}{{ caller(x=x) }}{% endmacro %}{% call(x, y=3) m(1) %}{{ x }}{{ y }}{% endcall %}
+{% macro m() %}{{ caller is defined }}{% if caller %}{{ caller() }}{% endif %}{% endmacro %}{{ m() }}{% call m() %}c{% endcall %}
+{% for x in [1, 2, 3] if x != n2 %}{{ loop.index }}{% endfor %}
+{% for x in [3, 1] %}{% for x in [x, x] %}{{ x }}{{ loop.index }}{% endfor %}{{ x }}{{ loop.index }}{% endfor %}
+{% for x in [1, 2] %}{% set outer = loop %}{% for y in 'ab' %}{{ outer.index }}{{ loop.index }}{% endfor %}{% endfor %}
+{% for x in [1, 2] %}{% for y in 'ab' %}{{ loop.first }}{% endfor %}{{ loop.last }}{% else %}e{% endfor %}
+{% for x in list %}{% if loop.first %}{% set first = x %}{% endif %}{{ first }}{% endfor %}
+{% for m in messages %}{% if m.role == 'user' %}{% set last_user = m.content %}{% endif %}{{ last_user|default('-') }}{% endfor %}
+{% for m in messages %}{% if m.content is string %}{% set content = m.content %}{% endif %}{{ m.role }}:{{ content }};{% endfor %}
+{% set content = 'out' %}{% for m in messages %}{% if m.content is string %}{% set content = m.content %}{% endif %}{{ m.role }}:{{ content }};{% endfor %}{{ content }}
+{% for x in [1, 2] %}{% if x == 1 %}{% set a, b = x, x %}{% endif %}{{ a }}{{ b }}{% endfor %}
+{% for x in [1, 2] %}{% if x == 1 %}{% set t %}blk{% endset %}{% endif %}{{ t }}{% endfor %}
+{% for x in [1, 2] %}{% if x == 1 %}{% macro f() %}F{% endmacro %}{% endif %}{{ f is defined }}{% endfor %}
+{% for x in [1, 2] %}{% if x == 1 %}{% continue %}{% endif %}{% set a = x %}{{ a }}{% endfor %}
+{% for x in [1, 2, 3] recursive %}{% if x == 1 %}{% set a = x %}{% endif %}{{ a }}{% if x is iterable %}{{ loop(x) }}{% endif %}{% endfor %}
+{% for x in [[1, [2]], [3]] recursive %}{% if x is iterable %}({{ loop(x) }}){{ loop.index }}{% else %}{{ x }}{{ loop.depth }}{% endif %}{% endfor %}
+{% set a = 1 %}{% set a = a + 1 %}{{ a }}{% set a %}{{ a }}{{ a }}{% endset %}{{ a }}
+{{ n }}{% set n = n + 1 %}{{ n }}{% if n %}{% set n = n + 1 %}{% endif %}{{ n }}
+{% macro a(n) %}{{ n }}{% endmacro %}{{ a(1) }}{% set a = 3 %}{{ a }}
+{% macro f(messages) %}{{ messages|length }}{% endmacro %}{{ f([1]) }}{{ messages|length }}
+{%- macro f(x, y='a, b', z={'k': [1]}, w=(1, 2)) -%} {{ x }}{{ y }}{{ z }}{{ w }} {%- endmacro -%} [{{ f(1) }}]
+{% macro f(x=1) %}{% set x = x + 1 %}{{ x }}{% endmacro %}{{ f() }}{{ f(5) }}{{ f(x=6) }}
+{% macro f(*a) %}{% endmacro %}
+{% macro f(x, x2=1, y) %}{% endmacro %}
+{% macro f(x=1) %}{{ x }}{% if x < 3 %}{{ f(x + 1) }}{% endif %}{% endmacro %}{{ f() }}
+{% call f() %}{% endcall %}
+{% macro f(a, b=none) %}{% if b is none %}{% set b = a %}{% endif %}{{ b }}{% endmacro %}{{ f(1) }}{{ f(1, 2) }}
+{% macro r(item, depth=0) %}{{ '  ' * depth }}{{ item.v }}{% for c in item.c or [] %}{{ r(c, depth + 1) }}{% endfor %}{% endmacro %}{{ r({'v': 1, 'c': [{'v': 2}, {'v': 3, 'c': [{'v': 4}]}]}) }}
+{% for x in range(3) %}{{ x }}{% if not loop.last %},{% endif %}{% endfor %}{% for x in range(3)|list|batch(2) %}{{ x }}{% endfor %}
+{% set counter = namespace(value=0) %}{% for m in messages if m.role != 'system' %}{% set counter.value = counter.value + 1 %}{{ counter.value }}{{ loop.index }}{% endfor %}
+"""
+
 WHITESPACE = [
     "a\n{% if true %}\nb\n{% endif %}\nc\n",
     "a\n    {% if true %}\n    b\n    {% endif %}\nc",
@@ -455,6 +519,9 @@ WHITESPACE = [
     "{% set x = {\n  'a': 1,\n  'b': [\n 1, 2]\n} %}{{ x }}\n",
     "{% generation %}\n  a\n{% endgeneration %}\nb",
     "a  {% generation -%}  b  {%- endgeneration %}  c",
+    "{% macro f(x) -%}\n  {%- if x %} a {% endif -%}\n  {{ x }}\n{%- endmacro %}[{{ f(1) }}]",
+    "{% macro f(x, y=2) %}\n{{ x }}{{ y }}\n{% endmacro %}\n[{{ f(1) }}]",
+    "{% macro f(x, y=2) -%}\n  {{ x }}{{ y }}  \n{%- endmacro -%}\n  [{{ f(1) }}]",
 ]
 
 
@@ -498,6 +565,6 @@ def lines(text):
 
 def cases():
     """The templates, in order."""
-    for text in (STRINGS, COLLECTIONS, NUMBERS, FILTERS, TESTS, STATEMENTS):
+    for text in (STRINGS, COLLECTIONS, NUMBERS, FILTERS, TESTS, STATEMENTS, SCOPES):
         yield from lines(text)
     yield from WHITESPACE

@@ -169,13 +169,26 @@ fn body(word: &str, nodes: &[Node], out: &mut String) -> Result<(), String> {
             verbatim(&first[0], out)?;
             with_head(rest, out)
         }
-        "if" | "elif" | "filter" | "call" => {
+        "if" | "elif" | "call" => {
             verbatim(&first[0], out)?;
             list(rest, out)
+        }
+        "filter" => {
+            verbatim(&first[0], out)?;
+            list(rest, out)?;
+            out.push_str(SCOPE);
+            Ok(())
+        }
+        "endset" | "endfilter" => {
+            out.push_str(&format!(" endwith %}}{{% {word}"));
+            Ok(())
         }
         _ => nodes.iter().try_for_each(|node| verbatim(node, out)),
     }
 }
+
+/// Opens a scope in a block of `set` or `filter`: what is set there is not seen outside.
+const SCOPE: &str = " %}{% with";
 
 fn space<'a>(node: &Node<'a>) -> &'a str {
     match node {
@@ -232,7 +245,11 @@ fn assignment(nodes: &[Node], out: &mut String) -> Result<(), String> {
             verbatim(equals, out)?;
             list(values, out)
         }
-        _ => list(rest, out),
+        _ => {
+            list(rest, out)?;
+            out.push_str(SCOPE);
+            Ok(())
+        }
     }
 }
 
@@ -280,6 +297,9 @@ fn macro_head(
         parameters.push(parameter);
         defaults.push(part.len() > 1);
         match part {
+            [_] if defaults.contains(&true) && !defaults[defaults.len() - 1] => {
+                return Err(format!("the macro's parameter {parameter} needs a default"));
+            }
             [_] => {}
             [_, equals, value @ ..] if equals.is("=") => {
                 set.push_str(&format!("{{% if __missing__({parameter}) %}}{{% set {parameter} ="));
