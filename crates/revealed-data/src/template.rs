@@ -32,6 +32,7 @@ mod objects;
 mod operators;
 mod pprint;
 mod printing;
+mod scopes;
 mod strftime;
 mod strings;
 mod tokens;
@@ -61,6 +62,8 @@ pub struct ChatTemplate {
     origin: PathBuf,
     variables: BTreeMap<String, String>,
     now: u64,
+    /// Names that the template sets before it may read them from outside.
+    hidden: Vec<String>,
 }
 
 impl ChatTemplate {
@@ -77,12 +80,13 @@ impl ChatTemplate {
     ) -> Result<Self, DataError> {
         let compiled = environment::build(now).and_then(|mut environment| {
             let translated = translate::translate(text)?;
-            environment.add_template_owned(NAME, translated)?;
-            Ok(environment)
+            environment.add_template_owned(NAME, translated.text)?;
+            Ok((environment, translated.hidden))
         });
-        let environment = compiled.map_err(|source| failure(origin, plain(source)))?;
+        let (environment, hidden) = compiled.map_err(|source| failure(origin, plain(source)))?;
         let environment = Arc::new(environment);
-        Ok(Self { environment, text: text.to_owned(), origin: origin.to_owned(), variables, now })
+        let (text, origin) = (text.to_owned(), origin.to_owned());
+        Ok(Self { environment, text, origin, variables, now, hidden })
     }
 
     /// The template's text as given.
@@ -164,11 +168,28 @@ impl ChatTemplate {
     /// Renders with `values` as all that the template can name besides Jinja2's own globals.
     fn render_value(&self, values: Value) -> Result<String, DataError> {
         let environment = self.environment.clone();
+        let values = self.without_hidden(values).map_err(|s| failure(&self.origin, s))?;
         on_a_thread(move || {
             let rendered = environment.get_template(NAME).and_then(|t| t.render(values));
             rendered.map_err(plain)
         })
         .map_err(|source| failure(&self.origin, source))
+    }
+
+    /// The values without those that the template hides from itself.
+    fn without_hidden(&self, values: Value) -> Result<Value, Error> {
+        if self.hidden.is_empty() {
+            return Ok(values);
+        }
+        let mut kept = Vec::new();
+        for key in values.try_iter()? {
+            let hides = key.as_str().is_some_and(|key| self.hidden.iter().any(|name| name == key));
+            if !hides {
+                let value = values.get_item(&key)?;
+                kept.push((key, value));
+            }
+        }
+        Ok(Value::from_pairs(kept))
     }
 }
 

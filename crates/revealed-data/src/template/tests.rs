@@ -73,7 +73,7 @@ fn generation_tags_mark_what_transformers_marks() {
 fn generation_tags_keep_their_whitespace_control() {
     let text = "{%- generation -%} {{ a }} {%+ endgeneration %}{% set generation = 1 %}";
     assert_eq!(
-        translate::translate(text).unwrap(),
+        translate::translate(text).unwrap().text,
         "{%- call __generation__() -%} {{ a }} {%+ endcall %}{% set generation = 1 %}"
     );
 }

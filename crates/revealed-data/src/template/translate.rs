@@ -5,14 +5,24 @@ use minijinja::Error;
 
 use super::environment::syntax_error;
 use super::expression::{expression, list, verbatim};
+use super::scopes::Scopes;
 use super::tokens::{Node, Tag, tag};
 
+/// A template for minijinja.
+#[derive(Debug)]
+pub(super) struct Translated {
+    pub(super) text: String,
+    /// Names whose values from outside the template does not see.
+    pub(super) hidden: Vec<String>,
+}
+
 /// Rewrites the template `source`.
-pub(super) fn translate(source: &str) -> Result<String, Error> {
+pub(super) fn translate(source: &str) -> Result<Translated, Error> {
     let source = source.replace("\r\n", "\n").replace('\r', "\n");
     let mut out = String::with_capacity(source.len() * 2);
     let mut rest = &source[..];
     let mut macros = Vec::new();
+    let mut scopes = Scopes::new();
     while let Some(at) = opening(rest) {
         let (before, from) = rest.split_at(at);
         out.push_str(before);
@@ -44,14 +54,23 @@ pub(super) fn translate(source: &str) -> Result<String, Error> {
         }
         rest = &from[end..];
         let written = if open == "{{" {
+            scopes.read_all(&tag.nodes);
             print(start, &tag, &mut out)
         } else {
             statement(start, &tag, rest, &mut macros, &mut out)
         };
         written.map_err(|message| syntax_error(line, &message))?;
+        if let ("{%", Some((word, nodes))) = (open, tag.nodes.split_first()) {
+            scopes.tag(word.name().unwrap_or_default(), nodes, out.len() - tag.end.len() - 2);
+        }
     }
     out.push_str(rest);
-    Ok(out)
+    let (hidden, within) = scopes.hidden();
+    for (place, names) in within {
+        let set = |name: &String| format!(" %}}{{% set {name} = __undefined__");
+        out.insert_str(place, &names.iter().map(set).collect::<String>());
+    }
+    Ok(Translated { text: out, hidden })
 }
 
 /// Where the next tag or comment opens.
