@@ -491,6 +491,16 @@ SCOPES = """
 {% macro f(a, b=none) %}{% if b is none %}{% set b = a %}{% endif %}{{ b }}{% endmacro %}{{ f(1) }}{{ f(1, 2) }}
 {% macro r(item, depth=0) %}{{ '  ' * depth }}{{ item.v }}{% for c in item.c or [] %}{{ r(c, depth + 1) }}{% endfor %}{% endmacro %}{{ r({'v': 1, 'c': [{'v': 2}, {'v': 3, 'c': [{'v': 4}]}]}) }}
 {% for x in range(3) %}{{ x }}{% if not loop.last %},{% endif %}{% endfor %}{% for x in range(3)|list|batch(2) %}{{ x }}{% endfor %}
+{% for x in nothing %}a{% else %}{% set q = 1 %}{{ q }}{% endfor %}{{ q is defined }}
+{% set q = 0 %}{% for x in nothing -%} a {%- else -%} {% set q = 1 %}{{ q }} {%- endfor -%} {{ q }}
+{% for x in rows %}{% for c in nothing %}{% for x in list %}{{ x }}{% endfor %}{% else %}{{ x.role }}{% set c = 1 %}{% endfor %}{{ c is defined }}{% endfor %}
+{% for x in list %}{{ n }}{% endfor %}{% set n = 1 %}{{ n }}
+{% for x in list %}{{ n }}{% endfor %}{% if yes %}{% set n = 1 %}{% endif %}{{ n }}
+{% for x in list %}{{ n }}{% endfor %}{% if no %}{% set n = 1 %}{% elif no %}{% set n = 2 %}{% else %}{% set n = 3 %}{% endif %}{{ n }}
+{{ n }}{% for x in list %}{{ n }}{% endfor %}{% set n = 1 %}{{ n }}
+{% for x in [1, 2] %}{% for y in 'ab' %}{{ n }}{% endfor %}{% set n = x %}{{ n }}{% endfor %}{{ n }}
+{% macro g(x=n) %}{{ x }}{{ s }}{% endmacro %}{{ g() }}{% set n = 1 %}{% set s = 2 %}{{ g() }}
+{% set n %}{% for x in [1] %}{{ n }}{% endfor %}{{ n }}{% endset %}{{ n }}
 {% set counter = namespace(value=0) %}{% for m in messages if m.role != 'system' %}{% set counter.value = counter.value + 1 %}{{ counter.value }}{{ loop.index }}{% endfor %}
 """
 

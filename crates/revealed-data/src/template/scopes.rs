@@ -17,21 +17,14 @@ enum First {
     Sets,
 }
 
-/// The branches of an `if`: what each does first with the names that it is the first to mention.
-#[derive(Debug, Default)]
-struct Branches {
-    done: Vec<BTreeMap<String, First>>,
-    current: BTreeMap<String, First>,
-    has_else: bool,
-}
-
 #[derive(Debug, Default)]
 struct Scope {
     parent: Option<usize>,
     /// Where the translation can set names when the scope begins; none for the template itself.
     start: Option<usize>,
     first: BTreeMap<String, First>,
-    branches: Vec<Branches>,
+    /// How many `if` are open. What one of its branches sets comes from outside until then.
+    ifs: usize,
     /// Names that a scope within read before this scope mentioned them.
     early: BTreeSet<String>,
 }
@@ -41,6 +34,8 @@ struct Scope {
 enum Open {
     If,
     Scope,
+    /// The `else` of a loop.
+    LoopElse,
     /// A block of `set`, and the names that it sets at its end.
     Block(Vec<String>),
 }
@@ -59,6 +54,16 @@ impl Scopes {
         Self { scopes: vec![Scope::default()], current: 0, open: Vec::new() }
     }
 
+    /// Whether an `else` at this place belongs to a loop.
+    pub(super) fn within_loop(&self) -> bool {
+        self.open.last() == Some(&Open::Scope)
+    }
+
+    /// Whether this place is within the `else` of a loop.
+    pub(super) fn within_loop_else(&self) -> bool {
+        self.open.last() == Some(&Open::LoopElse)
+    }
+
     /// Follows a tag, whose translation can set names at the byte `start`.
     pub(super) fn tag(&mut self, word: &str, nodes: &[Node], start: usize) {
         let place = |sign: &str| nodes.iter().position(|node| node.is(sign));
@@ -66,17 +71,16 @@ impl Scopes {
         match word {
             "if" => {
                 self.read_all(nodes);
-                self.scopes[self.current].branches.push(Branches::default());
+                self.scopes[self.current].ifs += 1;
                 self.open.push(Open::If);
             }
-            "elif" => {
-                self.next_branch(false);
-                self.read_all(nodes);
-            }
-            "else" if self.open.last() == Some(&Open::If) => self.next_branch(true),
+            "elif" => self.read_all(nodes),
+            "else" if self.open.last() == Some(&Open::If) => {}
             "else" => {
                 self.close();
                 self.enter(start);
+                self.open.pop();
+                self.open.push(Open::LoopElse);
             }
             "for" => {
                 let (targets, rest) = nodes.split_at(word_at("in").unwrap_or(nodes.len()));
@@ -120,7 +124,8 @@ impl Scopes {
             }
             "endif" => {
                 self.open.pop();
-                self.close_if();
+                let ifs = &mut self.scopes[self.current].ifs;
+                *ifs = ifs.saturating_sub(1);
             }
             _ if word.starts_with("end") => {
                 let opened = self.open.pop();
@@ -211,35 +216,6 @@ impl Scopes {
         self.scopes[self.current].mention(name, First::Sets);
     }
 
-    /// `elif` or `else` of an `if`.
-    fn next_branch(&mut self, is_else: bool) {
-        if let Some(branches) = self.scopes[self.current].branches.last_mut() {
-            branches.done.push(std::mem::take(&mut branches.current));
-            branches.has_else |= is_else;
-        }
-    }
-
-    fn close_if(&mut self) {
-        let scope = &mut self.scopes[self.current];
-        let Some(mut branches) = scope.branches.pop() else { return };
-        branches.done.push(branches.current);
-        // Jinja2 counts three branches: the body, all elif together, and else.
-        let everywhere = |name: &str| {
-            let sets = |branch: &BTreeMap<String, First>| branch.get(name) == Some(&First::Sets);
-            match &branches.done[..] {
-                [body, elifs @ .., other] if branches.has_else => {
-                    sets(body) && sets(other) && elifs.iter().any(sets)
-                }
-                _ => false,
-            }
-        };
-        let names: BTreeSet<&String> = branches.done.iter().flat_map(BTreeMap::keys).collect();
-        for name in names {
-            let first = if everywhere(name) { First::Sets } else { First::Reads };
-            scope.mention(name, first);
-        }
-    }
-
     /// The names that the template's own scope hides, and for scopes within it the place where the
     /// translation has to set names, last place first.
     pub(super) fn hidden(&self) -> (Vec<String>, Vec<(usize, Vec<String>)>) {
@@ -274,16 +250,12 @@ impl Scopes {
 impl Scope {
     fn mentions(&self, name: &str) -> bool {
         self.first.contains_key(name)
-            || self.branches.iter().any(|branches| branches.current.contains_key(name))
     }
 
     fn mention(&mut self, name: &str, first: First) {
         if !self.mentions(name) {
-            let map = match self.branches.last_mut() {
-                Some(branches) => &mut branches.current,
-                None => &mut self.first,
-            };
-            map.insert(name.to_owned(), first);
+            let first = if self.ifs > 0 { First::Reads } else { first };
+            self.first.insert(name.to_owned(), first);
         }
     }
 }

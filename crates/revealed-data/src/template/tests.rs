@@ -129,6 +129,10 @@ proptest! {
         "[::-1]", "[-9:3]", " + ", " * 99", " ~ ", "'a'", "\"", "(", ")", "|tojson", "|trim", ".split('')",
         "[5:2:0]", "strftime_now('%')", "range(9)", "macro f(x)", "endmacro", "1", "0", " / ", " % ", " - ",
         "\n", "é", ".strip()", " in ", " is none", "raw", "endraw", "|format(1)", "'%9999999999d'",
+        " if ", " not ", " is ", "none", "loop(", "loop.cycle(", ".format(", "'{:>9}{}'", "|indent(", "|map('upper')",
+        "|round(", "|batch(", "|slice(", "|sort", "|tojson(indent=", "**", "//", "~", "]", "{'a': ", "}", "call f(x)", "endcall",
+        "macro f(x, y=x)", "varargs", "set ns.x = ", "namespace()", ".items()", ".items", "['items']", "|wordwrap(", "|truncate(",
+        "print ", "with a = 1, b = a", "endwith", "filter upper", "endfilter", "'\\x4", "\r\n", "elif ", "break", "m.content.split(", ")",
     ]), 0..14)) {
         let _ = template(&pieces.concat()).map(|t| {
             t.render_with_generation(&[turn("user", "x")], GenerationPrompt::Add)

@@ -57,7 +57,17 @@ pub(super) fn translate(source: &str) -> Result<Translated, Error> {
             scopes.read_all(&tag.nodes);
             print(start, &tag, &mut out)
         } else {
-            statement(start, &tag, rest, &mut macros, &mut out)
+            let word = tag.nodes.first().and_then(Node::name);
+            if word == Some("endfor") && scopes.within_loop_else() {
+                out.push_str(&format!("{start} endwith %}}"));
+            }
+            let is_loop_else = word == Some("else") && scopes.within_loop();
+            statement(start, &tag, rest, &mut macros, &mut out).map(|()| {
+                if is_loop_else {
+                    let end = out.len() - tag.end.len() - 2;
+                    out.insert_str(end, SCOPE);
+                }
+            })
         };
         written.map_err(|message| syntax_error(line, &message))?;
         if let ("{%", Some((word, nodes))) = (open, tag.nodes.split_first()) {
