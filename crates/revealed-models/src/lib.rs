@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod activation;
 mod attention;
 mod batch;
 mod causal_lm;
@@ -18,8 +19,10 @@ pub mod llama;
 mod log_probs;
 mod lora;
 mod operation;
+mod output_head;
 mod peft;
 mod prefix;
+mod rope;
 mod rotary;
 mod sampling;
 mod scalar;
@@ -36,7 +39,7 @@ pub use hub::resolve;
 pub use log_probs::{Backward, TokenLogProbs};
 pub use lora::{LoraConfig, LoraWeights};
 pub use prefix::{PrefixCache, ScoredTokens};
-pub use rotary::Rotary;
+pub use rotary::{Beyond, LongRows, Rotary};
 pub use sampling::{Decoding, Sample, SamplingConfig, sample};
 pub use scalar::ScalarModel;
 pub use weights::TensorFiles;
