@@ -247,12 +247,18 @@ fn lora_config(model: &CausalLm, settings: &Settings, adapted: &[String]) -> Lor
 }
 
 fn no_target(model: &CausalLm, settings: &Settings) -> ModelError {
-    let target = settings.config.fields().get("target_modules").map(Value::to_string);
+    let target = match settings.config.fields().get("target_modules") {
+        Some(Value::String(text)) => {
+            format!("{text} (a text is a regular expression for whole names, a list holds names)")
+        }
+        Some(names) => names.to_string(),
+        None => String::new(),
+    };
     let mut last: Vec<&str> =
         model.decoder.linears().filter_map(|layer| layer.name.rsplit('.').next()).collect();
     last.sort_unstable();
     last.dedup();
-    ModelError::NoTarget { target: target.unwrap_or_default(), available: last.join(", ") }
+    ModelError::NoTarget { target, available: last.join(", ") }
 }
 
 fn no_weights(folder: &Path) -> ModelError {

@@ -148,7 +148,11 @@ fn settings_that_cannot_be_read_are_refused_by_name() {
     let message = refused(with("regex", "layers_to_transform", json!([0])).path());
     assert!(message.contains("nothing where target_modules is a text"), "{message}");
     let message = refused(with("regex", "target_modules", json!("q_proj")).path());
-    assert!(message.contains("`\"q_proj\"`") && message.contains("down_proj"), "{message}");
+    assert!(
+        message.contains("`q_proj (a text is a regular expression")
+            && message.contains("down_proj"),
+        "{message}"
+    );
 }
 
 type Tensors = Vec<(String, Vec<usize>, Vec<f32>)>;

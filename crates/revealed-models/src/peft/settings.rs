@@ -42,8 +42,13 @@ const HARMLESS: &[&str] = &[
     "inference_mode",
     "loftq_config",
     "lora_dropout",
+    "lora_dtype",
     "lora_ga_config",
+    // Learning rates of another program.
+    "lorap_emb_lr",
+    "lorap_lr_ratio",
     "megatron_core",
+    "merge_weights",
     "peft_version",
     "qalora_group_size",
     "revision",
