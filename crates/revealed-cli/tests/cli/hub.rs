@@ -21,7 +21,7 @@ fn cache(world: &World, repository: &str, from: &Path) {
 }
 
 fn log_probs(world: &World, model: &str, adapter: Option<&str>, cache: &[(&str, &str)]) -> Done {
-    let mut args = vec!["log-probs", "--model", model, "--data", "pairs.jsonl"];
+    let mut args = vec!["log-probs", "--model", model, "--data", "demonstrations.jsonl"];
     args.extend(adapter.iter().flat_map(|adapter| ["--adapter", adapter]));
     revealed_with(world.folder.path(), &args, cache)
 }
