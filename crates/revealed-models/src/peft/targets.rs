@@ -88,6 +88,10 @@ impl Targets {
                 return Ok(false);
             }
         }
+        // A whole name counts in every layer.
+        if matches!(&self.names, Names::List(names) if names.iter().any(|one| one == name)) {
+            return Ok(true);
+        }
         Ok(self.names.contain(name)? && self.in_layers(name)?)
     }
 
@@ -181,5 +185,62 @@ fn layers(config: &HfConfig) -> Result<Layers, ModelError> {
     match compiled {
         Ok(patterns) => Ok(Some((numbers, patterns))),
         Err(reason) => Err(config.wrong("layers_pattern", &reason)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Map;
+
+    use super::*;
+
+    /// Expressions that Python accepts and that are refused here, with what they hold.
+    const REFUSED: [&str; 6] = ["(?x)", "(?a)", "{", "[[]", "&&", "\\161"];
+
+    fn golden() -> Value {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../golden/adapters/patterns.json");
+        serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
+    }
+
+    fn bits(names: &Value, matches: impl Fn(&str) -> bool) -> String {
+        let names = names.as_array().unwrap().iter();
+        names.map(|name| if matches(name.as_str().unwrap()) { '1' } else { '0' }).collect()
+    }
+
+    #[test]
+    fn expressions_match_the_names_that_python_matches() {
+        let golden = golden();
+        for pattern in golden["patterns"].as_array().unwrap() {
+            let text = pattern["text"].as_str().unwrap();
+            let forms = [
+                ("whole", Pattern::whole(text)),
+                ("key", Pattern::within(text, r"(.*\.)?(", r")$")),
+            ];
+            for (form, compiled) in forms {
+                match (compiled, pattern[form].as_str()) {
+                    (Ok(compiled), Some(right)) => {
+                        let found = bits(&golden["names"], |name| compiled.matches(name).unwrap());
+                        assert_eq!(found, right, "{form} {text}");
+                    }
+                    (Err(reason), Some(_)) => {
+                        let known = REFUSED.iter().any(|part| text.contains(part));
+                        assert!(known || pattern["whole"].is_null(), "{form}: {reason}");
+                    }
+                    // No adapter has an expression that PEFT cannot read.
+                    (_, None) => {}
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn settings_mean_the_modules_that_peft_adapts() {
+        let golden = golden();
+        for case in golden["settings"].as_array().unwrap() {
+            let fields: Map<String, Value> = case["config"].as_object().unwrap().clone();
+            let targets = Targets::read(&HfConfig::new("adapter_config.json", fields)).unwrap();
+            let found = bits(&golden["names"], |name| targets.contain(name).unwrap());
+            assert_eq!(found, case["targets"].as_str().unwrap(), "{}", case["config"]);
+        }
     }
 }
