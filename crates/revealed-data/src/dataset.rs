@@ -134,7 +134,9 @@ pub struct Dataset {
 }
 
 /// Reads data: a `.jsonl`, `.json` (an array, or JSON lines), `.parquet`, `.csv` or `.tsv` file, or
-/// several in a folder or by a pattern such as `data/train-*.parquet`.
+/// several in a folder or by a pattern such as `data/train-*.parquet`, or a split of a data set of the
+/// hub: `hf://datasets/OWNER/NAME@REVISION?config=CONFIG&split=SPLIT`, of which all but the name may be
+/// left out. `OWNER/NAME` alone is one too where no such path exists.
 ///
 /// The layout is told from the first row's columns; every row must have it. Texts keep their
 /// whitespace. A column that would change what is learned, and that is not read in this layout, is

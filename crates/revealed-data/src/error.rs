@@ -57,6 +57,15 @@ pub enum DataError {
         /// What was found, and what to do.
         reason: String,
     },
+    /// A data set of the hub that cannot be had.
+    #[error("{} is no file or folder, and it cannot be had as a data set of the hub", path.display())]
+    Hub {
+        /// The name as it was given.
+        path: PathBuf,
+        /// The cause.
+        #[source]
+        source: revealed_hub::HubError,
+    },
     /// A file whose rows are all marked as no demonstrations.
     #[error(
         "{} has no demonstration: `label` (or `kto_tag`) is false in all {rows} rows; give a file with \

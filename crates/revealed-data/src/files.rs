@@ -1,9 +1,13 @@
-//! The files that a path stands for: one file, a folder of them, or a pattern.
+//! The files that a path stands for: one file, a folder of them, a pattern, or a data set of the hub.
 
 use std::path::{Path, PathBuf};
 
+use revealed_hub::{HubError, resolve_dataset};
+
 use crate::DataError;
 use crate::rows::{ENDINGS, ending};
+
+mod hub;
 
 /// The files to read, in order.
 #[derive(Debug, PartialEq)]
@@ -19,12 +23,31 @@ const SPLITS: [&str; 7] = ["train", "validation", "valid", "val", "dev", "test",
 const DESCRIPTIONS: [&str; 4] =
     ["dataset_info.json", "dataset_infos.json", "dataset_dict.json", "state.json"];
 
-/// The files of a path. A file is itself, whatever its name.
+/// The files of a path. What exists on this machine is taken first.
 pub(crate) fn resolve(path: &Path) -> Result<Files, DataError> {
+    resolve_with(path, |name| {
+        let hub::Name { id, revision, config, split } = name;
+        resolve_dataset(id, revision.as_deref(), config.as_deref(), split.as_deref())
+    })
+}
+
+fn resolve_with(
+    path: &Path,
+    fetch: impl FnOnce(&hub::Name) -> Result<Vec<PathBuf>, HubError>,
+) -> Result<Files, DataError> {
     if path.is_dir() {
         return folder(path);
     }
-    if !path.exists() && is_pattern(path) {
+    if path.exists() {
+        return Ok(Files { paths: vec![path.to_owned()], notes: Vec::new() });
+    }
+    if let Some(name) = hub::parse(path) {
+        let name = name.map_err(|reason| refuse(path, reason))?;
+        let paths =
+            fetch(&name).map_err(|source| DataError::Hub { path: path.to_owned(), source })?;
+        return Ok(Files { paths, notes: Vec::new() });
+    }
+    if is_pattern(path) {
         return pattern(path);
     }
     Ok(Files { paths: vec![path.to_owned()], notes: Vec::new() })
@@ -160,4 +183,26 @@ fn split(name: &str) -> Option<&'static str> {
             .is_some_and(|rest| !rest.starts_with(|next: char| next.is_alphanumeric()))
     };
     SPLITS.iter().find(begins).copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_data_set_of_the_hub_is_asked_for_where_no_such_path_exists() {
+        let folder = tempfile::tempdir().unwrap();
+        let shard = folder.path().join("shard.parquet");
+        let files = resolve_with(Path::new("own/set@v1?split=test"), |name| {
+            assert_eq!((name.id.as_str(), name.split.as_deref()), ("own/set", Some("test")));
+            Ok(vec![shard.clone()])
+        });
+        assert_eq!(files.unwrap().paths, [shard]);
+        let content =
+            |_: &hub::Name| Err(HubError::Content { id: "own/set".into(), reason: "none".into() });
+        let error = resolve_with(Path::new("own/set"), content).unwrap_err();
+        assert!(error.to_string().contains("own/set is no file or folder"), "{error}");
+        let local = resolve_with(folder.path(), |_| unreachable!("the folder exists"));
+        assert!(matches!(local, Err(DataError::Files { .. })));
+    }
 }
