@@ -163,6 +163,14 @@ pub fn read(path: &Path) -> Result<Dataset, DataError> {
     Ok(Dataset { path: path.to_owned(), kind: layout.kind, records, unread_columns, notes })
 }
 
+/// The files that a path stands for, as [`read`] takes them, in order.
+///
+/// # Errors
+/// A folder without data files, a pattern that matches nothing, or a data set that cannot be had.
+pub fn data_files(path: &Path) -> Result<Vec<PathBuf>, DataError> {
+    Ok(files::resolve(path)?.paths)
+}
+
 /// The state of reading the rows of one or several files.
 #[derive(Default)]
 struct Reader {

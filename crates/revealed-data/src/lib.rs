@@ -20,8 +20,8 @@ mod unreadable;
 pub use batch::{BatchPlan, plan_batches, shuffled};
 pub use conversation::{Completion, Conversation, Message, Prompt};
 pub use dataset::{
-    Dataset, Demonstration, Kind, PlacedRow, Preference, PromptRow, Records, UnreadColumn, read,
-    read_demonstrations, read_preferences, read_prompts, read_rows,
+    Dataset, Demonstration, Kind, PlacedRow, Preference, PromptRow, Records, UnreadColumn,
+    data_files, read, read_demonstrations, read_preferences, read_prompts, read_rows,
 };
 pub use encoder::{Dropped, Encoded, EncodedSet, Encoder, TextRecipe};
 pub use error::{Columns, DataError, LineFault, Place, Row, RowProblem, Token, Tokens};
