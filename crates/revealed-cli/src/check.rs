@@ -19,7 +19,7 @@ pub struct CheckArgs {
     /// Model folder or hub id; only its tokenizer and config are read
     #[arg(long)]
     model: String,
-    /// Data file: .jsonl, .json or .parquet
+    /// Data: file, folder, pattern or data set of the hub (see docs/data.md)
     #[arg(long)]
     data: PathBuf,
     /// "auto", "none", or a template file

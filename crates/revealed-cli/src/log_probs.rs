@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use revealed::Device;
-use revealed::data::{Demonstration, Encoded, plan_batches, read_demonstrations};
+use revealed::data::{Demonstration, Encoded, plan_batches};
 use revealed::models::{CausalLm, CompletionBatch, PaddingSide};
 use serde::Serialize;
 
@@ -20,7 +20,7 @@ const ROWS: usize = 256;
 pub struct LogProbsArgs {
     #[command(flatten)]
     model: ModelArgs,
-    /// Demonstrations: .jsonl, .json or .parquet
+    /// Demonstrations: file, folder, pattern or data set of the hub (see docs/data.md)
     #[arg(long)]
     data: PathBuf,
     /// Padded tokens in one forward pass: memory and speed, not results; more on a GPU
@@ -46,7 +46,7 @@ struct Failed<'a> {
 
 /// Prints a line a row. A row that does not fit gets a line with `error`; only if none fits is that a failure.
 pub fn log_probs(args: &LogProbsArgs, device: &Device, progress: &mut Progress) -> Result<()> {
-    let demonstrations = read_demonstrations(&args.data)?;
+    let demonstrations = crate::data::demonstrations(&args.data, progress)?;
     let (model, rows) = args.model.load(device)?;
     let mut output = Output::new();
     let (mut failed, mut done) = (0, 0);

@@ -6,6 +6,7 @@ mod bench;
 mod check;
 mod companions;
 mod compare;
+mod data;
 mod desk;
 #[cfg(test)]
 mod documented;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use revealed::Device;
-use revealed::data::{Prompt, read_prompts};
+use revealed::data::Prompt;
 use revealed::models::{CausalLm, Decoding, Sample, SamplingConfig};
 use revealed::train::derive;
 use serde::Serialize;
@@ -21,7 +21,7 @@ const PROMPTS: usize = 128;
 pub struct SampleArgs {
     #[command(flatten)]
     model: ModelArgs,
-    /// Prompts: .jsonl, .json or .parquet; of demonstrations the prompts are taken
+    /// Prompts: file, folder, pattern or data set of the hub (see docs/data.md); of demonstrations the prompts are taken
     #[arg(long)]
     prompts: PathBuf,
     /// Take the likeliest token each time
@@ -86,7 +86,7 @@ pub fn sample(args: &SampleArgs, device: &Device, progress: &mut Progress) -> Re
         ..SamplingConfig::default()
     };
     config.check()?;
-    let prompts = read_prompts(&args.prompts)?;
+    let prompts = crate::data::prompts(&args.prompts, progress)?;
     let (model, rows) = args.model.load(device)?;
     config.stop_ids = rows.encoder.stop_ids().to_vec();
     config.pad_id = rows.encoder.pad_id();

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail};
 use revealed::Device;
 use revealed::data::{
     Completion, Demonstration, Encoded, Encoder, LongCompletion, LongPrompt, Preference, Records,
-    TextRecipe, read,
+    TextRecipe,
 };
 use revealed::eval::preferences::{Accuracy, in_order};
 use revealed::reward::{REWARD_FILE, RewardEnsemble, RewardFile, RewardModel};
@@ -27,7 +27,7 @@ pub struct ScoreArgs {
     /// Reward folder: full weights or adapter
     #[arg(long)]
     reward: PathBuf,
-    /// Demonstrations or preferences: .jsonl, .json or .parquet
+    /// Demonstrations or preferences: file, folder, pattern or data set of the hub (see docs/data.md)
     #[arg(long)]
     data: PathBuf,
     #[command(flatten)]
@@ -102,7 +102,7 @@ struct Scorer {
 /// Prints a line a row. A row beyond the limits gets a line with `error` and counts for nothing; only if all
 /// are is that a failure.
 pub fn score(args: &ScoreArgs, device: &Device, progress: &mut Progress) -> Result<()> {
-    let records = read(&args.data)?.records;
+    let records = crate::data::read(&args.data, progress)?.records;
     if let Records::Prompts(_) = records {
         bail!(
             "{} holds prompts alone; scores need completions (messages; prompt, completion; chosen, rejected)",

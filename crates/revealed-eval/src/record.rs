@@ -138,6 +138,26 @@ impl Source {
         Ok(Self { path: path.display().to_string(), sha256: Some(hex(&hasher.finalize())) })
     }
 
+    /// Rows as a reader of data takes them: a file, or the files of a folder, a pattern or a data set of
+    /// the hub, hashed with their names.
+    ///
+    /// # Errors
+    /// When something cannot be found or read.
+    pub fn data(path: &Path) -> Result<Self, EvalError> {
+        let files = revealed_data::data_files(path)?;
+        if files.as_slice() == [path] {
+            return Self::of(path);
+        }
+        let mut hasher = Sha256::new();
+        for file in &files {
+            let name = file.file_name().unwrap_or_default().to_string_lossy();
+            let size = fs::metadata(file).map_err(EvalError::io(file))?.len();
+            hasher.update(format!("{name} {size} "));
+            add(file, &mut hasher)?;
+        }
+        Ok(Self { path: path.display().to_string(), sha256: Some(hex(&hasher.finalize())) })
+    }
+
     /// What cannot be hashed from here: a model behind an endpoint.
     pub fn named(path: impl Into<String>) -> Self {
         Self { path: path.into(), sha256: None }
@@ -284,6 +304,7 @@ pub(crate) mod tests {
         assert_ne!(Source::of(folder.path()).unwrap(), before);
         // By the definition of SHA-256 on the file's bytes.
         let file = Source::of(&folder.path().join("config.json")).unwrap();
+        assert_eq!(Source::data(&folder.path().join("config.json")).unwrap(), file);
         let known = "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a";
         assert_eq!(file.sha256.as_deref(), Some(known));
     }

@@ -61,7 +61,7 @@ section! {
 section! {
     /// `[data]`
     DataSection {
-        /// File of demonstrations: .jsonl, .json or .parquet
+        /// Demonstrations: a .jsonl, .json, .parquet or .csv file, a folder or pattern of them, or hf://datasets/OWNER/NAME?split=SPLIT
         demonstrations: PathBuf = PathBuf::new(),
         /// File of further prompts without completions, for the policy step; "" for none
         prompts: Option<PathBuf> = None,

@@ -110,7 +110,7 @@ pub fn run(
             .insert("text".into(), serde_json::to_value(yardsticks.rows.encoder.recipe())?);
         record.models = args.yardsticks.sources()?;
         let files = files.into_iter().chain(&args.yardsticks.probe_on);
-        record.data = files.map(|file| Source::of(file)).collect::<Result<_, _>>()?;
+        record.data = files.map(|file| Source::data(file)).collect::<Result<_, _>>()?;
         record.write(path)?;
     }
     Ok(())

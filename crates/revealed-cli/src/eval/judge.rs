@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use revealed::Device;
-use revealed::data::read_demonstrations;
 use revealed::eval::judge::JudgeClient;
 use revealed::eval::log::Log;
 use revealed::eval::mt_bench::{matches, read_answers};
@@ -18,6 +17,7 @@ use serde_json::{Map, Value, json};
 use super::figures;
 use super::judge_args::{JudgeArgs, file_name};
 use super::mt_bench::{BenchFiles, judge_settings, kept_in, record_writable, report};
+use crate::data;
 use crate::progress::Progress;
 use crate::signals::Signals;
 
@@ -134,7 +134,7 @@ impl PairwiseArgs {
             Some(questions) => self.of_questions(questions, names, client)?,
             None => self.of_rows(client, progress)?,
         };
-        contest.data.extend([Source::of(&self.first)?, Source::of(&self.second)?]);
+        contest.data.extend([Source::data(&self.first)?, Source::data(&self.second)?]);
         let rules = [
             ("win", "both orders agree on it; anything else is a tie"),
             ("verdicts", "[[A]], else [[B]], else [[C]]"),
@@ -174,8 +174,10 @@ impl PairwiseArgs {
                 (path.file_stem().unwrap_or_default().to_string_lossy().into_owned(), text)
             }
         };
-        let (first, second) =
-            (read_demonstrations(&self.first)?, read_demonstrations(&self.second)?);
+        let (first, second) = (
+            data::demonstrations(&self.first, progress)?,
+            data::demonstrations(&self.second, progress)?,
+        );
         let (mut matches, alone) = matches_of_rows([&first, &second], (&name, &template))?;
         if matches.is_empty() {
             bail!(

@@ -5,7 +5,6 @@ use std::path::PathBuf;
 
 use anyhow::{Result, bail};
 use revealed::Device;
-use revealed::data::read_prompts;
 use revealed::eval::preferences::some;
 use revealed::eval::{EvalRecord, Source};
 use revealed::models::SamplingConfig;
@@ -29,7 +28,7 @@ pub struct PolicyArgs {
     /// The model it is compared with: a folder or hub id
     #[arg(long)]
     reference: String,
-    /// Prompts: .jsonl, .json or .parquet; of demonstrations the prompts are taken
+    /// Prompts: file, folder, pattern or data set of the hub (see docs/data.md); of demonstrations the prompts are taken
     #[arg(long)]
     prompts: PathBuf,
     /// Reward folder: win rate, mean reward, best-of-n
@@ -88,7 +87,7 @@ pub fn policy(args: &PolicyArgs, device: &Device, progress: &mut Progress) -> Re
     let (models, rows) = policy_and_reference(&args.policy, reference, device)?;
     config.stop_ids = rows.encoder.stop_ids().to_vec();
     config.pad_id = rows.encoder.pad_id();
-    let (asked, mut failed) = prompts(args, &rows)?;
+    let (asked, mut failed) = prompts(args, &rows, progress)?;
     // Before anything is drawn: a wrong folder must not cost an hour.
     let load = |folder: &PathBuf| Scorer::load(folder, &args.text, &asked, &rows, device);
     let reward = args.reward.as_ref().map(load).transpose()?;
@@ -134,7 +133,7 @@ pub fn policy(args: &PolicyArgs, device: &Device, progress: &mut Progress) -> Re
             items: drawn.items(),
             settings,
             models: args.sources()?,
-            data: vec![Source::of(&args.prompts)?],
+            data: vec![Source::data(&args.prompts)?],
             environment: super::environment(device),
         }
         .write(path)?;
@@ -198,8 +197,12 @@ fn note_failures(
 }
 
 /// Prompts that leave room for completions, and those that do not.
-fn prompts(args: &PolicyArgs, rows: &Rows) -> Result<(Vec<Asked>, Vec<Failed>)> {
-    let mut all = read_prompts(&args.prompts)?;
+fn prompts(
+    args: &PolicyArgs,
+    rows: &Rows,
+    progress: &Progress,
+) -> Result<(Vec<Asked>, Vec<Failed>)> {
+    let mut all = crate::data::prompts(&args.prompts, progress)?;
     if args.max_prompts > 0 {
         all = some(all, args.max_prompts, args.seed);
     }

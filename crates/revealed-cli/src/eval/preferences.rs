@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use revealed::Device;
-use revealed::data::{read_demonstrations, read_preferences};
 use revealed::eval::preferences::some;
 use revealed::eval::{EvalRecord, Item, Source};
 use serde_json::{Map, Value, json};
@@ -15,13 +14,14 @@ use super::accuracies::{File, Measured, Row};
 use super::file_names::file_names;
 use super::table::head;
 use super::yardsticks::{YardstickArgs, Yardsticks};
+use crate::data;
 use crate::output::{Output, writable};
 use crate::progress::Progress;
 
 /// Arguments of `revealed eval preferences`.
 #[derive(Debug, clap::Args)]
 pub struct PreferencesArgs {
-    /// Preference files: .jsonl, .json or .parquet
+    /// Preferences: files, folders, patterns or data sets of the hub (see docs/data.md)
     #[arg(required = true)]
     files: Vec<PathBuf>,
     #[command(flatten)]
@@ -55,11 +55,12 @@ pub fn preferences(args: &PreferencesArgs, device: &Device, progress: &mut Progr
     writable("--scores", args.scores.as_deref())?;
     let mut seen: HashSet<String> = HashSet::new();
     for file in &args.exclude {
-        seen.extend(read_demonstrations(file)?.iter().map(|row| row.prompt.words()));
+        seen.extend(data::demonstrations(file, progress)?.iter().map(|row| row.prompt.words()));
     }
     let named = args.files.iter().zip(file_names(&args.files));
-    let files: Vec<File> =
-        named.map(|(file, name)| File::read(file, name, &seen, args)).collect::<Result<_>>()?;
+    let files: Vec<File> = named
+        .map(|(file, name)| File::read(file, name, &seen, args, progress))
+        .collect::<Result<_>>()?;
     let pairs = files.iter().flat_map(|file| &file.pairs);
     let evaluated: HashSet<String> = pairs.map(|pair| pair.prompt.words()).collect();
     let yardsticks = Yardsticks::load(&args.yardsticks, &evaluated, device, progress)?;
@@ -124,8 +125,9 @@ impl File {
         name: String,
         seen: &HashSet<String>,
         args: &PreferencesArgs,
+        progress: &Progress,
     ) -> Result<Self> {
-        let mut pairs = read_preferences(path)?;
+        let mut pairs = data::preferences(path, progress)?;
         let all = pairs.len();
         pairs.retain(|pair| !seen.contains(&pair.prompt.words()));
         let excluded = all - pairs.len();
@@ -168,7 +170,7 @@ fn record(
         items,
         settings,
         models: args.yardsticks.sources()?,
-        data: files.map(|file| Source::of(file)).collect::<Result<_, _>>()?,
+        data: files.map(|file| Source::data(file)).collect::<Result<_, _>>()?,
         environment: super::environment(device),
     })
 }

@@ -34,7 +34,7 @@ pub struct TasksArgs {
     /// PEFT adapter to put on it: a folder or hub id
     #[arg(long)]
     adapter: Option<PathBuf>,
-    /// The questions: .jsonl, .json or .parquet, with the columns that the description names
+    /// The questions: .jsonl, .json, .parquet or .csv, with the columns that the description names
     #[arg(long, required_unless_present = "list")]
     data: Vec<PathBuf>,
     /// Rows that shots are taken from; without any, the other questions
@@ -220,7 +220,7 @@ fn record(
     if let Some(adapter) = &args.adapter {
         models.insert("adapter".into(), Source::of(&adapter_folder(adapter)?)?);
     }
-    let data = args.data.iter().chain(&args.shots_data).map(|file| Source::of(file));
+    let data = args.data.iter().chain(&args.shots_data).map(|file| Source::data(file));
     Ok(EvalRecord {
         evaluation: description.task.clone(),
         figures: result.figures.into_iter().map(|figure| figure.figure).collect(),

@@ -5,13 +5,14 @@ use std::path::PathBuf;
 
 use anyhow::{Result, bail};
 use revealed::Device;
-use revealed::data::{Demonstration, Encoded, read_demonstrations};
+use revealed::data::{Demonstration, Encoded};
 use revealed::eval::policy::win_rate as rate;
 use revealed::eval::{Estimate, EvalRecord, Figure, Item, Source};
 use serde_json::{Map, Value, json};
 
 use super::table::{cell, head, row, shown_figure};
 use super::yardsticks::reward_sources;
+use crate::data;
 use crate::output::{Output, writable};
 use crate::progress::Progress;
 use crate::rows::Rows;
@@ -20,7 +21,7 @@ use crate::score::{TextArgs, load_reward};
 /// Arguments of `revealed eval win-rate`.
 #[derive(Debug, clap::Args)]
 pub struct WinRateArgs {
-    /// Answers, as demonstrations: .jsonl, .json or .parquet
+    /// Answers, as demonstrations: file, folder, pattern or data set of the hub (see docs/data.md)
     a: PathBuf,
     /// Answers to the same prompts
     b: PathBuf,
@@ -55,7 +56,8 @@ enum By {
 /// When a file or folder is missing or damaged, or the files share no question.
 pub fn win_rate(args: &WinRateArgs, device: &Device, progress: &mut Progress) -> Result<()> {
     writable("--out", args.out.as_deref())?;
-    let files = [read_demonstrations(&args.a)?, read_demonstrations(&args.b)?];
+    let files =
+        [data::demonstrations(&args.a, progress)?, data::demonstrations(&args.b, progress)?];
     let (rows, reward) = load_reward(&args.reward, &args.text, device)?;
     let (questions, alone) = matched(&files, args.by);
     if questions.is_empty() {
@@ -226,7 +228,7 @@ fn record(
         items: questions.iter().zip(scored).enumerate().map(item).collect(),
         settings: Map::from_iter([("by".into(), json!(by))]),
         models: reward_sources("reward", &args.reward, args.text.base.as_deref())?,
-        data: vec![Source::of(&args.a)?, Source::of(&args.b)?],
+        data: vec![Source::data(&args.a)?, Source::data(&args.b)?],
         environment: super::environment(device),
     })
 }

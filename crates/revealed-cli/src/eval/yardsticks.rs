@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use revealed::Device;
-use revealed::data::{Encoded, read_preferences};
+use revealed::data::Encoded;
 use revealed::eval::Source;
 use revealed::models::CausalLm;
 use revealed::reward::{BagProbe, RewardEnsemble, RewardModel};
@@ -169,7 +169,7 @@ impl Yardsticks {
     ) -> Result<BagProbe> {
         let (mut pairs, mut all) = (Vec::new(), 0);
         for file in files {
-            let read = read_preferences(file)?;
+            let read = crate::data::preferences(file, progress)?;
             all += read.len();
             for pair in read.iter().filter(|pair| !evaluated.contains(&pair.prompt.words())) {
                 let sides = [&pair.chosen, &pair.rejected];

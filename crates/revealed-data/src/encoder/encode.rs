@@ -6,7 +6,7 @@ use rayon::prelude::*;
 
 use super::fields::{self, Rendered};
 use super::*;
-use crate::error::Columns;
+use crate::error::{Columns, Place};
 use crate::guard::guarded;
 use crate::template::GenerationPrompt;
 use crate::tokenizer_file::PANICKED;
@@ -93,7 +93,7 @@ impl Encoder {
             unwritten: BTreeMap::new(),
         };
         for (index, (row, encoded)) in demonstrations.iter().zip(encoded).enumerate() {
-            match kept(&row.id, encoded)? {
+            match kept(&row.id, row.place.as_ref(), encoded)? {
                 Ok((encoded, noted)) => {
                     for field in noted.unwritten {
                         *set.unwritten.entry(field).or_default() += 1;
@@ -320,6 +320,7 @@ pub(super) fn row(
 /// A record's tokens, or the limit it met; every other error names the record.
 pub(crate) fn kept<T>(
     id: &str,
+    place: Option<&Place>,
     encoded: Result<T, DataError>,
 ) -> Result<Result<T, Dropped>, DataError> {
     match encoded {
@@ -327,6 +328,9 @@ pub(crate) fn kept<T>(
         Err(limit @ (DataError::PromptTooLong { .. } | DataError::CompletionTooLong { .. })) => {
             Ok(Err(Dropped { id: id.to_owned(), reason: limit.to_string() }))
         }
-        Err(source) => Err(DataError::Record { id: id.to_owned(), source: Box::new(source) }),
+        Err(source) => {
+            let (id, place) = (id.to_owned(), place.cloned());
+            Err(DataError::Record { id, place, source: Box::new(source) })
+        }
     }
 }
