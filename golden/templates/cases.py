@@ -501,6 +501,15 @@ SCOPES = """
 {% for x in [1, 2] %}{% for y in 'ab' %}{{ n }}{% endfor %}{% set n = x %}{{ n }}{% endfor %}{{ n }}
 {% macro g(x=n) %}{{ x }}{{ s }}{% endmacro %}{{ g() }}{% set n = 1 %}{% set s = 2 %}{{ g() }}
 {% set n %}{% for x in [1] %}{{ n }}{% endfor %}{{ n }}{% endset %}{{ n }}
+{% for x in [1, 0] %}{% if x %}{% set y = 5 %}{% endif %}{% generation %}[{{ y }}]{% endgeneration %}{% endfor %}
+{% set y = 2 %}{% for x in [1, 0] %}{% if x %}{% set y = 5 %}{% endif %}{% generation %}[{{ y }}]{% endgeneration %}{% endfor %}{{ y }}
+{% for x in [1, 0] %}{% if x %}{% set n = 5 %}{% endif %}{% generation %}[{{ n }}]{% endgeneration %}{% endfor %}
+{% for x in [1, 0] %}{% generation %}[{{ y }}]{% endgeneration %}{% set y = x %}{% endfor %}
+{% for x in [1, 0] %}{% macro f() %}[{{ y }}]{% endmacro %}{{ f() }}{% set y = x %}{{ f() }}{% endfor %}
+{% for x in [1, 0] %}{{ y }}{% set y = x %}{% endfor %}
+{% for x in [1, 2] %}{% set y = x %}{% generation %}[{{ y }}{{ loop.index }}]{% for z in [1, 2] %}{% if z == 1 %}{% set q = z %}{% endif %}{{ q }}{{ loop.index }}{% endfor %}{% endgeneration %}{% endfor %}
+{% for m in messages %}{% if m.content is string %}{% set content = m.content %}{% endif %}{% generation %}{{ m.role }}:{{ content }}{% endgeneration %};{% endfor %}
+{% for x in [1, 2] %}{% for y in nothing %}{% else %}{% if x == 1 %}{% continue %}{% endif %}{{ x }}{% endfor %}{% endfor %}
 {% set counter = namespace(value=0) %}{% for m in messages if m.role != 'system' %}{% set counter.value = counter.value + 1 %}{{ counter.value }}{{ loop.index }}{% endfor %}
 """
 
@@ -548,6 +557,8 @@ UNSUPPORTED = """
 {% for a, b in ['xy'] %}{{ a }}{{ b }}{% endfor %}
 {% block b %}x{% endblock %}
 {% autoescape true %}{{ html }}{% endautoescape %}
+{% for x in list %}{% with a = 1 %}{% break %}{% endwith %}{% endfor %}
+{% for x in list %}{% for y in nothing %}{% else %}{% set z = 1 %}{% break %}{% endfor %}{% endfor %}
 {{ list|map('string') }}
 {{ s.upper }}
 {{ namespace(a=1) }}

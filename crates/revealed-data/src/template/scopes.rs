@@ -23,19 +23,29 @@ struct Scope {
     /// Where the translation can set names when the scope begins; none for the template itself.
     start: Option<usize>,
     first: BTreeMap<String, First>,
-    /// How many `if` are open. What one of its branches sets comes from outside until then.
+    /// How many `if` are open.
     ifs: usize,
     /// Names that a scope within read before this scope mentioned them.
     early: BTreeSet<String>,
+    /// Names that a scope within reads.
+    within: BTreeSet<String>,
+    /// Names that this scope sets.
+    sets: BTreeSet<String>,
+    is_loop: bool,
+    /// Whether the translation gives it a scope of its own.
+    with: bool,
 }
 
 /// A tag that is open.
 #[derive(Debug, PartialEq, Eq)]
 enum Open {
     If,
-    Scope,
-    /// The `else` of a loop.
-    LoopElse,
+    Loop,
+    /// The `else` of a loop, and whether a `break` or `continue` in it leaves an outer loop's turn.
+    LoopElse(bool),
+    /// A macro or the body of a call.
+    Call,
+    With,
     /// A block of `set`, and the names that it sets at its end.
     Block(Vec<String>),
 }
@@ -54,18 +64,39 @@ impl Scopes {
         Self { scopes: vec![Scope::default()], current: 0, open: Vec::new() }
     }
 
-    /// Whether an `else` at this place belongs to a loop.
-    pub(super) fn within_loop(&self) -> bool {
-        self.open.last() == Some(&Open::Scope)
+    /// Before the end of a loop: whether the translation has to end a scope of its `else`.
+    pub(super) fn close_loop_else(&mut self) -> Result<bool, String> {
+        let scope = &mut self.scopes[self.current];
+        match self.open.last() {
+            Some(Open::LoopElse(_)) if scope.sets.is_empty() => Ok(false),
+            Some(Open::LoopElse(false)) => {
+                scope.with = true;
+                Ok(true)
+            }
+            Some(Open::LoopElse(true)) => {
+                Err("an else of a loop both sets a variable and leaves an outer loop".to_owned())
+            }
+            _ => Ok(false),
+        }
     }
 
-    /// Whether this place is within the `else` of a loop.
-    pub(super) fn within_loop_else(&self) -> bool {
-        self.open.last() == Some(&Open::LoopElse)
+    /// `break` or `continue`, which minijinja cannot do from within a scope.
+    fn jump(&mut self, word: &str) -> Result<(), String> {
+        for open in self.open.iter_mut().rev() {
+            match open {
+                Open::Loop | Open::Call => return Ok(()),
+                Open::LoopElse(jumps) => *jumps = true,
+                Open::If => {}
+                Open::With | Open::Block(_) => {
+                    return Err(format!("{word} within with, set or filter is not supported"));
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Follows a tag, whose translation can set names at the byte `start`.
-    pub(super) fn tag(&mut self, word: &str, nodes: &[Node], start: usize) {
+    pub(super) fn tag(&mut self, word: &str, nodes: &[Node], start: usize) -> Result<(), String> {
         let place = |sign: &str| nodes.iter().position(|node| node.is(sign));
         let word_at = |word| nodes.iter().position(|node| node.name() == Some(word));
         match word {
@@ -80,7 +111,7 @@ impl Scopes {
                 self.close();
                 self.enter(start);
                 self.open.pop();
-                self.open.push(Open::LoopElse);
+                self.open.push(Open::LoopElse(false));
             }
             "for" => {
                 let (targets, rest) = nodes.split_at(word_at("in").unwrap_or(nodes.len()));
@@ -95,7 +126,10 @@ impl Scopes {
                 self.enter(start);
                 self.set_all(targets);
                 self.set("loop");
-                self.open.push(Open::Scope);
+                let scope = &mut self.scopes[self.current];
+                scope.is_loop = true;
+                scope.sets.clear();
+                self.open.push(Open::Loop);
             }
             "set" => {
                 let (targets, values) = nodes.split_at(place("=").unwrap_or(nodes.len()));
@@ -115,12 +149,12 @@ impl Scopes {
                 parts.iter().for_each(|part| self.read_all(part.get(2..).unwrap_or_default()));
                 self.enter(start);
                 parts.iter().for_each(|part| self.set_all(part.get(..1).unwrap_or_default()));
-                self.open.push(Open::Scope);
+                self.open.push(Open::With);
             }
             "filter" | "generation" => {
                 self.read_all(nodes.get(1..).unwrap_or_default());
                 self.enter(start);
-                self.open.push(Open::Scope);
+                self.open.push(if word == "filter" { Open::With } else { Open::Call });
             }
             "endif" => {
                 self.open.pop();
@@ -134,8 +168,10 @@ impl Scopes {
                     targets.iter().for_each(|name| self.set(name));
                 }
             }
+            "break" | "continue" => self.jump(word)?,
             _ => self.read_all(nodes),
         }
+        Ok(())
     }
 
     /// A macro, or the body of a call.
@@ -159,7 +195,7 @@ impl Scopes {
             self.read_all(part.get(2..).unwrap_or_default());
         }
         ["caller", "varargs", "kwargs"].iter().for_each(|name| self.set(name));
-        self.open.push(Open::Scope);
+        self.open.push(Open::Call);
     }
 
     /// The targets of a `set`: names, or attributes of a namespace, which is read.
@@ -188,17 +224,19 @@ impl Scopes {
     /// A name is read.
     fn read(&mut self, name: &str) {
         let mut at = Some(self.current);
-        let mut within = false;
+        let mut known = false;
         while let Some(index) = at {
             let scope = &mut self.scopes[index];
-            if scope.mentions(name) {
-                return;
+            if index != self.current {
+                scope.within.insert(name.to_owned());
             }
-            if within {
-                scope.early.insert(name.to_owned());
-            } else {
-                scope.mention(name, First::Reads);
-                within = true;
+            known |= scope.first.contains_key(name);
+            if !known {
+                if index == self.current {
+                    scope.mention(name, First::Reads);
+                } else {
+                    scope.early.insert(name.to_owned());
+                }
             }
             at = scope.parent;
         }
@@ -213,26 +251,48 @@ impl Scopes {
 
     /// A name is set.
     fn set(&mut self, name: &str) {
-        self.scopes[self.current].mention(name, First::Sets);
+        // What only a branch sets comes from outside where that branch is not taken.
+        if self.scopes[self.current].ifs > 0 {
+            self.read(name);
+        }
+        let scope = &mut self.scopes[self.current];
+        scope.mention(name, First::Sets);
+        scope.sets.insert(name.to_owned());
     }
 
-    /// The names that the template's own scope hides, and for scopes within it the place where the
-    /// translation has to set names, last place first.
-    pub(super) fn hidden(&self) -> (Vec<String>, Vec<(usize, Vec<String>)>) {
-        let (mut own, mut within) = (Vec::new(), Vec::new());
+    /// The names that the template's own scope hides from the values it is given.
+    pub(super) fn hidden(&self) -> Vec<String> {
+        self.hidden_by(&self.scopes[0])
+    }
+
+    fn hidden_by(&self, scope: &Scope) -> Vec<String> {
+        let hides = |name: &&String| {
+            scope.first.get(*name) == Some(&First::Sets) && !self.known_outside(scope, name)
+        };
+        scope.early.iter().filter(hides).cloned().collect()
+    }
+
+    /// What the translation has to insert where scopes begin, last place first.
+    pub(super) fn insertions(&self) -> Vec<(usize, String)> {
+        let mut all = Vec::new();
         for scope in &self.scopes {
-            let hides = |name: &&String| {
-                scope.first.get(*name) == Some(&First::Sets) && !self.known_outside(scope, name)
-            };
-            let names: Vec<String> = scope.early.iter().filter(hides).cloned().collect();
-            match scope.start {
-                None => own = names,
-                Some(start) if !names.is_empty() => within.push((start, names)),
-                Some(_) => {}
+            let Some(start) = scope.start else { continue };
+            let hidden = self.hidden_by(scope);
+            let mut text = String::from(if scope.with { " %}{% with" } else { "" });
+            // Macros and call blocks of minijinja would see what an earlier turn of the loop set.
+            let again = scope.sets.intersection(&scope.within).filter(|_| scope.is_loop);
+            for name in again.filter(|name| !hidden.contains(name)) {
+                text.push_str(&format!(" %}}{{% set {name} = {name}"));
+            }
+            for name in hidden {
+                text.push_str(&format!(" %}}{{% set {name} = __undefined__"));
+            }
+            if !text.is_empty() {
+                all.push((start, text));
             }
         }
-        within.sort_by(|a, b| b.0.cmp(&a.0));
-        (own, within)
+        all.sort_by(|a, b| b.0.cmp(&a.0));
+        all
     }
 
     fn known_outside(&self, scope: &Scope, name: &str) -> bool {
@@ -248,13 +308,8 @@ impl Scopes {
 }
 
 impl Scope {
-    fn mentions(&self, name: &str) -> bool {
-        self.first.contains_key(name)
-    }
-
     fn mention(&mut self, name: &str, first: First) {
-        if !self.mentions(name) {
-            let first = if self.ifs > 0 { First::Reads } else { first };
+        if !self.first.contains_key(name) {
             self.first.insert(name.to_owned(), first);
         }
     }

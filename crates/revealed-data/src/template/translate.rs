@@ -53,32 +53,28 @@ pub(super) fn translate(source: &str) -> Result<Translated, Error> {
             continue;
         }
         rest = &from[end..];
+        let at_line = |message: String| syntax_error(line, &message);
         let written = if open == "{{" {
             scopes.read_all(&tag.nodes);
             print(start, &tag, &mut out)
         } else {
+            // minijinja has no scope for the `else` of a loop, which matters where it sets names.
             let word = tag.nodes.first().and_then(Node::name);
-            if word == Some("endfor") && scopes.within_loop_else() {
+            if word == Some("endfor") && scopes.close_loop_else().map_err(&at_line)? {
                 out.push_str(&format!("{start} endwith %}}"));
             }
-            let is_loop_else = word == Some("else") && scopes.within_loop();
-            statement(start, &tag, rest, &mut macros, &mut out).map(|()| {
-                if is_loop_else {
-                    let end = out.len() - tag.end.len() - 2;
-                    out.insert_str(end, SCOPE);
-                }
-            })
+            statement(start, &tag, rest, &mut macros, &mut out)
         };
-        written.map_err(|message| syntax_error(line, &message))?;
+        written.map_err(&at_line)?;
         if let ("{%", Some((word, nodes))) = (open, tag.nodes.split_first()) {
-            scopes.tag(word.name().unwrap_or_default(), nodes, out.len() - tag.end.len() - 2);
+            let place = out.len() - tag.end.len() - 2;
+            scopes.tag(word.name().unwrap_or_default(), nodes, place).map_err(&at_line)?;
         }
     }
     out.push_str(rest);
-    let (hidden, within) = scopes.hidden();
-    for (place, names) in within {
-        let set = |name: &String| format!(" %}}{{% set {name} = __undefined__");
-        out.insert_str(place, &names.iter().map(set).collect::<String>());
+    let hidden = scopes.hidden();
+    for (place, statements) in scopes.insertions() {
+        out.insert_str(place, &statements);
     }
     Ok(Translated { text: out, hidden })
 }

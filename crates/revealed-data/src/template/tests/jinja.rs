@@ -38,6 +38,8 @@ const UNSUPPORTED: &[(&str, &str)] = &[
     ("for a, b in ['xy']", "cannot unpack"),
     ("block b", "tag block"),
     ("autoescape", "tag autoescape"),
+    ("with a = 1", "break within with"),
+    ("set z = 1", "else of a loop"),
     ("map('string')", "a generator has no text"),
     ("s.upper", "a function has no text"),
     ("namespace", "a namespace has no text"),
