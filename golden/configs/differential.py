@@ -367,20 +367,20 @@ def main():
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     logging.disable(logging.WARNING)
-    counts, reasons = collections.Counter(), collections.Counter()
+    counts, reasons = collections.Counter(), collections.defaultdict(list)
     for seed in range(args.seed, args.seed + args.count):
         with tempfile.TemporaryDirectory() as folder:
             folder = pathlib.Path(folder)
             outcome, note = one(pathlib.Path(args.program).resolve(), seed, folder)
             counts[outcome] += 1
             if outcome != "equal":
-                reasons[(outcome, note.replace(str(folder), "FOLDER"))] += 1
+                reasons[(outcome, note.replace(str(folder), "FOLDER"))].append(seed)
             if outcome == "FAIL":
                 print(f"FAIL seed {seed}: {note}", flush=True)
                 if args.keep:
                     shutil.copytree(folder, args.keep / str(seed), dirs_exist_ok=True)
-    for (outcome, note), count in sorted(reasons.items()):
-        print(f"{outcome} {count}: {note}")
+    for (outcome, note), seeds in sorted(reasons.items()):
+        print(f"{outcome} (seeds {seeds[:5]}{'…' if len(seeds) > 5 else ''}): {note}")
     print(dict(counts))
     sys.exit(counts["FAIL"] > 0)
 

@@ -46,7 +46,7 @@ impl ModelArgs {
     /// When a folder is missing or damaged.
     pub fn load(&self, device: &Device) -> Result<(CausalLm, Rows)> {
         let folder = model_folder(&self.model)?;
-        let limit = crate::setup::context(&folder)?.unwrap_or(usize::MAX);
+        let limit = crate::setup::longest_row(&folder)?;
         let options = EncodeOptions {
             template: self.template.clone(),
             max_prompt_tokens: limit,

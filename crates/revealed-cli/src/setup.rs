@@ -179,6 +179,14 @@ pub fn context(folder: &Path) -> Result<Option<usize>> {
     Ok(length.and_then(|length| usize::try_from(length).ok()))
 }
 
+/// The longest row that a model folder's model takes.
+///
+/// # Errors
+/// When the config cannot be read or is not supported.
+pub fn longest_row(folder: &Path) -> Result<usize> {
+    Ok(HfConfig::read(folder)?.context()?)
+}
+
 /// Lowers limits so that prompt and completion together fit the model: completions that would fill the context get
 /// half of it, prompts what completions leave. Longer texts are then dropped or cut by the recipe's rule. Says so
 /// if it does.

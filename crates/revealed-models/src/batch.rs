@@ -28,8 +28,8 @@ pub struct TokenBatch {
     pub(crate) key_padding: Option<Tensor<2, Bool>>,
     /// Real tokens of each row.
     pub lengths: Vec<usize>,
-    /// Tokens of each whole row, with those that are not in this batch: what the kinds of rope that depend on a
-    /// row's length go by.
+    /// Tokens of each whole row, with those that are not in this batch: what the kinds of rope that
+    /// depend on a row's length go by.
     pub(crate) row_lengths: Vec<usize>,
     /// Where the filler is.
     pub side: PaddingSide,

@@ -118,7 +118,8 @@ impl CausalLm {
         self.decoder.forward(batch)
     }
 
-    /// Hidden states of all tokens, `[B·T, D]`; of shared prompts, the last state for each row, followed by the completions'.
+    /// Hidden states of all tokens, `[B·T, D]`; of shared prompts, the last state for each row,
+    /// followed by the completions'.
     pub(crate) fn flat_hidden(&self, batch: &CompletionBatch) -> Tensor<2> {
         let flat = |hidden: Tensor<3>| {
             let [rows, time, width] = hidden.dims();
@@ -163,8 +164,9 @@ impl CausalLm {
         project(hidden, self.head_weight(), self.compute_dtype)
     }
 
-    /// Refuses to sample up to `new` tokens after a prompt of `prompt` tokens where rope would change on the way:
-    /// see the crate's introduction. Sampling checks this too; `row` is what the error names.
+    /// Refuses to sample up to `new` tokens after a prompt of `prompt` tokens where rope would
+    /// change on the way: see the crate's introduction. Sampling checks this too; `row` is what the
+    /// error names.
     ///
     /// # Errors
     /// When the row could grow past the length at which its rope changes.

@@ -1,13 +1,15 @@
 //! Reading `config.json` in the spellings of Transformers 4 and 5.
 //!
-//! Fields that the model's class reads in Transformers are honoured, or refused by name. Fields that it does not read
-//! are accepted, as Transformers accepts them, and listed by [`HfConfig::ignored_fields`]; unless they are a sign of
-//! another kind of model, whose weights would be read wrongly: these are refused by name, with the reason.
+//! Fields that the model's class reads in Transformers are honoured, or refused by name. Fields
+//! that it does not read are accepted, as Transformers accepts them, and listed by
+//! [`HfConfig::ignored_fields`]; unless they are a sign of another kind of model, whose weights
+//! would be read wrongly: these are refused by name, with the reason.
 
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 
+use crate::decoder::Decoder;
 use crate::error::ModelError;
 use crate::rope;
 
@@ -109,6 +111,15 @@ impl HfConfig {
         }
     }
 
+    /// The longest row that a model of this config takes, in tokens: `max_position_embeddings`,
+    /// stretched by kinds of rope whose factor is not part of it.
+    ///
+    /// # Errors
+    /// When the config is not supported.
+    pub fn context(&self) -> Result<usize, ModelError> {
+        Ok(Decoder::shape_of(self)?.context)
+    }
+
     /// Sets a field to what was found to be right, so that it is written so.
     pub(crate) fn set(&mut self, field: &str, value: Value) {
         self.fields.insert(field.into(), value);
@@ -196,11 +207,12 @@ impl HfConfig {
         Ok(())
     }
 
-    /// Fields with a value that the model's class does not read, so that it cannot change a result; fields that every
-    /// model has and that describe it only are left out. Empty where the `model_type` is not supported.
+    /// Fields with a value that the model's class does not read, so that it cannot change a result;
+    /// fields that every model has and that describe it only are left out. Empty where the
+    /// `model_type` is not supported.
     ///
-    /// Settings of rope that others override, or that its kind does not have, are named with the object that they are
-    /// in: `rope_scaling.beta_fast`.
+    /// Settings of rope that others override, or that its kind does not have, are named with the
+    /// object that they are in: `rope_scaling.beta_fast`.
     pub fn ignored_fields(&self) -> Vec<String> {
         let Ok(model_type) = self.model_type() else { return Vec::new() };
         let read = fields::read_by(model_type);

@@ -64,6 +64,15 @@ impl Decoder {
         Err(config.unsupported_model())
     }
 
+    /// The sizes that a config gives.
+    pub(crate) fn shape_of(config: &HfConfig) -> Result<Shape, ModelError> {
+        config.check_model_type()?;
+        match gpt_neox::MODEL_TYPES.contains(&config.model_type()?) {
+            true => Ok(GptNeoXConfig::read(config)?.shape),
+            false => Ok(LlamaConfig::read(config)?.shape),
+        }
+    }
+
     /// Sizes.
     pub fn shape(&self) -> Shape {
         match self {

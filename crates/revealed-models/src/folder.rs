@@ -68,8 +68,8 @@ fn partial_name(path: &Path) -> PathBuf {
     path.with_file_name(format!(".{name}.partial"))
 }
 
-/// The config's fields with some replaced, the dtype as it is written, f32, and no pad token outside the vocabulary:
-/// Transformers loads no model that has one.
+/// The config's fields with some replaced, the dtype as it is written, f32, and no pad token
+/// outside the vocabulary: Transformers loads no model that has one.
 pub(crate) fn with_fields(config: &HfConfig, replaced: &[(&str, Value)]) -> Map<String, Value> {
     let mut fields = config.fields().clone();
     for (name, value) in replaced {

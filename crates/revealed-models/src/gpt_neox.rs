@@ -47,11 +47,9 @@ impl GptNeoXConfig {
                 config.wrong("head_dim", "hidden_size / num_attention_heads, or no such field")
             );
         }
-        for field in ["sliding_window", "layer_types"] {
-            refuse_sliding(config, field)?;
-        }
         let positions = config.optional_size("max_position_embeddings")?.unwrap_or(2048);
         let (rotary, context) = rope::read(config, Dialect::GptNeoX, head_dim, positions)?;
+        refuse_sliding(config, context)?;
         Ok(Self {
             shape: Shape {
                 intermediate_size: config.size("intermediate_size")?,
@@ -73,19 +71,20 @@ impl GptNeoXConfig {
     }
 }
 
-/// GPT-NeoX's layers see all tokens before.
-fn refuse_sliding(config: &HfConfig, field: &str) -> Result<(), ModelError> {
+/// GPT-NeoX's layers see all tokens before: refuses windows that a row can be longer than.
+fn refuse_sliding(config: &HfConfig, context: usize) -> Result<(), ModelError> {
     let full = |value: &Value| {
         let items = value.as_array();
         items.is_some_and(|kinds| kinds.iter().all(|kind| kind == "full_attention"))
+            || value.as_u64().is_some_and(|window| window >= context as u64)
     };
-    match config.present(field) {
-        Some(value) if !full(value) => {
+    for field in ["sliding_window", "layer_types"] {
+        if let Some(value) = config.present(field).filter(|value| !full(value)) {
             let reason = "GPT-NeoX has no sliding layers; use the model_type whose layers slide so";
-            Err(config.other_kind(field, value, reason))
+            return Err(config.other_kind(field, value, reason));
         }
-        _ => Ok(()),
     }
+    Ok(())
 }
 
 /// The decoder without its output head.

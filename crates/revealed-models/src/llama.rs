@@ -1,8 +1,8 @@
 //! The Llama family: Llama 2 and 3, Mistral, SmolLM2, Qwen2, Qwen2.5 and Qwen3.
 //!
-//! `h ← h + attention(norm(h))`, `h ← h + down(act(gate(norm(h))) · up(norm(h)))`, layer by layer, as in
-//! Transformers' `modeling_llama.py`. The family's members differ in biases, in norms on queries and keys,
-//! and in windows.
+//! `h ← h + attention(norm(h))`, `h ← h + down(act(gate(norm(h))) · up(norm(h)))`, layer by layer,
+//! as in Transformers' `modeling_llama.py`. The family's members differ in biases, in norms on
+//! queries and keys, and in windows.
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};

@@ -1,7 +1,7 @@
 //! Whether the output head is the embedding, by the tensors that are there.
 //!
-//! As in Transformers 5, `tie_word_embeddings` is a wish: two different tensors are never tied, whatever it says, and
-//! where one of two tied tensors is missing the other stands for both.
+//! As in Transformers 5, `tie_word_embeddings` is a wish: two different tensors are never tied,
+//! whatever it says, and where one of two tied tensors is missing the other stands for both.
 
 use serde_json::Value;
 
@@ -39,8 +39,8 @@ impl HeadNames {
     }
 }
 
-/// Makes config and files agree on the head: after it `tie_word_embeddings` says what is so, and the tensors that it
-/// asks for are found.
+/// Makes config and files agree on the head: after it `tie_word_embeddings` says what is so, and
+/// the tensors that it asks for are found.
 ///
 /// # Errors
 /// When a tensor is missing and no other stands for it, or one is there under two names.
@@ -49,7 +49,11 @@ pub(crate) fn settle(config: &mut HfConfig, files: &mut TensorFiles) -> Result<(
     let (embedding, head) = (names.embedding, names.heads[0]);
     let mut found = Vec::new();
     for name in names.heads {
-        found.extend(files.stored(name)?);
+        match *name {
+            // Transformers knows this older name as it is only.
+            "embed_out.weight" => found.extend(files.contains(name).then(|| (*name).to_owned())),
+            _ => found.extend(files.stored(name)?),
+        }
     }
     if let [first, second, ..] = found.as_slice() {
         let reason = format!("the file has {first} and {second} for it; remove one of them");

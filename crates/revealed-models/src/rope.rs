@@ -1,9 +1,10 @@
 //! The rope settings of `config.json`, resolved as Transformers 5 resolves them.
 //!
-//! A non-empty `rope_scaling` replaces `rope_parameters` as a whole. Inside the chosen object `rope_type` goes before
-//! `type`, and its `rope_theta` and `partial_rotary_factor` go before the fields of the same name at the top level
-//! (GPT-NeoX: before `rotary_emb_base` and `rotary_pct`). `original_max_position_embeddings` is the other way round:
-//! the top level goes before the object, and `max_position_embeddings` is the default.
+//! A non-empty `rope_scaling` replaces `rope_parameters` as a whole. Inside the chosen object
+//! `rope_type` goes before `type`, and its `rope_theta` and `partial_rotary_factor` go before the
+//! fields of the same name at the top level (GPT-NeoX: before `rotary_emb_base` and `rotary_pct`).
+//! `original_max_position_embeddings` is the other way round: the top level goes before the object,
+//! and `max_position_embeddings` is the default.
 
 use std::borrow::Cow;
 
@@ -42,11 +43,12 @@ pub(crate) struct Settings<'a> {
     positions: usize,
 }
 
-/// Reads the rope of a model with heads of `head_dim` and `positions` positions; gives also the longest row that it is for.
+/// Reads the rope of a model with heads of `head_dim` and `positions` positions; gives also the
+/// longest row that it is for.
 ///
 /// # Errors
-/// When Transformers cannot compute the settings either, or they rotate a part of the head in a family that rotates
-/// whole heads.
+/// When Transformers cannot compute the settings either, or they rotate a part of the head in a
+/// family that rotates whole heads.
 pub(crate) fn read(
     config: &HfConfig,
     dialect: Dialect,
@@ -133,7 +135,8 @@ impl Settings<'_> {
         kind.as_str().map(String::from).ok_or_else(|| self.wrong(key, kind, &expected))
     }
 
-    /// A number of the object, or where it has none of the field at the top level; null is no number.
+    /// A number of the object, or where it has none of the field at the top level; null is no
+    /// number.
     fn number_or(&self, key: &str, top: &str, default: f64) -> Result<f64, ModelError> {
         if let Some(value) = self.object.get(key) {
             return value.as_f64().ok_or_else(|| self.wrong(key, value, "a number"));
@@ -265,7 +268,8 @@ impl Settings<'_> {
         }
     }
 
-    /// The longest row: `max_position_embeddings`, stretched by kinds whose factor is not part of it.
+    /// The longest row: `max_position_embeddings`, stretched by kinds whose factor is not part of
+    /// it.
     fn context(&self) -> Result<usize, ModelError> {
         let stretched = match self.kind.as_str() {
             "linear" | "dynamic" => self.positions as f64 * self.needed("factor")?,
@@ -276,8 +280,8 @@ impl Settings<'_> {
     }
 }
 
-/// Rope settings that are there and that nothing reads: the unused object, top-level fields that the object overrides,
-/// and keys that the kind does not have.
+/// Rope settings that are there and that nothing reads: the unused object, top-level fields that
+/// the object overrides, and keys that the kind does not have.
 pub(crate) fn unread(config: &HfConfig) -> Vec<String> {
     let Ok((field, object)) = chosen(config) else { return Vec::new() };
     let mut unread = Vec::new();

@@ -54,8 +54,8 @@ pub enum LongRows {
 impl Rotary {
     /// The frequencies of a row of `length` tokens.
     ///
-    /// All its tokens have the same ones, and no other row of a batch matters: what Transformers computes for a row
-    /// that it is given alone.
+    /// All its tokens have the same ones, and no other row of a batch matters: what Transformers
+    /// computes for a row that it is given alone.
     pub fn of_length(&self, length: usize) -> Cow<'_, [f32]> {
         match &self.beyond {
             Some(beyond) if length > beyond.length => match &beyond.rule {
@@ -75,8 +75,8 @@ impl Rotary {
         self.beyond.as_ref().is_some_and(|beyond| lengths.any(|length| length > beyond.length))
     }
 
-    /// Refuses a row that would get other frequencies while it grows from `prompt` tokens by up to `new`: its first
-    /// tokens would be drawn from another distribution than that of the whole row.
+    /// Refuses a row that would get other frequencies while it grows from `prompt` tokens by up to
+    /// `new`: its first tokens would be drawn from another distribution than that of the whole row.
     pub(crate) fn grows_alike(
         &self,
         row: usize,

@@ -119,7 +119,8 @@ impl ScalarModel {
     /// it is what a padded batch is filled with there.
     ///
     /// # Errors
-    /// When an adapter is attached, the pad token is outside the vocabulary, or the folder cannot be written.
+    /// When an adapter is attached, the pad token is outside the vocabulary, or the folder cannot
+    /// be written.
     pub fn save(&self, folder: &Path, pad_token_id: u32) -> Result<(), ModelError> {
         if self.backbone.lora().is_some() {
             return Err(ModelError::Adapter {

@@ -126,8 +126,9 @@ impl TensorFiles {
         self.tensors.get(name).map(|(_, info)| info.shape.as_slice())
     }
 
-    /// Finds tensors also without the base model's prefix, or with it once more, as Transformers does: a folder that was
-    /// saved from the base model alone has `layers.0…` for `model.layers.0…`.
+    /// Finds tensors also without the base model's prefix, or with it once more, as Transformers
+    /// does: a folder that was saved from the base model alone has `layers.0…` for
+    /// `model.layers.0…`.
     pub(crate) fn with_prefix(mut self, prefix: &'static str) -> Self {
         self.prefix = prefix;
         self
@@ -171,7 +172,8 @@ impl TensorFiles {
     /// Reads a tensor of the given shape as f32, and counts it as used.
     ///
     /// # Errors
-    /// When it is missing, has another shape, is not f64, f32, f16 or bf16, or holds numbers that are not finite.
+    /// When it is missing, has another shape, is not f64, f32, f16 or bf16, or holds numbers that
+    /// are not finite.
     pub fn read(&mut self, name: &str, shape: &[usize]) -> Result<Vec<f32>, ModelError> {
         let wrong = |path: &Path, reason: String| ModelError::Tensor {
             path: path.into(),

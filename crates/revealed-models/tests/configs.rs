@@ -1,4 +1,5 @@
-//! Folders changed in the ways that people's folders are, compared with Transformers on `golden/configs/cases.json`.
+//! Folders changed in the ways that people's folders are, compared with Transformers on
+//! `golden/configs/cases.json`.
 #![allow(clippy::unwrap_used)]
 
 mod support;
@@ -180,7 +181,8 @@ fn shared_prompts_and_prefixes_give_the_log_probs_of_whole_rows() {
     }
 }
 
-/// Sampled log-probs are those of the whole row afterwards: the ratio of an update on its own samples is 1.
+/// Sampled log-probs are those of the whole row afterwards: the ratio of an update on its own
+/// samples is 1.
 #[test]
 fn samples_have_the_log_probs_of_whole_rows_or_are_refused() {
     let config = |max_new_tokens| SamplingConfig {

@@ -17,7 +17,7 @@ use super::environment;
 use crate::output::{Output, writable};
 use crate::progress::Progress;
 use crate::rows::load_model;
-use crate::setup::{adapter_folder, context, model_folder};
+use crate::setup::{adapter_folder, longest_row, model_folder};
 
 /// Arguments of `revealed eval tasks`.
 #[derive(Debug, clap::Args)]
@@ -170,7 +170,7 @@ fn all_rows(files: &[PathBuf]) -> Result<Vec<Row>> {
 }
 
 fn encoder(folder: &Path, template: &TemplateChoice) -> Result<Encoder> {
-    let limit = context(folder)?.unwrap_or(usize::MAX);
+    let limit = longest_row(folder)?;
     let options = EncodeOptions {
         template: template.clone(),
         max_prompt_tokens: limit,

@@ -20,7 +20,8 @@ const STEMS: &[&str] = &["llama", "mistral", "qwen2", "qwen3", "gptneox"];
 impl HfConfig {
     /// Refuses classes whose tensors have the same names as those of `wanted`, and another meaning.
     ///
-    /// As in Transformers `model_type` chooses the class; without `architectures` it is all that is known.
+    /// As in Transformers `model_type` chooses the class; without `architectures` it is all that is
+    /// known.
     pub(crate) fn check_class(&self, wanted: Class) -> Result<(), ModelError> {
         let Some(value) = self.present("architectures") else { return Ok(()) };
         let names: Vec<&str> = match value {
@@ -63,7 +64,8 @@ impl HfConfig {
         }
     }
 
-    /// `pad_token_id` as it may be written, if it is there: null where it is outside the vocabulary.
+    /// `pad_token_id` as it may be written, if it is there: null where it is outside the
+    /// vocabulary.
     pub(crate) fn pad_token_to_write(&self) -> Option<Value> {
         let value = self.present("pad_token_id")?;
         let vocab = self.present("vocab_size").and_then(Value::as_u64).unwrap_or(u64::MAX);

@@ -1,8 +1,10 @@
-//! Which fields each class of Transformers reads, and which say that a checkpoint is of another kind.
+//! Which fields each class of Transformers reads, and which say that a checkpoint is of another
+//! kind.
 
 use serde_json::Value;
 
-/// Fields that describe a model or its generation, and never change the logits of a forward pass without dropout.
+/// Fields that describe a model or its generation, and never change the logits of a forward pass
+/// without dropout.
 pub(super) const GENERAL: &[&str] = &[
     "architectures",
     "attention_dropout",
@@ -152,7 +154,8 @@ const QWEN3: &[&str] = fields![
     "use_sliding_window",
 ];
 
-/// `rope_theta`, `partial_rotary_factor` and `head_dim` are not read, and refused where they contradict what is.
+/// `rope_theta`, `partial_rotary_factor` and `head_dim` are not read, and refused where they
+/// contradict what is.
 const GPT_NEOX: &[&str] = fields![
     "attention_bias",
     "head_dim",
@@ -202,7 +205,8 @@ impl Neutral {
     }
 }
 
-/// Fields that are signs of other kinds of models, with their neutral values and the reason to refuse the others.
+/// Fields that are signs of other kinds of models, with their neutral values and the reason to
+/// refuse the others.
 const SIGNS: &[(&[&str], Neutral, &str)] = &[
     (
         &[

@@ -1,8 +1,9 @@
 //! The frequencies of each kind of rope.
 //!
-//! Computed in f32 step by step, as Transformers computes them, so that far positions have the same angles.
-//! Sources: RoFormer <https://arxiv.org/abs/2104.09864>, YaRN <https://arxiv.org/abs/2309.00071>, LongRoPE
-//! <https://arxiv.org/abs/2402.13753>; Llama 3's bands and the dynamic base as in Transformers.
+//! Computed in f32 step by step, as Transformers computes them, so that far positions have the same
+//! angles. Sources: RoFormer <https://arxiv.org/abs/2104.09864>, YaRN
+//! <https://arxiv.org/abs/2309.00071>, LongRoPE <https://arxiv.org/abs/2402.13753>; Llama 3's bands
+//! and the dynamic base as in Transformers.
 
 use std::f64::consts::PI;
 
@@ -100,7 +101,8 @@ pub(crate) fn dynamic_theta(theta: f64, factor: f64, dims: usize, rows: [usize; 
     theta * (factor * length / positions - (factor - 1.0)).powf(exponent)
 }
 
-/// Long wavelengths are stretched, short ones kept, those between blended; attention's scale depends on the factor.
+/// Long wavelengths are stretched, short ones kept, those between blended; attention's scale
+/// depends on the factor.
 pub(super) fn yarn(settings: &Settings) -> Result<Rotary, ModelError> {
     let dims = settings.even_dims()?;
     let original = settings.original()?;

@@ -94,7 +94,10 @@ pub(super) fn in_place_of<'a>(
     let stem = core.strip_suffix(".weight").unwrap_or(core);
     let near = names.find(|name| {
         let ends = name.strip_suffix(core).is_some_and(|rest| rest.ends_with('.'));
-        let packed = name.find(stem).and_then(|at| name.get(at + stem.len()..));
+        let packed = name
+            .find(stem)
+            .filter(|at| *at == 0 || name[..*at].ends_with('.'))
+            .and_then(|at| name.get(at + stem.len()..));
         ends || packed.is_some_and(|rest| rest.starts_with('.') && rest != ".bias")
     })?;
     Some((near, why_unused(near)))
