@@ -1,4 +1,5 @@
-//! Which of a repository's files are a data set's: by its metadata, else by the conventions of `datasets`.
+//! Which of a repository's files are a data set's: by its metadata, else by the conventions of
+//! `datasets`.
 //!
 //! Source: <https://huggingface.co/docs/datasets/repository_structure>.
 

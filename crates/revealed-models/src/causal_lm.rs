@@ -252,7 +252,8 @@ impl CausalLm {
         self
     }
 
-    /// Attaches the factors that are given for a layer; `config` is what [`lora`](Self::lora) gives afterwards.
+    /// Attaches the factors that are given for a layer; `config` is what [`lora`](Self::lora) gives
+    /// afterwards.
     pub(crate) fn set_lora(
         &mut self,
         config: LoraConfig,

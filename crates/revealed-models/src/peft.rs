@@ -36,8 +36,8 @@ impl CausalLm {
     /// Attaches the adapter of a PEFT folder, trainable.
     ///
     /// # Errors
-    /// When it is not a LoRA adapter for this model that computes what PEFT's does, or a tensor is missing, extra or
-    /// misshapen.
+    /// When it is not a LoRA adapter for this model that computes what PEFT's does, or a tensor is
+    /// missing, extra or misshapen.
     pub fn with_adapter(mut self, folder: &Path) -> Result<Self, ModelError> {
         let settings = Settings::read(folder)?;
         if let Some(name) = settings.saved.first() {
@@ -58,7 +58,8 @@ impl CausalLm {
 }
 
 impl ScalarModel {
-    /// Writes adapter and head as a PEFT folder of task `SEQ_CLS`, the head under `modules_to_save`.
+    /// Writes adapter and head as a PEFT folder of task `SEQ_CLS`, the head under
+    /// `modules_to_save`.
     ///
     /// # Errors
     /// When no adapter is attached, or the folder cannot be written.
@@ -138,7 +139,8 @@ fn adapter_json(
     })
 }
 
-/// The names that the settings have, where they mean the layers with factors, else those layers by their whole names.
+/// The names that the settings have, where they mean the layers with factors, else those layers by
+/// their whole names.
 fn target_names<'a>(model: &'a CausalLm, config: &'a LoraConfig) -> Vec<&'a str> {
     let exact = (model.decoder.linears())
         .all(|layer| layer.lora.is_some() == config.applies_to(&layer.name));
@@ -227,8 +229,8 @@ fn attach(
     Ok(files)
 }
 
-/// The settings in the form that is written again: the names as they are where they are a plain list, else the names of
-/// the layers.
+/// The settings in the form that is written again: the names as they are where they are a plain
+/// list, else the names of the layers.
 fn lora_config(model: &CausalLm, settings: &Settings, adapted: &[String]) -> LoraConfig {
     let mut config = LoraConfig {
         r: settings.r,

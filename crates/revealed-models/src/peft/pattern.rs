@@ -38,7 +38,8 @@ impl Pattern {
 /// Characters that have a meaning behind a backslash for the engine alone.
 const UNKNOWN: &str = "hHRKGXOpPNQEegz<>";
 
-/// The expression in the syntax of the engine; constructs that would mean something else are refused.
+/// The expression in the syntax of the engine; constructs that would mean something else are
+/// refused.
 fn python(text: &str) -> Result<String, String> {
     let refuse = |construct: &str, meaning: &str| {
         Err(format!(

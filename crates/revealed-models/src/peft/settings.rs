@@ -209,8 +209,8 @@ fn set(value: &Value) -> bool {
     }
 }
 
-/// PiSSA, OLoRA, CorDA, LoftQ and LoRA-GA change the base's weights when an adapter starts, so that the plain base
-/// is not the one that the adapter belongs to.
+/// PiSSA, OLoRA, CorDA, LoftQ and LoRA-GA change the base's weights when an adapter starts, so that
+/// the plain base is not the one that the adapter belongs to.
 fn start(config: &HfConfig) -> Result<(), ModelError> {
     let field = "init_lora_weights";
     match config.present(field) {

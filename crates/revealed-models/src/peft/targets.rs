@@ -42,7 +42,8 @@ pub(crate) struct Targets {
 }
 
 impl Targets {
-    /// Reads `target_modules`, `exclude_modules`, `modules_to_save`, `layers_to_transform` and `layers_pattern`.
+    /// Reads `target_modules`, `exclude_modules`, `modules_to_save`, `layers_to_transform` and
+    /// `layers_pattern`.
     pub fn read(config: &HfConfig) -> Result<Self, ModelError> {
         let names = match config.present("target_modules") {
             None => {
