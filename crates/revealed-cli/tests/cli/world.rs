@@ -42,9 +42,15 @@ impl Done {
 }
 
 pub fn revealed(folder: &Path, args: &[&str]) -> Done {
+    revealed_with(folder, args, &[])
+}
+
+/// As [`revealed`], with environment variables.
+pub fn revealed_with(folder: &Path, args: &[&str], variables: &[(&str, &Path)]) -> Done {
     let Output { status, stdout, stderr } = Command::new(env!("CARGO_BIN_EXE_revealed"))
         .current_dir(folder)
         .args(args)
+        .envs(variables.iter().copied())
         .output()
         .unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
