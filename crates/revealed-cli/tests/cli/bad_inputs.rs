@@ -56,8 +56,8 @@ fn a_bad_line_is_named_by_its_number_with_the_cause() {
 #[test]
 fn wrong_columns_are_listed_with_the_expected_ones() {
     let world = World::new("llama");
-    world.write("columns.jsonl", "{\"question\": \"a\", \"answer\": \"b\"}\n");
-    let parts = ["question, answer", "expected", "instruction"];
+    world.write("columns.jsonl", "{\"problem\": \"a\", \"solution\": \"b\"}\n");
+    let parts = ["problem, solution", "expected", "instruction"];
     world.recipe("align", &["data.demonstrations=columns.jsonl"]).failed_with(&parts);
     let done = world.recipe("align", &["data.demonstrations=pairs.jsonl"]);
     done.failed_with(&["pairs.jsonl", "preferences", "demonstrations"]);

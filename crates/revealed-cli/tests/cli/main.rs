@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod bad_inputs;
+mod data;
 mod evals;
 #[cfg(target_os = "linux")]
 mod faults;

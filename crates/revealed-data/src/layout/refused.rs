@@ -15,6 +15,8 @@ enum Harmless {
     One,
     /// 0 or false.
     Zero,
+    /// Texts, such as names of topics.
+    Texts,
 }
 
 const MEDIA: &str = "only text is trained and scored; remove the row, or the column if the text does \
@@ -56,7 +58,8 @@ const COLUMNS: &[(&[&str], Harmless, &str)] = &[
         Harmless::None,
         MASK,
     ),
-    (&["input_ids", "labels", "prompt_input_ids", "chosen_input_ids"], Harmless::None, TOKENS),
+    (&["input_ids", "prompt_input_ids", "chosen_input_ids"], Harmless::None, TOKENS),
+    (&["labels"], Harmless::Texts, TOKENS),
     (&["completions", "responses"], Harmless::Empty, SEVERAL),
     (&["rejected_response", "rejected_responses", "rejected_messages"], Harmless::Empty, PAIR),
     (
@@ -157,6 +160,10 @@ impl Harmless {
                 Value::Array(parts) => parts.iter().all(|part| Self::One.allows(part)),
                 Value::Null => true,
                 other => other.as_bool() == Some(true) || other.as_f64() == Some(1.0),
+            },
+            Self::Texts => match value {
+                Value::Array(parts) => parts.iter().all(Value::is_string),
+                other => other.is_string(),
             },
             Self::Zero => value.as_bool() == Some(false) || value.as_f64() == Some(0.0),
         }

@@ -17,7 +17,7 @@ pub(super) struct Turns {
     pub(super) messages: Vec<Message>,
     /// Whether they had `from` and `value`.
     pub(super) share_gpt: bool,
-    /// Whether a message before the answer has a field that keeps it from being trained.
+    /// Whether a message of the assistant before the answer is marked as not trained.
     pub(super) untrained: bool,
 }
 
@@ -39,12 +39,14 @@ pub(super) fn turns(column: &str, value: &Value, answer: bool) -> Result<Turns, 
         check_texts(&path, turn)?;
         let Value::Object(mut fields) = without_nulls(turn) else { unreachable!("an object") };
         let is_answer = answer && index + 1 == list.len();
-        turns.untrained |= take_training_fields(&path, &mut fields, is_answer)?;
+        let untrained = take_training_fields(&path, &mut fields, is_answer)?;
         if fields.contains_key("from") {
             turns.share_gpt = true;
             fields = from_share_gpt(&path, fields)?;
         }
-        turns.messages.push(message(&path, fields, given)?);
+        let message = message(&path, fields, given)?;
+        turns.untrained |= untrained && message.role() == "assistant";
+        turns.messages.push(message);
     }
     Ok(turns)
 }

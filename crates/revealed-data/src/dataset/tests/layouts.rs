@@ -70,6 +70,7 @@ fn what_cannot_be_honoured_is_refused_by_name() {
         (with("weights", json!([1, 0])), "`weights` = [1,0]"),
         (with("train_on_inputs", json!(true)), "`train_on_inputs` = true"),
         (with("completion_mask", json!([0, 1])), "`completion_mask`"),
+        (with("labels", json!([-100, 5])), "`labels`"),
         (with("functions", json!([{"name": "f"}])), "rename it to `tools`"),
         (with("rejected_response", json!("c")), "`rejected_response`"),
         (with("rejected", json!("c")), "half of a pair"),
@@ -173,7 +174,7 @@ fn other_columns_are_listed_with_their_rows() {
     let turns = json!([{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]);
     let rows = [
         json!({"messages": turns, "prompt": "q", "score": 0.5, "note": null, "images": []}),
-        json!({"messages": turns, "score": 0.5, "answer": "42", "weight": 1, "parallel_tool_calls": false}),
+        json!({"messages": turns, "score": 0.5, "labels": ["x"], "answer": "42", "weight": 1, "parallel_tool_calls": false}),
     ];
     let text = rows.map(|row| row.to_string()).join("\n");
     let dataset = read_text("a.jsonl", &text).unwrap();
@@ -183,6 +184,7 @@ fn other_columns_are_listed_with_their_rows() {
         ("prompt", 1),
         ("score", 2),
         ("images", 1),
+        ("labels", 1),
         ("answer", 1),
         ("weight", 1),
         ("parallel_tool_calls", 1),
@@ -213,6 +215,9 @@ fn messages_before_the_answer_may_be_marked_as_not_trained() {
         {"role": "assistant", "content": "d", "weight": 1}]});
     let dataset = read_text("a.jsonl", &row.to_string()).unwrap();
     assert!(dataset.notes[0].contains("not trained"), "{:?}", dataset.notes);
+    let users = json!({"messages": [{"role": "user", "content": "a", "weight": 0.0},
+        {"role": "assistant", "content": "d", "weight": 1.0}]});
+    assert!(read_text("a.jsonl", &users.to_string()).unwrap().notes.is_empty());
     let Prompt::Chat(chat) = &dataset.demonstrations().unwrap()[0].prompt else { panic!() };
     assert!(chat.is_plain());
 }
