@@ -13,7 +13,7 @@ use crate::error::{Token, Tokens};
 use crate::folder::{Folder, template_file};
 use crate::guard::guarded;
 use crate::template::ChatTemplate;
-use crate::{DataError, Demonstration, EncodeOptions, TemplateChoice, TooLong};
+use crate::{DataError, Demonstration, EncodeOptions, TemplateChoice, TextFolder, TooLong};
 
 mod encode;
 mod plain;
@@ -138,8 +138,16 @@ impl Encoder {
     /// an answer with none of the stop tokens ([`DataError::TerminatorOutsideLoss`]) or whose prompt is
     /// no prefix of the whole ([`DataError::UnstablePrefix`]).
     pub fn from_folder(model_folder: &Path, options: EncodeOptions) -> Result<Self, DataError> {
+        Self::from_text_folder(&TextFolder::of_model(model_folder), options)
+    }
+
+    /// [`Encoder::from_folder`] for a model whose text files may be those of an adapter on it.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn from_text_folder(text: &TextFolder, options: EncodeOptions) -> Result<Self, DataError> {
         options.check()?;
-        let mut folder = Folder::read(model_folder)?;
+        let mut folder = Folder::read(text)?;
         let source = match &options.template {
             TemplateChoice::Auto => folder.template.take(),
             TemplateChoice::None => None,
@@ -167,7 +175,7 @@ impl Encoder {
     /// As [`Encoder::from_folder`]; [`DataError::RecipeMismatch`] when the folder's tokenizer is
     /// another one.
     pub fn from_recipe(model_folder: &Path, recipe: TextRecipe) -> Result<Self, DataError> {
-        let mut folder = Folder::read(model_folder)?;
+        let mut folder = Folder::read(&TextFolder::of_model(model_folder))?;
         folder.stop_ids.clone_from(&recipe.stop_ids);
         folder.bos_id = recipe.bos_id;
         let template = match &recipe.template {

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 use tokenizers::Tokenizer;
 
-use crate::DataError;
 use crate::guard::guarded;
+use crate::{DataError, TextFolder};
 
 /// The largest tokenizers have some tens of megabytes.
 const MAX_BYTES: u64 = 1 << 30;
@@ -32,12 +32,15 @@ pub(crate) struct Folder {
 }
 
 impl Folder {
-    pub(crate) fn read(path: &Path) -> Result<Self, DataError> {
+    pub(crate) fn read(files: &TextFolder) -> Result<Self, DataError> {
+        let path = files.tokenizer_folder();
         let tokenizer = tokenizer(path)?;
-        let config = json(&path.join("tokenizer_config.json"))?;
-        let map = json(&path.join("special_tokens_map.json"))?;
-        let generation = json(&path.join("generation_config.json"))?;
-        let model = json(&path.join("config.json"))?;
+        let config = overlaid(files, "tokenizer_config.json")?;
+        let map = overlaid(files, "special_tokens_map.json")?;
+        let generation_file = files.file("generation_config.json");
+        let generation = json(&generation_file)?;
+        let model_file = files.file("config.json");
+        let model = json(&model_file)?;
 
         let special = |name: &str| text(&config[name]).or_else(|| text(&map[name]));
         let specials: BTreeMap<String, String> = SPECIALS
@@ -46,9 +49,9 @@ impl Folder {
             .collect();
         let id_of = |name: &str| specials.get(name).and_then(|token| tokenizer.token_to_id(token));
         let named = |field: &'static str| -> Result<Vec<u32>, DataError> {
-            let own = ids(&path.join("generation_config.json"), field, &generation[field])?;
+            let own = ids(&generation_file, field, &generation[field])?;
             match own.is_empty() {
-                true => ids(&path.join("config.json"), field, &model[field]),
+                true => ids(&model_file, field, &model[field]),
                 false => Ok(own),
             }
         };
@@ -61,7 +64,7 @@ impl Folder {
         }
         let bos_id = id_of("bos_token").or(named("bos_token_id")?.first().copied());
         let pad_id = id_of("pad_token").or(named("pad_token_id")?.first().copied());
-        let template = template(path, &config)?;
+        let template = first_template(files)?;
         let add_bos = config["add_bos_token"].as_bool();
         let path = path.to_owned();
         Ok(Self { path, tokenizer, specials, add_bos, template, bos_id, pad_id, stop_ids })
@@ -85,6 +88,30 @@ fn tokenizer(folder: &Path) -> Result<Tokenizer, DataError> {
     tokenizer.with_truncation(None).map_err(refuse)?;
     tokenizer.with_padding(None);
     Ok(tokenizer)
+}
+
+/// A JSON object of the folders that the tokenizer's files are read from: fields of the first replace those of the next.
+fn overlaid(text: &TextFolder, name: &str) -> Result<Value, DataError> {
+    let mut all = Value::Null;
+    for folder in text.tokenizer_folders().into_iter().rev() {
+        match (&mut all, json(&folder.join(name))?) {
+            (Value::Object(all), Value::Object(own)) => all.extend(own),
+            (_, Value::Null) => {}
+            (all, own) => *all = own,
+        }
+    }
+    Ok(all)
+}
+
+/// The template of the first folder that has one.
+fn first_template(text: &TextFolder) -> Result<Option<(String, PathBuf)>, DataError> {
+    for folder in text.tokenizer_folders() {
+        let config = json(&folder.join("tokenizer_config.json"))?;
+        if let Some(found) = template(folder, &config)? {
+            return Ok(Some(found));
+        }
+    }
+    Ok(None)
 }
 
 /// `chat_template.jinja` before `chat_template` of tokenizer_config.json, a text or a list of named

@@ -14,6 +14,7 @@ mod report;
 mod rows;
 mod split;
 mod template;
+mod text_folder;
 
 pub use batch::{BatchPlan, plan_batches, shuffled};
 pub use conversation::{Completion, Conversation, Message, Prompt};
@@ -30,3 +31,4 @@ pub use report::{DataReport, Lengths, Mark, PreviewRow, PreviewToken, SplitSizes
 pub use rows::type_name;
 pub use split::{Split, split};
 pub use template::{ChatTemplate, GenerationPrompt};
+pub use text_folder::TextFolder;
