@@ -6,8 +6,9 @@ use std::path::Path;
 
 /// Edges that exist; a leaf has none.
 const EDGES: &[(&str, &[&str])] = &[
-    ("revealed-data", &[]),
-    ("revealed-models", &[]),
+    ("revealed-hub", &[]),
+    ("revealed-data", &["revealed-hub"]),
+    ("revealed-models", &["revealed-hub"]),
     ("revealed-objectives", &[]),
     ("revealed-reward", &["revealed-models"]),
     (
@@ -21,6 +22,7 @@ const EDGES: &[(&str, &[&str])] = &[
     (
         "revealed",
         &[
+            "revealed-hub",
             "revealed-data",
             "revealed-models",
             "revealed-objectives",

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::output::Output;
 use crate::rows::load_model;
-use crate::setup::model_folder;
+use crate::setup::{adapter_folder, model_folder};
 
 /// Rows and tokens a row on which logits are compared.
 const ROWS: usize = 4;
@@ -24,7 +24,7 @@ pub struct MergeArgs {
     /// Model folder or hub id the adapter belongs to
     #[arg(long)]
     model: String,
-    /// PEFT adapter folder
+    /// PEFT adapter: a folder or hub id
     #[arg(long)]
     adapter: PathBuf,
     /// Folder for the merged model
@@ -45,7 +45,7 @@ pub fn merge(args: &MergeArgs, device: &Device) -> Result<()> {
     model.clone().merged()?.save(&args.out)?;
     copy_tokenizer(&folder, &args.out)?;
     // A run's adapter has the chat template that it was trained with.
-    copy_tokenizer(&args.adapter, &args.out)?;
+    copy_tokenizer(&adapter_folder(&args.adapter)?, &args.out)?;
     write_file(&args.out.join(CARD), card(args, &folder).as_bytes())?;
     let merged = CausalLm::load(&args.out, device)?;
     let rows = probe(&model);
@@ -64,7 +64,8 @@ pub fn merge(args: &MergeArgs, device: &Device) -> Result<()> {
 
 /// The merged model's card, from the adapter's where it has one.
 fn card(args: &MergeArgs, base: &Path) -> String {
-    let own = std::fs::read_to_string(args.adapter.join(CARD)).ok();
+    let adapter = adapter_folder(&args.adapter).ok();
+    let own = adapter.and_then(|folder| std::fs::read_to_string(folder.join(CARD)).ok());
     let name = args.out.file_name().unwrap_or(args.out.as_os_str()).to_string_lossy();
     let (adapter, base) = (args.adapter.display().to_string(), base.display().to_string());
     merged_card(own.as_deref(), [&adapter, &base], &name)

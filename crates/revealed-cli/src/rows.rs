@@ -13,7 +13,7 @@ use revealed::models::{CausalLm, Shape};
 
 use crate::output::chain;
 use crate::progress::Progress;
-use crate::setup::model_folder;
+use crate::setup::{adapter_folder, model_folder};
 
 /// A model with its text side.
 #[derive(Debug, clap::Args)]
@@ -21,7 +21,7 @@ pub struct ModelArgs {
     /// Model folder or hub id
     #[arg(long)]
     model: String,
-    /// PEFT adapter folder to put on it
+    /// PEFT adapter to put on it: a folder or hub id
     #[arg(long)]
     adapter: Option<PathBuf>,
     /// "auto" (the tokenizer's chat template, if it has one), "none", or a template file
@@ -68,7 +68,7 @@ impl ModelArgs {
 pub fn load_model(folder: &Path, adapter: Option<&Path>, device: &Device) -> Result<CausalLm> {
     let model = CausalLm::load(folder, device)?;
     Ok(match adapter {
-        Some(adapter) => model.with_adapter(adapter)?,
+        Some(adapter) => model.with_adapter(&adapter_folder(adapter)?)?,
         None => model,
     })
 }

@@ -161,6 +161,14 @@ pub fn model_folder(name: &str) -> Result<PathBuf> {
     folder.canonicalize().with_context(|| format!("{}: cannot be opened", folder.display()))
 }
 
+/// The folder of an adapter's path or hub id.
+///
+/// # Errors
+/// When there is no such adapter.
+pub fn adapter_folder(name: &Path) -> Result<PathBuf> {
+    Ok(revealed::models::resolve_adapter(&name.to_string_lossy())?)
+}
+
 /// The longest row a model folder's config allows, if it says.
 ///
 /// # Errors

@@ -126,16 +126,9 @@ pub enum ModelError {
         /// The device.
         device: String,
     },
-    /// A hub id that cannot be resolved.
-    #[error(
-        "`{id}` is neither a folder nor a model that the hub's cache or the hub gave: {reason}; pass the path of a local model folder, or fetch the model while online"
-    )]
-    Hub {
-        /// What was asked for.
-        id: String,
-        /// Why not.
-        reason: String,
-    },
+    /// A name that did not become a folder.
+    #[error(transparent)]
+    Hub(#[from] revealed_hub::HubError),
     /// Sampling settings out of range.
     #[error("sampling: `{field}` = {found}; expected {expected}")]
     Sampling {

@@ -32,7 +32,7 @@ pub use config::HfConfig;
 pub use decoder::{Decoder, Shape};
 pub use error::ModelError;
 pub use folder::{copy_tokenizer, write_file, write_tensors};
-pub use hub::resolve;
+pub use hub::{resolve, resolve_adapter};
 pub use log_probs::{Backward, TokenLogProbs};
 pub use lora::{LoraConfig, LoraWeights};
 pub use prefix::{PrefixCache, ScoredTokens};

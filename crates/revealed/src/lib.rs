@@ -9,6 +9,7 @@ pub use device::{DeviceError, device};
 pub use pages::keep_freed;
 pub use revealed_data as data;
 pub use revealed_eval as eval;
+pub use revealed_hub as hub;
 pub use revealed_models as models;
 pub use revealed_objectives as objectives;
 pub use revealed_reward as reward;

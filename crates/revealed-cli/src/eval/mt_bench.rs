@@ -20,7 +20,7 @@ use super::judge_args::{JudgeArgs, file_name};
 use crate::output::writable;
 use crate::progress::Progress;
 use crate::rows::ModelArgs;
-use crate::setup::model_folder;
+use crate::setup::{adapter_folder, model_folder};
 use crate::signals::Signals;
 
 /// Arguments of `revealed eval mt-bench`.
@@ -31,7 +31,7 @@ pub struct MtBenchArgs {
     /// Model folder or hub id whose answers are made and graded
     #[arg(long, required_unless_present = "answers")]
     model: Option<String>,
-    /// PEFT adapter folder to put on it
+    /// PEFT adapter to put on it: a folder or hub id
     #[arg(long, requires = "model")]
     adapter: Option<PathBuf>,
     /// "auto" (the tokenizer's chat template), or a template file
@@ -235,7 +235,7 @@ impl MtBenchArgs {
         let folder = model_folder(model)?;
         let mut models = BTreeMap::from([("model".to_owned(), Source::of(&folder)?)]);
         if let Some(adapter) = &self.adapter {
-            models.insert("adapter".into(), Source::of(adapter)?);
+            models.insert("adapter".into(), Source::of(&adapter_folder(adapter)?)?);
         }
         let id = self.model_id(model)?;
         let path = self.folder.join("model_answer").join(format!("{id}.jsonl"));

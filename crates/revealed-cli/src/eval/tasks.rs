@@ -17,7 +17,7 @@ use super::environment;
 use crate::output::{Output, writable};
 use crate::progress::Progress;
 use crate::rows::load_model;
-use crate::setup::{context, model_folder};
+use crate::setup::{adapter_folder, context, model_folder};
 
 /// Arguments of `revealed eval tasks`.
 #[derive(Debug, clap::Args)]
@@ -31,7 +31,7 @@ pub struct TasksArgs {
     /// Model folder or hub id
     #[arg(long, required_unless_present = "list")]
     model: Option<String>,
-    /// PEFT adapter folder to put on it
+    /// PEFT adapter to put on it: a folder or hub id
     #[arg(long)]
     adapter: Option<PathBuf>,
     /// The questions: .jsonl, .json or .parquet, with the columns that the description names
@@ -218,7 +218,7 @@ fn record(
 ) -> Result<EvalRecord> {
     let mut models = BTreeMap::from([("model".to_owned(), Source::of(folder)?)]);
     if let Some(adapter) = &args.adapter {
-        models.insert("adapter".into(), Source::of(adapter)?);
+        models.insert("adapter".into(), Source::of(&adapter_folder(adapter)?)?);
     }
     let data = args.data.iter().chain(&args.shots_data).map(|file| Source::of(file));
     Ok(EvalRecord {
