@@ -57,6 +57,7 @@ pub fn log_probs(args: &LogProbsArgs, device: &Device, progress: &mut Progress) 
         progress.step(done, demonstrations.len(), "");
     }
     progress.end("");
+    rows.note_foreign_ids(progress);
     report_errors(failed, demonstrations.len(), &args.data, progress)
 }
 
@@ -69,7 +70,7 @@ fn score(
     output: &mut Output,
 ) -> Result<usize> {
     let encoded: Vec<Result<Encoded, String>> =
-        demonstrations.iter().map(|row| rows.row(&row.prompt, &row.completion)).collect();
+        demonstrations.iter().map(|row| rows.demonstration(row)).collect();
     let usable: Vec<&Encoded> = encoded.iter().flatten().collect();
     let mut log_probs =
         of_rows(&usable, model, rows.encoder.pad_id(), batch_tokens, 1.0)?.into_iter();

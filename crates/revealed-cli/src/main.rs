@@ -125,7 +125,7 @@ fn run(cli: &Cli, progress: &mut Progress) -> Result<()> {
         Command::Eval(args) => eval::eval(args, &device, progress),
         Command::Report(args) => report::report(args),
         Command::Compare(args) => compare::compare(args),
-        Command::Merge(args) => merge::merge(args, &device),
+        Command::Merge(args) => merge::merge(args, &device, progress),
     }
 }
 

@@ -72,7 +72,7 @@ pub fn load_reward(
     let (reward, _) = RewardEnsemble::load(folder, args.base.as_deref(), device)?;
     let first = reward.members.first().context("a reward has a member")?;
     let shape = first.model.backbone.shape();
-    Ok((Rows { encoder, shape }, reward))
+    Ok((Rows::new(encoder, shape), reward))
 }
 
 /// Says so where a policy, or a whole run, is given in a reward's place, and names the reward that is meant.
@@ -133,6 +133,7 @@ pub fn score(args: &ScoreArgs, device: &Device, progress: &mut Progress) -> Resu
         Records::Prompts(_) => {}
     }
     progress.end("");
+    scorer.rows.note_foreign_ids(progress);
     report_errors(failed, total, &args.data, progress)
 }
 
@@ -180,7 +181,7 @@ fn has_tokenizer(folder: &Path) -> bool {
 
 fn demonstrations(rows: &[Demonstration], scorer: &Scorer, output: &mut Output) -> Result<usize> {
     let encoded: Vec<Result<Encoded, String>> =
-        rows.iter().map(|row| scorer.rows.row(&row.prompt, &row.completion)).collect();
+        rows.iter().map(|row| scorer.rows.demonstration(row)).collect();
     let usable: Vec<&Encoded> = encoded.iter().flatten().collect();
     let mut scores = scorer.scores(&usable)?.into_iter();
     let mut failed = 0;

@@ -9,6 +9,25 @@ impl Encoder {
         &self.prefix
     }
 
+    /// The text of a token that the tokenizer has in addition to its vocabulary, such as a special token; nothing of other tokens.
+    pub fn added_token(&self, id: u32) -> Option<String> {
+        self.added.contains(&id).then(|| self.tokenizer.id_to_token(id)).flatten()
+    }
+
+    /// The text of a completion's tokens where they follow the prompt's, special tokens left out.
+    pub fn completion_text(&self, prompt_ids: &[u32], completion_ids: &[u32]) -> String {
+        let is_text = |id: &u32| !self.special.contains(id);
+        let ids: Vec<u32> = completion_ids.iter().copied().filter(is_text).collect();
+        self.text_after(prompt_ids.last().copied(), &ids)
+    }
+
+    /// Special tokens, in order.
+    pub fn special_ids(&self) -> Vec<u32> {
+        let mut ids: Vec<u32> = self.special.iter().copied().collect();
+        ids.sort_unstable();
+        ids
+    }
+
     /// Tokens of a text and nothing else: no prefix, no template, no limit; specials that it spells become specials.
     ///
     /// # Errors
