@@ -1,15 +1,22 @@
 //! The records of a file and the layouts they come in.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::DataError;
 use crate::conversation::{Completion, Prompt};
-use crate::error::{Row, RowProblem};
-use crate::layout::{self, Layout};
+use crate::error::{Place, Row};
+use crate::files;
+use crate::layout::{self, Layout, RowOf};
 use crate::rows;
+
+mod findings;
+
+pub(crate) use findings::Findings;
+pub use findings::UnreadColumn;
 
 /// A prompt and an expert's completion of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -18,10 +25,17 @@ pub struct Demonstration {
     pub id: String,
     /// The file's `source`, if any.
     pub source: Option<String>,
+    /// Where it is; none for one that was not read from a file.
+    #[serde(skip)]
+    pub place: Option<Place>,
     /// What is answered.
     pub prompt: Prompt,
     /// The expert's answer.
     pub completion: Completion,
+    /// The tokens of the answer, where the file has them: `completion_ids`, as `revealed sample`
+    /// writes them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub completion_ids: Option<Vec<u32>>,
 }
 
 /// A prompt and two completions, the first preferred; for evaluation and for preference baselines.
@@ -31,12 +45,27 @@ pub struct Preference {
     pub id: String,
     /// The file's `subset` or `meta.subset`, if any.
     pub subset: Option<String>,
+    /// Where it is; none for one that was not read from a file.
+    #[serde(skip)]
+    pub place: Option<Place>,
     /// What is answered.
     pub prompt: Prompt,
     /// The preferred answer.
     pub chosen: Completion,
     /// The other answer.
     pub rejected: Completion,
+}
+
+/// A prompt alone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PromptRow {
+    /// The file's `id`, or the row's number.
+    pub id: String,
+    /// Where it is; none for one that was not read from a file.
+    #[serde(skip)]
+    pub place: Option<Place>,
+    /// What is to be answered.
+    pub prompt: Prompt,
 }
 
 /// The rows of a file.
@@ -46,8 +75,8 @@ pub enum Records {
     Demonstrations(Vec<Demonstration>),
     /// Prompts with a better and a worse completion.
     Preferences(Vec<Preference>),
-    /// Ids and prompts.
-    Prompts(Vec<(String, Prompt)>),
+    /// Prompts alone.
+    Prompts(Vec<PromptRow>),
 }
 
 /// The layout of a file, told from its columns.
@@ -56,15 +85,19 @@ pub enum Records {
 pub enum Kind {
     /// `messages`, the last one the assistant's.
     Messages,
+    /// `conversations` or `conversation`, with `from` and `value` or `role` and `content`.
+    ShareGpt,
     /// `prompt` and `completion`, as text or messages.
     PromptCompletion,
-    /// `instruction`, `output` and perhaps `input`.
+    /// `instruction` with `output` or `response`, and perhaps `input`, `system` and `history`.
     Alpaca,
-    /// `prompt`, `chosen` and `rejected`.
+    /// A user's message and its answer: `question` and `answer`, `query` and `response`, and others.
+    QuestionAnswer,
+    /// `chosen` and `rejected` with the prompt in a column of its own.
     ExplicitPreferences,
     /// `chosen` and `rejected` that begin with the same prompt.
     ImplicitPreferences,
-    /// `prompt` alone.
+    /// Prompts alone.
     Prompts,
 }
 
@@ -73,8 +106,10 @@ impl Kind {
     pub fn name(self) -> &'static str {
         match self {
             Self::Messages => "messages",
+            Self::ShareGpt => "conversations",
             Self::PromptCompletion => "prompt+completion",
             Self::Alpaca => "alpaca",
+            Self::QuestionAnswer => "question+answer",
             Self::ExplicitPreferences => "preferences, explicit prompt",
             Self::ImplicitPreferences => "preferences, implicit prompt",
             Self::Prompts => "prompts",
@@ -82,53 +117,108 @@ impl Kind {
     }
 }
 
-/// A file, its layout and its rows.
+/// A file or several, their layout and their rows.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Dataset {
-    /// The file.
+    /// The file, folder, pattern or data set.
     pub path: PathBuf,
-    /// Its layout.
+    /// The layout.
     pub kind: Kind,
-    /// Its rows.
+    /// The rows.
     pub records: Records,
+    /// The columns that are not read, which change nothing.
+    pub unread_columns: Vec<UnreadColumn>,
+    /// What should be known of how the columns were read, one sentence each; the unread columns are
+    /// in the last one.
+    pub notes: Vec<String>,
 }
 
-/// Reads a `.jsonl`, `.json` (an array, or JSON lines) or `.parquet` file; the ending decides.
+/// Reads data: a `.jsonl`, `.json` (an array, or JSON lines), `.parquet`, `.csv` or `.tsv` file, or
+/// several in a folder or by a pattern such as `data/train-*.parquet`.
 ///
 /// The layout is told from the first row's columns; every row must have it. Texts keep their
-/// whitespace.
+/// whitespace. A column that would change what is learned, and that is not read in this layout, is
+/// refused by name; the other ones are listed in [`Dataset::unread_columns`].
 ///
 /// # Errors
-/// [`DataError`] names the file and, for a bad row, its line (`.jsonl`) or its place among the rows, from 1. A file without rows
-/// is an error.
+/// [`DataError`] names the file and, for a bad row, its line (`.jsonl`, `.csv`) or its place among the
+/// rows, from 1. A file without rows is an error.
 pub fn read(path: &Path) -> Result<Dataset, DataError> {
-    let mut dataset: Option<Dataset> = None;
-    let mut number = 0;
-    rows::for_each(path, &mut |row, columns| {
-        let dataset = match &mut dataset {
-            Some(dataset) => dataset,
-            none => none.insert(Dataset::empty(path, layout::detect(path, row, &columns)?)),
+    let mut reader = Reader::default();
+    let files = files::resolve(path)?;
+    for file in &files.paths {
+        let shared: Arc<Path> = file.as_path().into();
+        rows::for_each(file, &mut |row, columns| reader.row(&shared, row, &columns))?;
+    }
+    let Reader { layout: Some(layout), records: Some(records), findings, number } = reader else {
+        return Err(DataError::Empty { path: path.to_owned() });
+    };
+    if records.is_empty() {
+        return Err(DataError::AllLeftOut { path: path.to_owned(), rows: number });
+    }
+    let notes = files.notes.into_iter().chain(findings.notes()).collect();
+    let unread_columns = findings.unread_columns();
+    Ok(Dataset { path: path.to_owned(), kind: layout.kind, records, unread_columns, notes })
+}
+
+/// The state of reading the rows of one or several files.
+#[derive(Default)]
+struct Reader {
+    layout: Option<Layout>,
+    records: Option<Records>,
+    findings: Findings,
+    number: usize,
+}
+
+impl Reader {
+    fn row(
+        &mut self,
+        path: &Arc<Path>,
+        row: Row,
+        columns: &rows::Columns,
+    ) -> Result<(), DataError> {
+        let layout = match self.layout {
+            Some(layout) => layout,
+            None => *self.layout.insert(layout::detect(path, row, columns)?),
         };
-        let layout = Layout { kind: dataset.kind, columns: &columns, number };
-        number += 1;
-        dataset.records.push(&layout).map_err(|problem| rows::refuse(path, row, problem))
-    })?;
-    dataset.ok_or_else(|| DataError::Empty { path: path.to_owned() })
+        let records = self.records.get_or_insert_with(|| Records::empty(layout.kind));
+        let place = Place { path: path.clone(), row };
+        let given = RowOf { columns, number: self.number, place };
+        self.number += 1;
+        let findings = &mut self.findings;
+        let refuse = |problem| rows::refuse(path, row, problem);
+        match records {
+            Records::Demonstrations(rows) => {
+                rows.extend(layout.demonstration(&given, findings).map_err(refuse)?);
+            }
+            Records::Preferences(rows) => {
+                rows.push(layout.preference(&given, findings).map_err(refuse)?);
+            }
+            Records::Prompts(rows) => {
+                rows.push(layout.prompt_row(&given, findings).map_err(refuse)?);
+            }
+        }
+        Ok(())
+    }
 }
 
 /// A row of the caller's own layout: its place, and its columns by name.
-pub type PlacedRow = (Row, Map<String, Value>);
+pub type PlacedRow = (Place, Map<String, Value>);
 
-/// Reads rows of a layout of the caller's own from a file of the same kinds as [`read`]: each with its place, for the caller's errors.
+/// Reads rows of a layout of the caller's own from data of the same kinds as [`read`]: each with its
+/// place, for the caller's errors.
 ///
 /// # Errors
 /// As [`read`], but for columns.
 pub fn read_rows(path: &Path) -> Result<Vec<PlacedRow>, DataError> {
     let mut all = Vec::new();
-    rows::for_each(path, &mut |row, columns| {
-        all.push((row, columns));
-        Ok(())
-    })?;
+    for file in files::resolve(path)?.paths {
+        let shared: Arc<Path> = file.as_path().into();
+        rows::for_each(&file, &mut |row, columns| {
+            all.push((Place { path: shared.clone(), row }, columns));
+            Ok(())
+        })?;
+    }
     match all.is_empty() {
         true => Err(DataError::Empty { path: path.to_owned() }),
         false => Ok(all),
@@ -140,15 +230,7 @@ pub fn read_rows(path: &Path) -> Result<Vec<PlacedRow>, DataError> {
 /// # Errors
 /// As [`read`]; [`DataError::WrongKind`] for a file of another kind.
 pub fn read_demonstrations(path: &Path) -> Result<Vec<Demonstration>, DataError> {
-    let dataset = read(path)?;
-    let found = dataset.kind.name();
-    match dataset.records {
-        Records::Demonstrations(rows) => Ok(rows),
-        _ => {
-            let expected = "demonstrations (messages; prompt, completion; instruction, output)";
-            Err(DataError::WrongKind { path: dataset.path, found, expected })
-        }
-    }
+    read(path)?.demonstrations()
 }
 
 /// Reads a file of preferences.
@@ -156,15 +238,7 @@ pub fn read_demonstrations(path: &Path) -> Result<Vec<Demonstration>, DataError>
 /// # Errors
 /// As [`read`]; [`DataError::WrongKind`] for a file of another kind.
 pub fn read_preferences(path: &Path) -> Result<Vec<Preference>, DataError> {
-    let dataset = read(path)?;
-    let found = dataset.kind.name();
-    match dataset.records {
-        Records::Preferences(rows) => Ok(rows),
-        _ => {
-            let expected = "preferences (chosen and rejected, with or without prompt)";
-            Err(DataError::WrongKind { path: dataset.path, found, expected })
-        }
-    }
+    read(path)?.preferences()
 }
 
 /// Reads ids and prompts from a file of any kind, in order; completions are left behind.
@@ -172,29 +246,75 @@ pub fn read_preferences(path: &Path) -> Result<Vec<Preference>, DataError> {
 /// # Errors
 /// As [`read`].
 pub fn read_prompts(path: &Path) -> Result<Vec<(String, Prompt)>, DataError> {
-    Ok(match read(path)?.records {
-        Records::Demonstrations(rows) => rows.into_iter().map(|d| (d.id, d.prompt)).collect(),
-        Records::Preferences(rows) => rows.into_iter().map(|p| (p.id, p.prompt)).collect(),
-        Records::Prompts(rows) => rows,
-    })
+    Ok(read(path)?.prompts().into_iter().map(|row| (row.id, row.prompt)).collect())
 }
 
 impl Dataset {
-    fn empty(path: &Path, kind: Kind) -> Self {
-        let records = match kind {
-            Kind::Messages | Kind::PromptCompletion | Kind::Alpaca => {
-                Records::Demonstrations(Vec::new())
+    /// The demonstrations.
+    ///
+    /// # Errors
+    /// [`DataError::WrongKind`] for data of another kind.
+    pub fn demonstrations(self) -> Result<Vec<Demonstration>, DataError> {
+        let found = match self.kind {
+            Kind::Prompts => {
+                "prompts (no answer column, or conversations that do not end with the assistant)"
             }
-            Kind::ExplicitPreferences | Kind::ImplicitPreferences => {
-                Records::Preferences(Vec::new())
-            }
-            Kind::Prompts => Records::Prompts(Vec::new()),
+            other => other.name(),
         };
-        Self { path: path.to_owned(), kind, records }
+        match self.records {
+            Records::Demonstrations(rows) => Ok(rows),
+            _ => {
+                let expected = "demonstrations (messages that end with the assistant; prompt, completion; \
+                                instruction, output; question, answer)";
+                Err(DataError::WrongKind { path: self.path, found, expected })
+            }
+        }
+    }
+
+    /// The preferences.
+    ///
+    /// # Errors
+    /// [`DataError::WrongKind`] for data of another kind.
+    pub fn preferences(self) -> Result<Vec<Preference>, DataError> {
+        let found = self.kind.name();
+        match self.records {
+            Records::Preferences(rows) => Ok(rows),
+            _ => {
+                let expected = "preferences (chosen and rejected, with or without prompt)";
+                Err(DataError::WrongKind { path: self.path, found, expected })
+            }
+        }
+    }
+
+    /// The prompts of data of any kind, in order; completions are left behind.
+    pub fn prompts(self) -> Vec<PromptRow> {
+        match self.records {
+            Records::Demonstrations(rows) => rows
+                .into_iter()
+                .map(|row| PromptRow { id: row.id, place: row.place, prompt: row.prompt })
+                .collect(),
+            Records::Preferences(rows) => rows
+                .into_iter()
+                .map(|row| PromptRow { id: row.id, place: row.place, prompt: row.prompt })
+                .collect(),
+            Records::Prompts(rows) => rows,
+        }
     }
 }
 
 impl Records {
+    fn empty(kind: Kind) -> Self {
+        match kind {
+            Kind::Messages
+            | Kind::ShareGpt
+            | Kind::PromptCompletion
+            | Kind::Alpaca
+            | Kind::QuestionAnswer => Self::Demonstrations(Vec::new()),
+            Kind::ExplicitPreferences | Kind::ImplicitPreferences => Self::Preferences(Vec::new()),
+            Kind::Prompts => Self::Prompts(Vec::new()),
+        }
+    }
+
     /// How many there are.
     pub fn len(&self) -> usize {
         match self {
@@ -207,15 +327,6 @@ impl Records {
     /// Whether there are none; never so for a file that was read.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
-    }
-
-    fn push(&mut self, layout: &Layout<'_>) -> Result<(), RowProblem> {
-        match self {
-            Self::Demonstrations(rows) => rows.push(layout.demonstration()?),
-            Self::Preferences(rows) => rows.push(layout.preference()?),
-            Self::Prompts(rows) => rows.push(layout.prompt_row()?),
-        }
-        Ok(())
     }
 }
 

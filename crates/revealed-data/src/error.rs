@@ -1,171 +1,30 @@
 //! What can be wrong with data, and what to do about it.
 
-use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-/// Which row of a file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Row {
-    /// A line of a `.jsonl` file, from 1.
-    Line(usize),
-    /// An element of a `.json` array or a row of a `.parquet` file, from 1.
-    Index(usize),
-}
+mod row;
+mod shown;
 
-impl fmt::Display for Row {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Line(line) => write!(f, "line {line}"),
-            Self::Index(index) => write!(f, "row {index}"),
-        }
+pub use row::RowProblem;
+pub use shown::{Columns, LineFault, Place, Row, Token, Tokens};
+
+fn named(id: &str, place: Option<&Place>) -> String {
+    match place {
+        Some(place) => format!("{place} (id {id:?})"),
+        None => format!("record {id:?}"),
     }
 }
 
-/// A token as errors show it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Token {
-    /// Its id.
-    pub id: u32,
-    /// Its text, specials visible.
-    pub text: String,
-}
-
-/// Tokens as errors show them: `"text" (id)`, separated by spaces.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Tokens(pub Vec<Token>);
-
-impl fmt::Display for Tokens {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0.is_empty() {
-            return f.write_str("(none)");
+/// What to do with a file of an ending that is not read.
+fn what_to_do(path: &Path) -> &'static str {
+    let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
+    match ending {
+        "gz" | "zst" | "bz2" | "xz" | "zip" | "lz4" => "decompress it first",
+        "arrow" => {
+            "it is of a data set that save_to_disk wrote: load it with datasets.load_from_disk and \
+             write it with to_parquet or to_json"
         }
-        for (index, token) in self.0.iter().enumerate() {
-            let space = if index == 0 { "" } else { " " };
-            write!(f, "{space}{:?} ({})", token.text, token.id)?;
-        }
-        Ok(())
-    }
-}
-
-/// What is wrong with one row.
-#[derive(Debug, thiserror::Error)]
-pub enum RowProblem {
-    /// Not JSON.
-    #[error("it is not valid JSON; mend or remove it")]
-    Json(#[source] LineFault),
-    /// Not text.
-    #[error("it is not valid UTF-8; convert the file to UTF-8")]
-    Utf8(#[source] std::str::Utf8Error),
-    /// Longer than a row may be.
-    #[error("it is longer than {limit} bytes; remove it, or write one JSON object a line")]
-    TooLong {
-        /// The limit in bytes.
-        limit: usize,
-    },
-    /// JSON, but not an object.
-    #[error("it is {found}, but a row must be a JSON object with named columns")]
-    NotAnObject {
-        /// The JSON type found.
-        found: &'static str,
-    },
-    /// A column this file's layout needs is missing.
-    #[error("it lacks the column `{column}` of a file of {kind}; its columns are {found}")]
-    MissingColumn {
-        /// The column.
-        column: &'static str,
-        /// The layout.
-        kind: &'static str,
-        /// The columns found.
-        found: Columns,
-    },
-    /// A column of another type.
-    #[error("it holds {found} in `{column}`, which must be {expected}")]
-    WrongType {
-        /// The column.
-        column: String,
-        /// The JSON type found.
-        found: &'static str,
-        /// The types allowed.
-        expected: &'static str,
-    },
-    /// A NUL character in a text.
-    #[error("it holds a NUL character in `{column}`; remove it")]
-    Nul {
-        /// The column.
-        column: String,
-    },
-    /// A conversation without an answer.
-    #[error(
-        "it ends with the role {found:?} in `{column}`; the last message must be the assistant's, \
-         which is the completion"
-    )]
-    LastRole {
-        /// The column.
-        column: &'static str,
-        /// The role found.
-        found: String,
-    },
-    /// A conversation without messages, or with nothing before the answer.
-    #[error("it has {found} messages in `{column}`; at least {needed} are needed")]
-    TooFewMessages {
-        /// The column.
-        column: &'static str,
-        /// How many there are.
-        found: usize,
-        /// How many there must be.
-        needed: usize,
-    },
-    /// A completion of several messages.
-    #[error(
-        "it has {found} messages in `{column}` after the prompt; exactly one, the assistant's, is allowed"
-    )]
-    SeveralTurns {
-        /// The column.
-        column: &'static str,
-        /// How many there are.
-        found: usize,
-    },
-    /// `chosen` and `rejected` share no beginning that could be the prompt.
-    #[error(
-        "it has no `prompt`, and `chosen` and `rejected` share no beginning; add a `prompt` column"
-    )]
-    NoCommonPrompt,
-}
-
-/// What is wrong with one line of JSON, and at which column. The parser counts lines from the text that it was given, which is line 1 of every
-/// line, so its own message would name another line than the file's.
-#[derive(Debug)]
-pub struct LineFault(pub serde_json::Error);
-
-impl fmt::Display for LineFault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (text, column) = (self.0.to_string(), self.0.column());
-        let place = format!(" at line {} column {column}", self.0.line());
-        match text.strip_suffix(&place) {
-            Some(reason) => write!(f, "{reason} at column {column}"),
-            None => f.write_str(&text),
-        }
-    }
-}
-
-impl std::error::Error for LineFault {}
-
-/// Column names as errors show them.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Columns(pub Vec<String>);
-
-impl fmt::Display for Columns {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0.is_empty() {
-            return f.write_str("(none)");
-        }
-        // A row may hold thousands of keys; a message need not.
-        const SHOWN: usize = 20;
-        write!(f, "{}", self.0.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(", "))?;
-        match self.0.len().saturating_sub(SHOWN) {
-            0 => Ok(()),
-            more => write!(f, " and {more} more"),
-        }
+        _ => "convert or rename it",
     }
 }
 
@@ -182,10 +41,32 @@ pub enum DataError {
         source: std::io::Error,
     },
     /// A file of another type.
-    #[error("{} ends in neither .jsonl, .json nor .parquet; convert or rename it", path.display())]
+    #[error(
+        "{} is no file that is read (.jsonl, .ndjson, .json, .parquet, .csv, .tsv); {}",
+        path.display(), what_to_do(path)
+    )]
     Extension {
         /// The file.
         path: PathBuf,
+    },
+    /// A folder or pattern without data files, or with files that do not belong together.
+    #[error("{}: {reason}", path.display())]
+    Files {
+        /// The folder or pattern.
+        path: PathBuf,
+        /// What was found, and what to do.
+        reason: String,
+    },
+    /// A file whose rows are all marked as no demonstrations.
+    #[error(
+        "{} has no demonstration: `label` (or `kto_tag`) is false in all {rows} rows; give a file with \
+         rows whose label is true", path.display()
+    )]
+    AllLeftOut {
+        /// The file.
+        path: PathBuf,
+        /// Its rows.
+        rows: usize,
     },
     /// A file without rows.
     #[error("{} holds no rows; give a file with at least one", path.display())]
@@ -204,7 +85,7 @@ pub enum DataError {
         limit: u64,
     },
     /// A `.json` file (data or configuration) that is not JSON.
-    #[error("{} is not valid JSON; mend it", path.display())]
+    #[error("{} is not valid JSON; fix it", path.display())]
     Json {
         /// The file.
         path: PathBuf,
@@ -213,10 +94,13 @@ pub enum DataError {
         source: serde_json::Error,
     },
     /// A `.parquet` file that cannot be decoded.
-    #[error("{} is not a parquet file that can be read; write it anew (snappy, zstd, gzip or no compression)", path.display())]
+    #[error("{} is not a parquet file that can be read{}; write it again with snappy, zstd, gzip or no compression",
+        path.display(), row.map(|row| format!(" ({row})")).unwrap_or_default())]
     Parquet {
         /// The file.
         path: PathBuf,
+        /// The row that fails, if it is one.
+        row: Option<Row>,
         /// The cause.
         #[source]
         source: parquet::errors::ParquetError,
@@ -309,7 +193,7 @@ pub enum DataError {
         folder: PathBuf,
     },
     /// A template that does not compile or render.
-    #[error("the chat template of {} fails; mend it, or set template to \"none\" or to a file", origin.display())]
+    #[error("the chat template of {} fails; fix it, or set template to \"none\" or to a file", origin.display())]
     Template {
         /// The file it came from.
         origin: PathBuf,
@@ -410,10 +294,12 @@ pub enum DataError {
         found: String,
     },
     /// A record that cannot be encoded.
-    #[error("record {id:?} cannot be encoded")]
+    #[error("{} cannot be encoded", named(id, place.as_ref()))]
     Record {
         /// Its id.
         id: String,
+        /// Where it is; none if it was not read from a file.
+        place: Option<Place>,
         /// The cause.
         #[source]
         source: Box<DataError>,

@@ -26,7 +26,7 @@ mod tests {
 
     #[test]
     fn a_panic_gives_nothing_and_only_inside_is_it_caught() {
-        assert_eq!(guarded(|| panic_is_caught()), Some(true));
+        assert_eq!(guarded(panic_is_caught), Some(true));
         assert_eq!(guarded(|| -> u8 { panic!("not the caller's fault") }), None);
         assert!(!panic_is_caught());
     }

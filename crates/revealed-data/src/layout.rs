@@ -4,152 +4,308 @@ use std::path::Path;
 
 use serde_json::Value;
 
+use self::columns::{ANSWERS, DIALOGUES, QUESTIONS, Reading, names, text};
+use self::turns::{Turns, answer, looks_stored, turns};
 use crate::DataError;
 use crate::conversation::{Completion, Message, Prompt};
-use crate::dataset::{Demonstration, Kind, Preference};
-use crate::error::{Columns as Names, Row, RowProblem};
-use crate::rows::{Columns, type_name};
+use crate::dataset::{Demonstration, Findings, Kind, Preference, PromptRow};
+use crate::error::{Columns as Names, Place, Row, RowProblem};
+use crate::rows::{Columns, parse_json, type_name};
 
-const TEXT_OR_MESSAGES: &str = "text or a list of messages with `role` and `content` as text";
+mod columns;
+mod context;
+mod detect;
+mod pairs;
+mod refused;
+mod turns;
+
+pub(crate) use detect::detect;
+
 /// The layouts, as errors list them.
-pub(crate) const EXPECTED: &str = "messages; prompt, completion; instruction, output (and input); \
-     prompt, chosen, rejected; chosen, rejected; prompt";
+pub(crate) const EXPECTED: &str = "messages; conversations; prompt, completion (or response); \
+     instruction, output (and input); question, answer; query, response; input, output; prompt (or \
+     another column of these), chosen, rejected; chosen, rejected; prompt or question";
 
-/// The layout that the columns of a row have.
-pub(crate) fn detect(path: &Path, row: Row, columns: &Columns) -> Result<Kind, DataError> {
-    let has = |name: &str| columns.get(name).is_some_and(|value| !value.is_null());
-    if has("chosen") && has("rejected") {
-        return Ok(match has("prompt") {
-            true => Kind::ExplicitPreferences,
-            false => Kind::ImplicitPreferences,
-        });
-    }
-    if has("messages") {
-        return Ok(Kind::Messages);
-    }
-    if has("prompt") && has("completion") {
-        return Ok(Kind::PromptCompletion);
-    }
-    if has("instruction") && has("output") {
-        return Ok(Kind::Alpaca);
-    }
-    // A prompt beside half a pair is a mistake, not a file of prompts.
-    if has("prompt") && !has("chosen") && !has("rejected") {
-        return Ok(Kind::Prompts);
-    }
-    let found = names(columns);
-    Err(DataError::Columns { path: path.to_owned(), row, found, expected: EXPECTED })
-}
-
-fn names(columns: &Columns) -> Names {
-    Names(columns.keys().cloned().collect())
-}
-
-/// Reads columns of one layout; `number` is the id of rows without one.
-pub(crate) struct Layout<'a> {
+/// Which columns of a file hold prompts and answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Layout {
     pub(crate) kind: Kind,
-    pub(crate) columns: &'a Columns,
-    pub(crate) number: usize,
+    /// The column of the prompt, or of the whole conversation.
+    question: &'static str,
+    /// The column of the answer, where it has one of its own.
+    answer: Option<&'static str>,
 }
 
-impl Layout<'_> {
-    /// A demonstration, of a kind that holds them.
-    pub(crate) fn demonstration(&self) -> Result<Demonstration, RowProblem> {
-        let (prompt, completion) = match self.kind {
-            Kind::Messages => self.conversation("messages")?,
-            Kind::Alpaca => self.alpaca()?,
-            _ => (self.prompt()?, self.completion("completion")?),
+/// One row: its columns and where it is.
+pub(crate) struct RowOf<'a> {
+    pub(crate) columns: &'a Columns,
+    /// The id of a row without one.
+    pub(crate) number: usize,
+    pub(crate) place: Place,
+}
+
+impl Layout {
+    /// A demonstration, of a kind that holds them; none where its label is false.
+    pub(crate) fn demonstration(
+        &self,
+        row: &RowOf<'_>,
+        findings: &mut Findings,
+    ) -> Result<Option<Demonstration>, RowProblem> {
+        let mut reading = Reading::new(row.columns, findings);
+        if !labelled_true(&mut reading)? {
+            reading.findings.left_out += 1;
+            return Ok(None);
+        }
+        let (prompt, completion) = match self.answer {
+            None => self.dialogue(&mut reading)?,
+            Some(column) => self.question_and_answer(&mut reading, column)?,
         };
-        Ok(Demonstration { id: self.id(), source: self.label("source"), prompt, completion })
+        let completion_ids = token_ids(&mut reading)?;
+        let id = id(&mut reading, row.number);
+        let source = reading.label("source");
+        self.finish(reading, &prompt, Some(&completion))?;
+        let place = Some(row.place.clone());
+        Ok(Some(Demonstration { id, source, place, prompt, completion, completion_ids }))
     }
 
     /// A preference, of a kind that holds them.
-    pub(crate) fn preference(&self) -> Result<Preference, RowProblem> {
-        let chosen = self.text_or_messages("chosen")?;
-        let rejected = self.text_or_messages("rejected")?;
-        let explicit = self.kind == Kind::ExplicitPreferences;
-        let whole = |turns: &Prompt| matches!(turns, Prompt::Chat(chat) if chat.messages.len() > 1);
-        // Some files give a text prompt and again the whole conversation on both sides.
-        let (prompt, chosen, rejected) = if explicit && !(whole(&chosen) && whole(&rejected)) {
-            (self.prompt()?, answer("chosen", chosen)?, answer("rejected", rejected)?)
-        } else {
-            common_prompt(chosen, rejected)?
+    pub(crate) fn preference(
+        &self,
+        row: &RowOf<'_>,
+        findings: &mut Findings,
+    ) -> Result<Preference, RowProblem> {
+        let mut reading = Reading::new(row.columns, findings);
+        let id = id(&mut reading, row.number);
+        let subset = match reading.label("subset") {
+            Some(subset) => Some(subset),
+            None => {
+                let meta = reading.peek("meta").and_then(|meta| meta.get("subset"));
+                let subset = meta.and_then(columns::label);
+                if subset.is_some() {
+                    reading.get("meta")?;
+                }
+                subset
+            }
         };
-        let meta = self.columns.get("meta").and_then(|meta| meta.get("subset"));
-        let subset = self.label("subset").or_else(|| meta.and_then(label));
-        Ok(Preference { id: self.id(), subset, prompt, chosen, rejected })
+        let (prompt, chosen, rejected) = pairs::pair(self, &mut reading)?;
+        self.finish(reading, &prompt, Some(&chosen))?;
+        let place = Some(row.place.clone());
+        Ok(Preference { id, subset, place, prompt, chosen, rejected })
     }
 
     /// The id and prompt, of a file of prompts.
-    pub(crate) fn prompt_row(&self) -> Result<(String, Prompt), RowProblem> {
-        Ok((self.id(), self.prompt()?))
+    pub(crate) fn prompt_row(
+        &self,
+        row: &RowOf<'_>,
+        findings: &mut Findings,
+    ) -> Result<PromptRow, RowProblem> {
+        let mut reading = Reading::new(row.columns, findings);
+        let id = id(&mut reading, row.number);
+        let prompt = self.prompt(&mut reading, self.question, false)?;
+        self.finish(reading, &prompt, None)?;
+        Ok(PromptRow { id, place: Some(row.place.clone()), prompt })
     }
 
-    fn id(&self) -> String {
-        self.label("id").unwrap_or_else(|| self.number.to_string())
-    }
-
-    fn label(&self, column: &str) -> Option<String> {
-        self.columns.get(column).and_then(label)
-    }
-
-    fn column(&self, column: &'static str) -> Result<&Value, RowProblem> {
-        self.columns.get(column).ok_or_else(|| RowProblem::MissingColumn {
-            column,
-            kind: self.kind.name(),
-            found: names(self.columns),
+    /// Lists the columns that were not read. A column of another layout is one of them where it only
+    /// repeats what was read.
+    fn finish(
+        &self,
+        reading: Reading<'_>,
+        prompt: &Prompt,
+        completion: Option<&Completion>,
+    ) -> Result<(), RowProblem> {
+        let is_pair = matches!(self.kind, Kind::ExplicitPreferences | Kind::ImplicitPreferences);
+        let mut messages = match prompt {
+            Prompt::Chat(chat) => chat.messages.clone(),
+            Prompt::Text(_) => Vec::new(),
+        };
+        messages.extend(completion.map(|completion| completion.message().clone()));
+        let dialogue = DIALOGUES.contains(&self.question);
+        reading.finish(self.kind.name(), |name, value| {
+            let answer_of_pair = is_pair && ANSWERS.contains(&name);
+            // A conversation is complete; files keep the bare solution of a task next to it.
+            let solution = dialogue && name == "answer";
+            answer_of_pair || solution || (dialogue && repeats(&messages, value))
         })
     }
 
-    fn text(&self, column: &'static str) -> Result<String, RowProblem> {
-        text(column, self.column(column)?)
-    }
-
-    fn prompt(&self) -> Result<Prompt, RowProblem> {
-        match self.text_or_messages("prompt")? {
-            Prompt::Chat(chat) if chat.messages.is_empty() => {
-                Err(RowProblem::TooFewMessages { column: "prompt", found: 0, needed: 1 })
-            }
-            prompt => Ok(prompt),
-        }
-    }
-
-    fn completion(&self, column: &'static str) -> Result<Completion, RowProblem> {
-        answer(column, self.text_or_messages(column)?)
-    }
-
-    fn conversation(&self, column: &'static str) -> Result<(Prompt, Completion), RowProblem> {
-        let Prompt::Chat(mut chat) = self.text_or_messages(column)? else {
-            let expected = "a list of messages with `role` and `content` as text";
-            return Err(RowProblem::WrongType {
-                column: column.to_owned(),
-                found: "text",
-                expected,
-            });
-        };
-        if chat.messages.len() < 2 {
-            let found = chat.messages.len();
+    /// A conversation whose last message is the completion.
+    fn dialogue(&self, reading: &mut Reading<'_>) -> Result<(Prompt, Completion), RowProblem> {
+        let column = self.question;
+        let Turns { mut messages, share_gpt, untrained } = self.turns(reading, column, true)?;
+        reading.findings.untrained += usize::from(untrained);
+        if messages.len() < 2 {
+            let found = messages.len();
             return Err(RowProblem::TooFewMessages { column, found, needed: 2 });
         }
-        let last = chat.messages.split_off(chat.messages.len() - 1);
-        Ok((Prompt::Chat(chat), answer(column, last.into())?))
+        let last = messages.split_off(messages.len() - 1);
+        let completion = answer(column, last)?;
+        let chat = context::conversation(reading, messages, share_gpt)?;
+        Ok((Prompt::Chat(chat), completion))
     }
 
-    fn alpaca(&self) -> Result<(Prompt, Completion), RowProblem> {
-        let mut content = self.text("instruction")?;
-        if let Some(input) = self.columns.get("input").filter(|input| !input.is_null()) {
-            let input = text("input", input)?;
-            if !input.is_empty() {
-                content = format!("{content}\n\n{input}");
+    fn turns(
+        &self,
+        reading: &mut Reading<'_>,
+        column: &'static str,
+        answer: bool,
+    ) -> Result<Turns, RowProblem> {
+        let value = reading.required(column, self.kind.name())?;
+        match value {
+            Value::String(text) if DIALOGUES.contains(&column) => {
+                turns(column, &columns::json_text(column, text)?, answer)
+            }
+            value => turns(column, value, answer),
+        }
+    }
+
+    fn question_and_answer(
+        &self,
+        reading: &mut Reading<'_>,
+        column: &'static str,
+    ) -> Result<(Prompt, Completion), RowProblem> {
+        let chat = column != "completion" || self.question != "prompt";
+        let prompt = self.prompt(reading, self.question, chat)?;
+        if chat {
+            reading.findings.read_as(column, "the assistant's answer");
+        }
+        let completion = match reading.required(column, self.kind.name())? {
+            Value::String(text) if looks_stored(text) => {
+                return Err(RowProblem::StoredAsText { column: column.to_owned() });
+            }
+            Value::String(text) => text.as_str().into(),
+            _ if matches!(prompt, Prompt::Text(_)) => return Err(RowProblem::Mixed { column }),
+            value => answer(column, turns(column, value, true)?.messages)?,
+        };
+        Ok((prompt, completion))
+    }
+
+    /// The prompt in a column. `chat` is whether text in `prompt` is a user's message.
+    fn prompt(
+        &self,
+        reading: &mut Reading<'_>,
+        column: &'static str,
+        chat: bool,
+    ) -> Result<Prompt, RowProblem> {
+        let value = reading.required(column, self.kind.name())?;
+        let (messages, share_gpt) = match value {
+            Value::String(_) if DIALOGUES.contains(&column) => {
+                let turns = self.turns(reading, column, false)?;
+                (turns.messages, turns.share_gpt)
+            }
+            Value::String(text) if looks_stored(text) => {
+                return Err(RowProblem::StoredAsText { column: column.to_owned() });
+            }
+            Value::String(text) if column == "prompt" && !chat => {
+                context::none_for_text(reading)?;
+                return Ok(Prompt::Text(text.clone()));
+            }
+            Value::String(text) => {
+                reading.findings.read_as(column, "the user's message");
+                let text = with_input(reading, column, text)?;
+                (context::question(reading, text)?, false)
+            }
+            Value::Array(_) => {
+                let turns = self.turns(reading, column, false)?;
+                (turns.messages, turns.share_gpt)
+            }
+            other => {
+                return Err(RowProblem::WrongType {
+                    column: column.to_owned(),
+                    found: type_name(other),
+                    expected: TEXT_OR_MESSAGES,
+                });
+            }
+        };
+        match messages.last() {
+            None => return Err(RowProblem::TooFewMessages { column, found: 0, needed: 1 }),
+            Some(last) if last.role() == "assistant" => {
+                return Err(RowProblem::StartedAnswer { column });
+            }
+            Some(_) => {}
+        }
+        Ok(Prompt::Chat(context::conversation(reading, messages, share_gpt)?))
+    }
+}
+
+const TEXT_OR_MESSAGES: &str = "text or a list of messages with `role` and `content`";
+
+/// An instruction with its input: Alpaca's `input`, Dolly's `context`.
+fn with_input(
+    reading: &mut Reading<'_>,
+    column: &str,
+    instruction: &str,
+) -> Result<String, RowProblem> {
+    if column != "instruction" {
+        return Ok(instruction.to_owned());
+    }
+    let input = reading.text("input")?.filter(|text| !text.is_empty());
+    let context = reading.text("context")?.filter(|text| !text.is_empty());
+    let input = match (input, context) {
+        (Some(_), Some(_)) => {
+            let columns = Names(vec!["input".to_owned(), "context".to_owned()]);
+            let reason = "which are both the input of `instruction`; keep one of them";
+            return Err(RowProblem::Ambiguous { columns, reason });
+        }
+        (Some(input), None) => {
+            reading.findings.read_as("input", "added to the user's message");
+            input
+        }
+        (None, Some(context)) => {
+            reading.findings.read_as("context", "added to the user's message");
+            context
+        }
+        (None, None) => return Ok(instruction.to_owned()),
+    };
+    Ok(if instruction.is_empty() { input.to_owned() } else { format!("{instruction}\n\n{input}") })
+}
+
+/// Whether a column only repeats messages that were read: the text of one, or the first of them.
+fn repeats(messages: &[Message], value: &Value) -> bool {
+    match value {
+        Value::String(text) => messages.iter().any(|one| one.text().trim() == text.trim()),
+        list => turns("", list, false)
+            .is_ok_and(|turns| !turns.messages.is_empty() && messages.starts_with(&turns.messages)),
+    }
+}
+
+/// Whether a row is a demonstration: `label` and `kto_tag` of KTO's files are not false.
+fn labelled_true(reading: &mut Reading<'_>) -> Result<bool, RowProblem> {
+    let mut all = true;
+    for column in ["label", "kto_tag"] {
+        match reading.get(column)? {
+            None => {}
+            Some(Value::Bool(label)) => all &= label,
+            Some(other) => {
+                return Err(RowProblem::WrongType {
+                    column: column.to_owned(),
+                    found: type_name(other),
+                    expected: "true (a demonstration) or false (none); rename a column that says \
+                               something else",
+                });
             }
         }
-        let prompt = Prompt::from(vec![Message::new("user", content)]);
-        Ok((prompt, self.text("output")?.into()))
     }
+    Ok(all)
+}
 
-    fn text_or_messages(&self, column: &'static str) -> Result<Prompt, RowProblem> {
-        prompt_from_json(column, self.column(column)?)
-    }
+/// `completion_ids`, which `revealed sample` writes.
+fn token_ids(reading: &mut Reading<'_>) -> Result<Option<Vec<u32>>, RowProblem> {
+    let Some(value) = reading.structure("completion_ids")? else { return Ok(None) };
+    let id = |value: &Value| value.as_u64().and_then(|id| u32::try_from(id).ok());
+    let ids: Option<Vec<u32>> = value.as_array().and_then(|values| values.iter().map(id).collect());
+    ids.map(Some).ok_or_else(|| RowProblem::WrongType {
+        column: "completion_ids".to_owned(),
+        found: match &*value {
+            Value::Array(_) => "a list with other values than token ids",
+            other => type_name(other),
+        },
+        expected: "a list of token ids, integers from 0",
+    })
+}
+
+fn id(reading: &mut Reading<'_>, number: usize) -> String {
+    reading.label("id").unwrap_or_else(|| number.to_string())
 }
 
 /// The prompt in a JSON value: text, or a list of messages. `column` is its name in errors.
@@ -157,102 +313,14 @@ impl Layout<'_> {
 /// # Errors
 /// [`RowProblem`] names the field of a message that cannot be used.
 pub fn prompt_from_json(column: &str, value: &Value) -> Result<Prompt, RowProblem> {
+    columns::check_texts(column, value)?;
     match value {
-        Value::Array(turns) => {
-            let turn = |(index, turn)| message(&format!("{column}[{index}]"), turn);
-            let turns = turns.iter().enumerate().map(turn).collect::<Result<Vec<_>, _>>()?;
-            Ok(turns.into())
-        }
-        Value::String(_) => Ok(Prompt::Text(text(column, value)?)),
+        Value::Array(_) => Ok(turns(column, value, false)?.messages.into()),
+        Value::String(_) => Ok(Prompt::Text(text(column, value)?.to_owned())),
         other => Err(RowProblem::WrongType {
             column: column.to_owned(),
             found: type_name(other),
             expected: TEXT_OR_MESSAGES,
-        }),
-    }
-}
-
-fn label(value: &Value) -> Option<String> {
-    match value {
-        Value::String(text) => Some(text.clone()),
-        Value::Number(number) => Some(number.to_string()),
-        _ => None,
-    }
-}
-
-fn text(column: &str, value: &Value) -> Result<String, RowProblem> {
-    let column = || column.to_owned();
-    match value {
-        Value::String(text) if text.contains('\0') => Err(RowProblem::Nul { column: column() }),
-        Value::String(text) => Ok(text.clone()),
-        other => Err(RowProblem::WrongType {
-            column: column(),
-            found: type_name(other),
-            expected: "text",
-        }),
-    }
-}
-
-fn message(column: &str, turn: &Value) -> Result<Message, RowProblem> {
-    let field = |name: &str| {
-        let found = turn.get(name).unwrap_or(&Value::Null);
-        text(&format!("{column}.{name}"), found)
-    };
-    Ok(Message::new(field("role")?, field("content")?))
-}
-
-/// The one assistant message, or the text.
-fn answer(column: &'static str, turns: Prompt) -> Result<Completion, RowProblem> {
-    match turns {
-        Prompt::Text(text) => Ok(text.into()),
-        Prompt::Chat(mut chat) => match (chat.messages.pop(), chat.messages.len()) {
-            (None, _) => Err(RowProblem::TooFewMessages { column, found: 0, needed: 1 }),
-            (Some(last), 0) if last.role() == "assistant" => Ok(Completion::from_message(last)),
-            (Some(last), 0) => Err(RowProblem::LastRole { column, found: last.role().to_owned() }),
-            (Some(_), rest) => Err(RowProblem::SeveralTurns { column, found: rest + 1 }),
-        },
-    }
-}
-
-/// Splits two whole conversations, or two texts, into their common prompt and their endings.
-fn common_prompt(
-    chosen: Prompt,
-    rejected: Prompt,
-) -> Result<(Prompt, Completion, Completion), RowProblem> {
-    match (chosen, rejected) {
-        (Prompt::Chat(mut chosen), Prompt::Chat(rejected)) => {
-            let (good, mut bad) = (&mut chosen.messages, rejected.messages);
-            // The last message of each side is its answer, even where the answers are equal.
-            let most = good.len().min(bad.len()).saturating_sub(1);
-            let shared = (0..most).take_while(|&turn| good[turn] == bad[turn]).count();
-            if shared == 0 {
-                return Err(RowProblem::NoCommonPrompt);
-            }
-            let good = answer("chosen", good.split_off(shared).into())?;
-            let bad = answer("rejected", bad.split_off(shared).into())?;
-            Ok((Prompt::Chat(chosen), good, bad))
-        }
-        (Prompt::Text(chosen), Prompt::Text(rejected)) => {
-            let mut shared: usize = chosen
-                .chars()
-                .zip(rejected.chars())
-                .take_while(|(left, right)| left == right)
-                .map(|(left, _)| left.len_utf8())
-                .sum();
-            // The space before the first differing word belongs to the answers, as in TRL.
-            if chosen[..shared].ends_with(' ') {
-                shared -= 1;
-            }
-            if shared == 0 {
-                return Err(RowProblem::NoCommonPrompt);
-            }
-            let prompt = Prompt::Text(chosen[..shared].to_owned());
-            Ok((prompt, chosen[shared..].into(), rejected[shared..].into()))
-        }
-        _ => Err(RowProblem::WrongType {
-            column: "rejected".to_owned(),
-            found: "another type than `chosen`",
-            expected: "text where `chosen` is text, messages where it is messages",
         }),
     }
 }

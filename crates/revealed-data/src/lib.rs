@@ -6,6 +6,7 @@ mod conversation;
 mod dataset;
 mod encoder;
 mod error;
+mod files;
 mod folder;
 mod guard;
 mod layout;
@@ -15,15 +16,16 @@ mod rows;
 mod split;
 mod template;
 mod text_folder;
+mod unreadable;
 
 pub use batch::{BatchPlan, plan_batches, shuffled};
 pub use conversation::{Completion, Conversation, Message, Prompt};
 pub use dataset::{
-    Dataset, Demonstration, Kind, PlacedRow, Preference, Records, read, read_demonstrations,
-    read_preferences, read_prompts, read_rows,
+    Dataset, Demonstration, Kind, PlacedRow, Preference, PromptRow, Records, UnreadColumn, read,
+    read_demonstrations, read_preferences, read_prompts, read_rows,
 };
 pub use encoder::{Dropped, Encoded, EncodedSet, Encoder, TextRecipe};
-pub use error::{Columns, DataError, LineFault, Row, RowProblem, Token, Tokens};
+pub use error::{Columns, DataError, LineFault, Place, Row, RowProblem, Token, Tokens};
 pub use guard::panic_is_caught;
 pub use layout::prompt_from_json;
 pub use options::{EncodeOptions, LongCompletion, LongPrompt, TemplateChoice, TooLong};

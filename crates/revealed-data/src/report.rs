@@ -7,8 +7,9 @@ use rayon::prelude::*;
 use serde::Serialize;
 
 use crate::conversation::{Completion, Prompt};
-use crate::dataset::{Dataset, Records};
+use crate::dataset::{Dataset, Records, UnreadColumn};
 use crate::encoder::{Boundary, Dropped, Encoded, Encoder, kept};
+use crate::error::Place;
 use crate::split::{Split, rank};
 use crate::{DataError, Kind};
 
@@ -24,6 +25,8 @@ pub struct DataReport {
     pub kind: Kind,
     /// Its rows.
     pub rows: usize,
+    /// The columns that are not read, which change nothing.
+    pub unread_columns: Vec<UnreadColumn>,
     /// Tokens of the prompts that are kept.
     pub prompt_tokens: Lengths,
     /// Tokens of the completions that are kept, terminators included; two a preference.
@@ -119,6 +122,7 @@ impl DataReport {
 /// One text pair of the file: a demonstration, a side of a preference, or a prompt alone.
 struct Item<'a> {
     id: String,
+    place: Option<&'a Place>,
     prompt: &'a Prompt,
     completion: Option<&'a Completion>,
 }
@@ -139,7 +143,7 @@ pub fn report(
     let (mut dropped, mut truncated, mut preview) = (Vec::new(), Vec::new(), Vec::new());
     let mut crossed = Vec::new();
     for (item, encoded) in items.iter().zip(encoded) {
-        match kept(&item.id, encoded)? {
+        match kept(&item.id, item.place, encoded)? {
             Err(row) => dropped.push(row),
             Ok((row, boundary)) => {
                 if boundary != Boundary::Stable {
@@ -163,6 +167,7 @@ pub fn report(
         path: dataset.path.clone(),
         kind: dataset.kind,
         rows: dataset.records.len(),
+        unread_columns: dataset.unread_columns.clone(),
         prompt_tokens: lengths(rows.iter().map(|row| row.completion_start)),
         completion_tokens: lengths(
             rows.iter().map(|row| row.input_ids.len() - row.completion_start),
@@ -177,7 +182,8 @@ pub fn report(
         dropped_rows: dropped.into_iter().take(LISTED).collect(),
         truncated_ids: truncated.into_iter().take(LISTED).collect(),
     };
-    report.warnings = warnings(&report, items.len(), &crossed, encoder, &items);
+    report.warnings = dataset.notes.clone();
+    report.warnings.extend(warnings(&report, items.len(), &crossed, encoder, &items));
     Ok(report)
 }
 
@@ -187,6 +193,7 @@ fn items(records: &Records) -> Vec<Item<'_>> {
             .iter()
             .map(|row| Item {
                 id: row.id.clone(),
+                place: row.place.as_ref(),
                 prompt: &row.prompt,
                 completion: Some(&row.completion),
             })
@@ -196,6 +203,7 @@ fn items(records: &Records) -> Vec<Item<'_>> {
             .flat_map(|row| {
                 [("chosen", &row.chosen), ("rejected", &row.rejected)].map(|(side, text)| Item {
                     id: format!("{} {side}", row.id),
+                    place: row.place.as_ref(),
                     prompt: &row.prompt,
                     completion: Some(text),
                 })
@@ -203,7 +211,12 @@ fn items(records: &Records) -> Vec<Item<'_>> {
             .collect(),
         Records::Prompts(rows) => rows
             .iter()
-            .map(|(id, prompt)| Item { id: id.clone(), prompt, completion: None })
+            .map(|row| Item {
+                id: row.id.clone(),
+                place: row.place.as_ref(),
+                prompt: &row.prompt,
+                completion: None,
+            })
             .collect(),
     }
 }
@@ -248,7 +261,7 @@ fn duplicates(records: &Records) -> usize {
     match records {
         Records::Demonstrations(rows) => rows.iter().for_each(|row| see(&row.prompt)),
         Records::Preferences(rows) => rows.iter().for_each(|row| see(&row.prompt)),
-        Records::Prompts(rows) => rows.iter().for_each(|(_, prompt)| see(prompt)),
+        Records::Prompts(rows) => rows.iter().for_each(|row| see(&row.prompt)),
     }
     seen.values().map(|count| count - 1).sum()
 }

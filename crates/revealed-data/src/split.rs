@@ -80,6 +80,8 @@ mod tests {
         let row = |(index, prompt): (usize, &u8)| Demonstration {
             id: index.to_string(),
             source: None,
+            place: None,
+            completion_ids: None,
             prompt: Prompt::Text(prompt.to_string()),
             completion: index.to_string().into(),
         };

@@ -188,6 +188,7 @@ mod tests {
         Preference {
             id: id.to_string(),
             subset: None,
+            place: None,
             prompt: revealed_data::Prompt::Text("?".into()),
             chosen: "né".into(),
             rejected: "ne".into(),

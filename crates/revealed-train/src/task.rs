@@ -1,10 +1,9 @@
 //! Demonstrations, prompts and held-out demonstrations as token rows: what a run works on.
 
 use std::collections::HashSet;
+use std::path::Path;
 
-use revealed_data::{
-    DataError, Demonstration, Encoded, Encoder, Prompt, read_demonstrations, read_prompts, split,
-};
+use revealed_data::{DataError, Dataset, Demonstration, Encoded, Encoder, read, split};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -75,7 +74,7 @@ impl Task {
     /// When a file is unusable, or too little is left of it.
     pub fn load(data: &DataSection, encoder: Encoder, seed: u64) -> Result<Self, TrainError> {
         let mut notes = Vec::new();
-        let mut demonstrations = read_demonstrations(&data.demonstrations)?;
+        let mut demonstrations = demonstrations_of(&data.demonstrations, &mut notes)?;
         let rows = demonstrations.len();
         let kept = keep_encodable(&encoder, &mut demonstrations, &mut notes)?;
         if kept < rows {
@@ -85,7 +84,7 @@ impl Task {
         // The two sides may be of two files.
         let (train, held_out, held) = match &data.held_out_file {
             Some(path) => {
-                let mut held_out = read_demonstrations(path)?;
+                let mut held_out = demonstrations_of(path, &mut notes)?;
                 let rows = held_out.len();
                 let kept = keep_encodable(&encoder, &mut held_out, &mut notes)?;
                 let held = Counts { rows, dropped: rows - kept, held_out: kept };
@@ -210,6 +209,21 @@ fn enough(
     Err(TrainError::TooFewDemonstrations { what, found, needed, rows, dropped, held_out, trained })
 }
 
+/// The demonstrations of a file, with notes on how its columns were read.
+fn demonstrations_of(
+    path: &Path,
+    notes: &mut Vec<String>,
+) -> Result<Vec<Demonstration>, DataError> {
+    let dataset = read(path)?;
+    note_reading(&dataset, notes);
+    dataset.demonstrations()
+}
+
+fn note_reading(dataset: &Dataset, notes: &mut Vec<String>) {
+    let path = dataset.path.display();
+    notes.extend(dataset.notes.iter().map(|note| format!("{path}: {note}")));
+}
+
 /// Drops rows that are too long, with a note; other problems are errors.
 fn keep_encodable(
     encoder: &Encoder,
@@ -238,18 +252,20 @@ fn encode(encoder: &Encoder, demonstrations: &[Demonstration]) -> Result<Vec<Row
 
 fn unlabelled(
     encoder: &Encoder,
-    path: &std::path::Path,
+    path: &Path,
     notes: &mut Vec<String>,
 ) -> Result<Vec<Vec<u32>>, TrainError> {
-    let all: Vec<(String, Prompt)> = read_prompts(path)?;
+    let dataset = read(path)?;
+    note_reading(&dataset, notes);
+    let all = dataset.prompts();
     let mut kept = Vec::with_capacity(all.len());
-    for (id, prompt) in &all {
-        match encoder.prompt(prompt) {
+    for row in &all {
+        match encoder.prompt(&row.prompt) {
             Ok(ids) => kept.push(ids),
             Err(DataError::PromptTooLong { .. }) => {}
             Err(source) => {
-                let (id, source) = (id.clone(), Box::new(source));
-                return Err(DataError::Record { id, source }.into());
+                let (id, place, source) = (row.id.clone(), row.place.clone(), Box::new(source));
+                return Err(DataError::Record { id, place, source }.into());
             }
         }
     }

@@ -61,7 +61,10 @@ fn the_last_message_is_the_completion_and_whitespace_is_kept() {
     ));
     assert_eq!(rows[0].id, "7");
     assert_eq!(rows[0].source.as_deref(), Some("s"));
-    assert_eq!((&rows[0].prompt, rows[0].completion.text().as_ref()), (&user(" hi\n"), "  ho \n"));
+    let named: Message =
+        serde_json::from_str(r#"{"role":"user","content":" hi\n","name":"x"}"#).unwrap();
+    assert_eq!(rows[0].prompt, Prompt::from(vec![named]));
+    assert_eq!(rows[0].completion.text(), "  ho \n");
     assert_eq!((rows[1].id.as_str(), rows[1].completion.text().as_ref()), ("1", ""));
 }
 
@@ -154,7 +157,14 @@ fn a_bad_line_is_named_by_its_number() {
         (r#"{"prompt":"a\u0000","completion":"b"}"#, "NUL"),
         (r#"{"prompt":[],"completion":"b"}"#, "0 messages"),
         (r#"{"prompt":[{"role":"user"}],"completion":"b"}"#, "`prompt[0].content`"),
-        (r#"{"prompt":"a","completion":[{"role":"user","content":"b"}]}"#, "the role \"user\""),
+        (r#"{"prompt":"a","completion":[{"role":"user","content":"b"}]}"#, "give both as text"),
+        (
+            concat!(
+                r#"{"prompt":[{"role":"user","content":"a"}],"#,
+                r#""completion":[{"role":"user","content":"b"}]}"#
+            ),
+            "the role \"user\"",
+        ),
     ] {
         let error = problem(&format!("{good}\n\n{bad}\n{good}"));
         assert!(error.contains("a.jsonl: line 3") && error.contains(said), "{error}");
@@ -167,16 +177,25 @@ fn a_bad_line_is_named_by_its_number() {
 
 #[test]
 fn unknown_columns_are_listed_with_the_known_layouts() {
-    let error = problem(r#"{"question":"a","answer":"b"}"#);
-    assert!(error.contains("question, answer") && error.contains("instruction, output"), "{error}");
-    assert!(problem(r#"{"prompt":"a","chosen":"b"}"#).contains("prompt, chosen"));
+    let error = problem(r#"{"problem":"a","solution":"b"}"#);
+    assert!(
+        error.contains("problem, solution") && error.contains("instruction, output"),
+        "{error}"
+    );
+    assert!(problem(r#"{"prompt":"a","chosen":"b"}"#).contains("chosen, which is half of a pair"));
+    assert!(problem(r#"{"text":"a"}"#).contains("`text` and nothing that separates"));
 }
 
 #[test]
 fn a_conversation_must_end_with_the_assistant() {
-    let error =
-        problem(r#"{"messages":[{"role":"user","content":"a"},{"role":"user","content":"b"}]}"#);
-    assert!(error.contains("assistant"), "{error}");
+    let open = r#"{"messages":[{"role":"user","content":"a"},{"role":"user","content":"b"}]}"#;
+    let (_folder, path) = file("a.jsonl", open);
+    let error = read_demonstrations(&path).unwrap_err().to_string();
+    assert!(error.contains("do not end with the assistant"), "{error}");
+    let answered =
+        r#"{"messages":[{"role":"user","content":"a"},{"role":"assistant","content":"b"}]}"#;
+    let error = problem(&format!("{answered}\n{open}"));
+    assert!(error.contains("line 2") && error.contains("must be the assistant's"), "{error}");
     assert!(problem(r#"{"messages":[]}"#).contains("0 messages"));
 }
 
@@ -196,7 +215,7 @@ fn rows_of_any_layout_come_with_their_places() {
         std::fs::write(&path, text).unwrap();
         let rows = crate::read_rows(&path).unwrap();
         rows.into_iter()
-            .map(|(row, columns)| format!("{row}: {}", columns["a"]))
+            .map(|(place, columns)| format!("{}: {}", place.row, columns["a"]))
             .collect::<Vec<_>>()
     };
     assert_eq!(read("a.jsonl", "{\"a\": 1}\n\n{\"a\": null}\n"), ["line 1: 1", "line 3: null"]);
@@ -209,7 +228,9 @@ fn files_without_rows_and_unknown_endings_are_refused() {
         assert!(matches!(read_text(name, " \n"), Err(DataError::Empty { .. })));
     }
     assert!(matches!(read_text("a.json", "[]"), Err(DataError::Empty { .. })));
-    assert!(matches!(read_text("a.csv", "x"), Err(DataError::Extension { .. })));
+    assert!(matches!(read_text("a.txt", "x"), Err(DataError::Extension { .. })));
+    let error = read_text("a.jsonl.gz", "x").unwrap_err().to_string();
+    assert!(error.contains("decompress it first"), "{error}");
     assert!(matches!(read(Path::new("no/such.jsonl")), Err(DataError::Io { .. })));
 }
 
@@ -218,7 +239,11 @@ fn a_json_file_is_an_array_or_lines() {
     let row = r#"{"prompt":"a","completion":"b"}"#;
     let array = read_text("a.json", &format!("\u{feff} [{row},\n{row}]")).unwrap();
     let lines = read_text("a.json", &format!("\u{feff}{row}\n{row}")).unwrap();
-    assert_eq!(array.records, lines.records);
+    let texts = |dataset: Dataset| {
+        let rows = dataset.demonstrations().unwrap();
+        rows.into_iter().map(|row| (row.prompt, row.completion)).collect::<Vec<_>>()
+    };
+    assert_eq!(texts(array), texts(lines));
     let error = chain(&read_text("a.json", &format!("[{row}, 3]")).unwrap_err());
     assert!(error.contains("row 2"), "{error}");
     assert!(matches!(read_text("a.json", "[{]"), Err(DataError::Json { .. })));
@@ -295,3 +320,6 @@ fn a_row_of_more_text_than_any_context_holds_is_refused_in_every_layout() {
         assert!(matches!(problem, RowProblem::TooLong { limit: 8_388_608 }), "{error}");
     }
 }
+
+mod files;
+mod layouts;

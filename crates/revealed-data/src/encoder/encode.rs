@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use rayon::prelude::*;
 
 use super::*;
-use crate::error::Columns;
+use crate::error::{Columns, Place};
 use crate::folder::PANICKED;
 use crate::guard::guarded;
 use crate::template::GenerationPrompt;
@@ -84,7 +84,7 @@ impl Encoder {
             .collect();
         let mut set = EncodedSet { rows: Vec::new(), dropped: Vec::new(), truncated: Vec::new() };
         for (index, (row, encoded)) in demonstrations.iter().zip(encoded).enumerate() {
-            match kept(&row.id, encoded)? {
+            match kept(&row.id, row.place.as_ref(), encoded)? {
                 Ok(encoded) => {
                     if encoded.truncated {
                         set.truncated.push(row.id.clone());
@@ -282,6 +282,7 @@ pub(super) fn row(
 /// A record's tokens, or the limit it met; every other error names the record.
 pub(crate) fn kept<T>(
     id: &str,
+    place: Option<&Place>,
     encoded: Result<T, DataError>,
 ) -> Result<Result<T, Dropped>, DataError> {
     match encoded {
@@ -289,6 +290,9 @@ pub(crate) fn kept<T>(
         Err(limit @ (DataError::PromptTooLong { .. } | DataError::CompletionTooLong { .. })) => {
             Ok(Err(Dropped { id: id.to_owned(), reason: limit.to_string() }))
         }
-        Err(source) => Err(DataError::Record { id: id.to_owned(), source: Box::new(source) }),
+        Err(source) => {
+            let (id, place) = (id.to_owned(), place.cloned());
+            Err(DataError::Record { id, place, source: Box::new(source) })
+        }
     }
 }

@@ -249,6 +249,8 @@ fn a_stop_token_within_a_completion_is_refused() {
         let row = Demonstration {
             id: "r7".to_owned(),
             source: None,
+            place: None,
+            completion_ids: None,
             prompt: user("a"),
             completion: "</s>".into(),
         };
@@ -263,6 +265,8 @@ fn long_prompts_are_dropped_and_listed_or_lose_their_beginning() {
     let rows = ["a", "a b c a b c"].map(|prompt| Demonstration {
         id: prompt.to_owned(),
         source: None,
+        place: None,
+        completion_ids: None,
         prompt: text(prompt),
         completion: " c".into(),
     });

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use revealed_data::{
-    Columns, Completion, DataError, Message, Prompt, RowProblem, prompt_from_json,
+    Columns, Completion, DataError, Message, Place, Prompt, RowProblem, prompt_from_json,
     read_preferences, read_rows, type_name,
 };
 use serde_json::{Map, Value};
@@ -158,33 +158,36 @@ pub(super) fn read(
     problem: impl Fn(&Question) -> Option<QuestionProblem>,
 ) -> Result<Vec<Question>, EvalError> {
     let rows = read_rows(path)?;
-    let refused = |row, id: &str, problem| EvalError::Question {
-        path: path.into(),
-        row,
+    let refused = |place: &Place, id: &str, problem| EvalError::Question {
+        path: place.path.to_path_buf(),
+        row: place.row,
         id: id.into(),
         problem,
     };
     let mut questions = Vec::with_capacity(rows.len());
     let mut places = Vec::with_capacity(rows.len());
-    for (number, (row, columns)) in rows.into_iter().enumerate() {
+    for (number, (place, columns)) in rows.into_iter().enumerate() {
         let layout = Layout { columns: &columns, of };
         let parsed = layout.question(part, number).and_then(|one| Ok((one, layout.num_correct()?)));
-        let (question, said) =
-            parsed.map_err(|problem| DataError::Row { path: path.into(), row, problem })?;
+        let (question, said) = parsed.map_err(|problem| DataError::Row {
+            path: place.path.to_path_buf(),
+            row: place.row,
+            problem,
+        })?;
         let found = question.chosen.len();
         let count = said.filter(|said| *said != found);
         let count = count.map(|said| QuestionProblem::Count { said, found });
         if let Some(problem) = count.or_else(|| problem(&question)) {
-            return Err(refused(row, &question.id, problem));
+            return Err(refused(&place, &question.id, problem));
         }
         questions.push(question);
-        places.push(row);
+        places.push(place);
     }
     name_apart(&mut questions);
     // Names that a benchmark reads must not have been changed.
-    for (question, row) in questions.iter().zip(places) {
+    for (question, place) in questions.iter().zip(&places) {
         if let Some(problem) = problem(question) {
-            return Err(refused(row, &question.id, problem));
+            return Err(refused(place, &question.id, problem));
         }
     }
     Ok(questions)

@@ -99,6 +99,8 @@ mod tests {
         Demonstration {
             id: id.into(),
             source: None,
+            place: None,
+            completion_ids: None,
             prompt: Prompt::Text(prompt.into()),
             completion: completion.into(),
         }
