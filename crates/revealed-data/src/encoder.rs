@@ -1,6 +1,6 @@
 //! The one path from text to tokens: demonstrations, pairs and policy samples all take it.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -15,11 +15,14 @@ use crate::guard::guarded;
 use crate::template::ChatTemplate;
 use crate::{DataError, Demonstration, EncodeOptions, TemplateChoice, TextFolder, TooLong};
 
+mod chat;
 mod encode;
+mod fields;
 mod plain;
-mod spelling;
+mod retokenize;
 
-pub(crate) use encode::{Boundary, kept};
+use chat::ChatTemplates;
+pub(crate) use encode::{Boundary, Noted, kept};
 
 /// Turns prompts and completions into tokens, the same way for whoever wrote them.
 ///
@@ -31,29 +34,33 @@ pub(crate) use encode::{Boundary, kept};
 /// | [`Prompt::Text`] | the text with the BOS the tokenizer adds, no template | the text | [`Encoder::terminator`] |
 ///
 /// Without a template, a conversation of one user message is taken as text; any other is refused.
+/// A template is checked when a conversation is first given to it: plain text does not need it.
 ///
-/// Prompt and completion are tokenized apart, because the policy that samples sees the prompt's
-/// tokens before a completion exists. A tokenizer that would begin the completion with a space of its
-/// own (SentencePiece) is kept from it, as it is in the middle of a text. Where the tokenizer would join
-/// the prompt's end with a completion's beginning, the boundary stays, and [`crate::report()`] counts it.
+/// Prompt and completion are tokenized as one text. The policy samples after the prompt's own
+/// tokens, so where a token would span prompt and completion, both are tokenized separately, and
+/// [`crate::report()`] counts and shows the row.
+///
+/// A field that the template does not write (`tools`, `tool_calls`, a message, …) is an error if it
+/// would change what is learned, and is listed otherwise ([`EncodedSet::unwritten`]).
 #[derive(Debug, Clone)]
 pub struct Encoder {
     folder: PathBuf,
     tokenizer: Arc<Tokenizer>,
-    template: Option<ChatTemplate>,
+    chat: ChatTemplates,
     options: EncodeOptions,
     /// What the tokenizer puts before plain text: usually BOS or nothing.
     prefix: Vec<u32>,
     /// Tokens of the text that keeps the tokenizer from adding a space, where it would.
     anchor: Option<Vec<u32>>,
-    /// Tokens that split text before it is tokenized.
-    added: Arc<HashSet<u32>>,
+    /// The text of each token that splits text before it is tokenized.
+    added: Arc<HashMap<u32, String>>,
     /// Those of them that are no text.
     special: Arc<HashSet<u32>>,
     stop_ids: Vec<u32>,
     terminator: u32,
     pad_id: u32,
     bos_id: Option<u32>,
+    notes: Vec<String>,
 }
 
 /// The tokens of a prompt and its completion.
@@ -88,6 +95,9 @@ pub struct EncodedSet {
     pub dropped: Vec<Dropped>,
     /// Ids of the demonstrations that were cut.
     pub truncated: Vec<String>,
+    /// Fields that the chat template does not write and that change nothing that is learned, with
+    /// the number of demonstrations that have them.
+    pub unwritten: BTreeMap<String, usize>,
 }
 
 /// A record that was left out.
@@ -106,6 +116,9 @@ pub struct Dropped {
 pub struct TextRecipe {
     /// The chat template's text; none for plain text.
     pub template: Option<String>,
+    /// The template's text for conversations with tools, where there is one of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tool_template: Option<String>,
     /// The special tokens the template can name.
     pub special_tokens: BTreeMap<String, String>,
     /// What the template's `strftime_now` shows, in seconds since 1970.
@@ -134,9 +147,9 @@ impl Encoder {
     /// the first may be missing.
     ///
     /// # Errors
-    /// A missing or damaged file; a template that does not compile; no end token; a template that ends
-    /// an answer with none of the stop tokens ([`DataError::TerminatorOutsideLoss`]) or whose prompt is
-    /// no prefix of the whole ([`DataError::UnstablePrefix`]).
+    /// A missing or damaged file; no end token; a template file (`TemplateChoice::File`) that cannot
+    /// be used. A template of the folder that does not compile, or that ends an answer with none of
+    /// the stop tokens, is an error of the first conversation ([`DataError::UnusableTemplate`]).
     pub fn from_folder(model_folder: &Path, options: EncodeOptions) -> Result<Self, DataError> {
         Self::from_text_folder(&TextFolder::of_model(model_folder), options)
     }
@@ -148,25 +161,30 @@ impl Encoder {
     pub fn from_text_folder(text: &TextFolder, options: EncodeOptions) -> Result<Self, DataError> {
         options.check()?;
         let mut folder = Folder::read(text)?;
-        let source = match &options.template {
-            TemplateChoice::Auto => folder.template.take(),
-            TemplateChoice::None => None,
+        // A clock before 1970 is a date as good as any: it only has to be the same for every row.
+        let clock =
+            || SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
+        let now = options.now.unwrap_or_else(clock);
+        let (default, tools) = match &options.template {
+            TemplateChoice::Auto => (folder.template.take(), folder.tool_template.take()),
+            TemplateChoice::None => (None, None),
             TemplateChoice::File(path) => match template_file(path)? {
-                Some(text) => Some((text, path.clone())),
+                Some(text) => (Some((text, path.clone())), None),
                 None => {
                     let source = std::io::ErrorKind::NotFound.into();
                     return Err(DataError::Io { path: path.clone(), source });
                 }
             },
         };
-        // A clock before 1970 is a date as good as any: it only has to be the same for every row.
-        let clock =
-            || SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
-        let now = options.now.unwrap_or_else(clock);
-        let template = source
-            .map(|(text, origin)| ChatTemplate::new(&text, &origin, folder.specials.clone(), now))
-            .transpose()?;
-        Self::new(folder, template, options)
+        let variables = folder.specials.clone();
+        let named = matches!(options.template, TemplateChoice::File(_));
+        let templates = ChatTemplates::new(default, tools, variables, now);
+        let mut encoder = Self::new(folder, templates, options)?;
+        // A file that the user names is meant to be used.
+        match encoder.chat.take_fault(named) {
+            Some(fault) => Err(fault),
+            None => Ok(encoder),
+        }
     }
 
     /// Restores the encoder of a recipe with the tokenizer of `model_folder`.
@@ -178,22 +196,21 @@ impl Encoder {
         let mut folder = Folder::read(&TextFolder::of_model(model_folder))?;
         folder.stop_ids.clone_from(&recipe.stop_ids);
         folder.bos_id = recipe.bos_id;
-        let template = match &recipe.template {
-            None => None,
-            Some(text) => {
-                let variables = recipe.special_tokens.clone();
-                Some(ChatTemplate::new(text, Path::new("the text recipe"), variables, recipe.now)?)
-            }
-        };
+        let source =
+            |text: &Option<String>| text.clone().map(|text| (text, "the text recipe".into()));
+        let (default, tools) = (source(&recipe.template), source(&recipe.tool_template));
+        let has_template = default.is_some() || tools.is_some();
+        let variables = recipe.special_tokens.clone();
+        let templates = ChatTemplates::new(default, tools, variables, recipe.now);
         let options = EncodeOptions {
-            template: if template.is_some() { TemplateChoice::Auto } else { TemplateChoice::None },
+            template: if has_template { TemplateChoice::Auto } else { TemplateChoice::None },
             max_prompt_tokens: recipe.max_prompt_tokens,
             max_completion_tokens: recipe.max_completion_tokens,
             too_long: recipe.too_long,
             now: Some(recipe.now),
         };
         options.check()?;
-        let encoder = Self::new(folder, template, options)?;
+        let encoder = Self::new(folder, templates, options)?;
         let own = encoder.recipe();
         for (field, theirs, ours) in [
             ("vocab_size", recipe.vocab_size.to_string(), own.vocab_size.to_string()),
@@ -213,11 +230,7 @@ impl Encoder {
         Ok(encoder)
     }
 
-    fn new(
-        folder: Folder,
-        template: Option<ChatTemplate>,
-        options: EncodeOptions,
-    ) -> Result<Self, DataError> {
+    fn new(folder: Folder, chat: ChatTemplates, options: EncodeOptions) -> Result<Self, DataError> {
         let Some(&terminator) = folder.stop_ids.first() else {
             return Err(DataError::NoTerminator { folder: folder.path });
         };
@@ -226,32 +239,45 @@ impl Encoder {
         let mut encoder = Self {
             folder: folder.path,
             tokenizer: Arc::new(folder.tokenizer),
-            template,
+            chat,
             options,
             prefix: Vec::new(),
             anchor: None,
-            added: Arc::new(added.into_keys().collect()),
+            added: Arc::new(added.into_iter().map(|(id, token)| (id, token.content)).collect()),
             special: Arc::new(special),
             stop_ids: folder.stop_ids,
             terminator,
             pad_id: folder.pad_id.unwrap_or(terminator),
             bos_id: folder.bos_id,
+            notes: folder.notes,
         };
-        encoder.prefix = encoder.find_prefix(folder.add_bos)?;
+        encoder.prefix = encoder.find_prefix()?;
         encoder.anchor = encoder.find_anchor()?;
-        if let Some(template) = &encoder.template {
-            encoder.terminator = encoder.probe(template)?;
-        }
+        encoder.check_templates();
         Ok(encoder)
+    }
+
+    /// Tries the templates on a short conversation: finds the terminator, or why a template cannot
+    /// be used.
+    fn check_templates(&mut self) {
+        let Some(template) = self.chat.any() else { return };
+        match self.probe(template) {
+            Ok(terminator) => self.terminator = terminator,
+            // A template may refuse this conversation and take those of the data.
+            Err(DataError::Template { .. }) => {}
+            Err(fault) => self.chat.set_fault(fault),
+        }
     }
 
     /// The recipe to save beside a reward model.
     pub fn recipe(&self) -> TextRecipe {
-        let template = self.template.as_ref();
+        let text = |template: Option<&ChatTemplate>| template.map(|one| one.text().to_owned());
+        let any = self.chat.any();
         TextRecipe {
-            template: template.map(|template| template.text().to_owned()),
-            special_tokens: template.map(|t| t.variables().clone()).unwrap_or_default(),
-            now: template.map_or(0, ChatTemplate::now),
+            template: text(self.chat.default_template()),
+            tool_template: text(self.chat.tool_template()),
+            special_tokens: any.map(|one| one.variables().clone()).unwrap_or_default(),
+            now: any.map_or(0, ChatTemplate::now),
             max_prompt_tokens: self.options.max_prompt_tokens,
             max_completion_tokens: self.options.max_completion_tokens,
             too_long: self.options.too_long,
@@ -274,7 +300,7 @@ impl Encoder {
         let Some(piece) = self.tokenizer.id_to_token(id) else {
             return format!("<{id}>");
         };
-        if self.added.contains(&id) {
+        if self.added.contains_key(&id) {
             return piece;
         }
         if self.anchor.is_some() {
@@ -317,9 +343,25 @@ impl Encoder {
         &self.options
     }
 
-    /// The chat template in use, if any.
+    /// The chat template that conversations without tools are written by, if there is one that can
+    /// be used.
     pub fn template(&self) -> Option<&ChatTemplate> {
-        self.template.as_ref()
+        self.chat.default_template()
+    }
+
+    /// Settings of the model folder that are not followed, and why the folder's chat template
+    /// cannot be used, if it cannot.
+    pub fn notes(&self) -> Vec<String> {
+        let fault = self.chat.fault().map(|fault| {
+            let mut text = format!("conversations cannot be used: {fault}");
+            let mut cause = std::error::Error::source(&**fault);
+            while let Some(next) = cause {
+                text = format!("{text}: {next}");
+                cause = next.source();
+            }
+            text
+        });
+        self.notes.iter().cloned().chain(fault).collect()
     }
 
     /// Whether a text of the prompt spells a special token.

@@ -1,6 +1,7 @@
 //! What can be wrong with data, and what to do about it.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 mod row;
 mod shown;
@@ -203,8 +204,8 @@ pub enum DataError {
     },
     /// A conversation and no template to write it with.
     #[error(
-        "{} has no chat template for a conversation with the roles {roles}; set template to a \
-         file, or use prompt and completion as text",
+        "{} has no chat template for a conversation with the roles {roles} (further fields: \
+         {fields}); set template to a file, or use prompt and completion as text",
         folder.display()
     )]
     NoTemplate {
@@ -212,6 +213,42 @@ pub enum DataError {
         folder: PathBuf,
         /// The roles of the conversation.
         roles: Columns,
+        /// What it holds besides text messages.
+        fields: Columns,
+    },
+    /// A conversation, and a template that cannot write any.
+    #[error(
+        "the chat template cannot be used for conversations; set template to \"none\" or to a file, or \
+         give prompt and completion as text"
+    )]
+    UnusableTemplate {
+        /// The cause.
+        #[source]
+        source: Arc<DataError>,
+    },
+    /// An answer that is more than text, and no template to write it.
+    #[error(
+        "the answer has the fields {fields}, which only a chat template can write; give the prompt \
+         as messages, or remove them"
+    )]
+    AnswerNeedsTemplate {
+        /// The fields.
+        fields: Columns,
+    },
+    /// A part of the row that the template leaves out.
+    #[error(
+        "the chat template does not write {field}, so the model would not see it; use a template \
+         that does, or remove it from the row"
+    )]
+    NotWritten {
+        /// The part.
+        field: String,
+    },
+    /// Content in parts, and a template that expects text.
+    #[error("the chat template does not read {field} as a list of parts; give it as one text")]
+    PartsNotTaken {
+        /// The message.
+        field: String,
     },
     /// A reserved character in a message.
     #[error("a message holds the reserved character U+{code:04X}; remove it")]

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 use tokenizers::Tokenizer;
 
-use crate::guard::guarded;
+use crate::tokenizer_file;
 use crate::{DataError, TextFolder};
 
 /// The largest tokenizers have some tens of megabytes.
@@ -16,37 +16,39 @@ const MAX_BYTES: u64 = 1 << 30;
 const SPECIALS: [&str; 7] =
     ["bos_token", "eos_token", "pad_token", "unk_token", "sep_token", "cls_token", "mask_token"];
 
+/// A template's text and the file that it is in.
+pub(crate) type TemplateSource = (String, PathBuf);
+
 /// The files of a folder, read.
 pub(crate) struct Folder {
     pub(crate) path: PathBuf,
     pub(crate) tokenizer: Tokenizer,
     /// `bos_token` and the like, as templates name them.
     pub(crate) specials: BTreeMap<String, String>,
-    pub(crate) add_bos: Option<bool>,
-    /// The template's text and the file it stands in.
-    pub(crate) template: Option<(String, PathBuf)>,
+    pub(crate) template: Option<TemplateSource>,
+    /// The template for conversations with tools, where the folder has one of its own.
+    pub(crate) tool_template: Option<TemplateSource>,
     pub(crate) bos_id: Option<u32>,
+    /// The pad token, if it is within the model's vocabulary.
     pub(crate) pad_id: Option<u32>,
     /// Every token that ends a text; the tokenizer's own comes first.
     pub(crate) stop_ids: Vec<u32>,
+    /// Settings of the folder that are not followed, for the reader.
+    pub(crate) notes: Vec<String>,
 }
 
 impl Folder {
     pub(crate) fn read(files: &TextFolder) -> Result<Self, DataError> {
         let path = files.tokenizer_folder();
-        let tokenizer = tokenizer(path)?;
         let config = overlaid(files, "tokenizer_config.json")?;
         let map = overlaid(files, "special_tokens_map.json")?;
         let generation_file = files.file("generation_config.json");
         let generation = json(&generation_file)?;
         let model_file = files.file("config.json");
         let model = json(&model_file)?;
+        let specials = specials(&config, &map);
+        let tokenizer = tokenizer_file::read(path, &config, &specials)?;
 
-        let special = |name: &str| text(&config[name]).or_else(|| text(&map[name]));
-        let specials: BTreeMap<String, String> = SPECIALS
-            .into_iter()
-            .filter_map(|name| Some((name.to_owned(), special(name)?)))
-            .collect();
         let id_of = |name: &str| specials.get(name).and_then(|token| tokenizer.token_to_id(token));
         let named = |field: &'static str| -> Result<Vec<u32>, DataError> {
             let own = ids(&generation_file, field, &generation[field])?;
@@ -55,7 +57,6 @@ impl Folder {
                 false => Ok(own),
             }
         };
-
         let mut stop_ids: Vec<u32> = id_of("eos_token").into_iter().collect();
         for id in named("eos_token_id")? {
             if !stop_ids.contains(&id) {
@@ -63,31 +64,55 @@ impl Folder {
             }
         }
         let bos_id = id_of("bos_token").or(named("bos_token_id")?.first().copied());
+        let vocabulary = model["vocab_size"].as_u64();
+        let inside = |id: &u32| vocabulary.is_none_or(|size| u64::from(*id) < size);
         let pad_id = id_of("pad_token").or(named("pad_token_id")?.first().copied());
-        let template = first_template(files)?;
-        let add_bos = config["add_bos_token"].as_bool();
-        let path = path.to_owned();
-        Ok(Self { path, tokenizer, specials, add_bos, template, bos_id, pad_id, stop_ids })
+        let mut notes = Vec::new();
+        if let Some(pad) = pad_id.filter(|id| !inside(id)) {
+            notes.push(format!(
+                "the pad token {pad} is outside the model's vocabulary of {}; another token pads",
+                vocabulary.unwrap_or_default()
+            ));
+        }
+        notes.extend(tokenizer_file::bos_note(&config, &tokenizer, specials.get("bos_token")));
+        let (template, tool_template) = first_templates(files)?;
+        Ok(Self {
+            path: path.to_owned(),
+            tokenizer,
+            specials,
+            template,
+            tool_template,
+            bos_id,
+            pad_id: pad_id.filter(inside),
+            stop_ids,
+            notes,
+        })
     }
 }
 
-/// What a panic of the tokenizer's own code comes to.
-pub(crate) const PANICKED: &str =
-    "tokenizer.json is damaged: it names something that it does not hold";
-
-fn tokenizer(folder: &Path) -> Result<Tokenizer, DataError> {
-    let path = folder.join("tokenizer.json");
-    let Some(bytes) = bytes(&path)? else {
-        return Err(DataError::NoTokenizer { folder: folder.to_owned() });
-    };
-    let refuse = |source| DataError::Tokenizer { path: path.clone(), source };
-    let panicked = || Err(PANICKED.into());
-    let mut tokenizer =
-        guarded(|| Tokenizer::from_bytes(bytes)).unwrap_or_else(panicked).map_err(refuse)?;
-    // Files keep what their last user set; limits and padding are ours alone.
-    tokenizer.with_truncation(None).map_err(refuse)?;
-    tokenizer.with_padding(None);
-    Ok(tokenizer)
+/// Special tokens by the name under which a template reads them, as Transformers collects them: from
+/// `tokenizer_config.json`, else `special_tokens_map.json`, else the tokenizer class.
+fn specials(config: &Value, map: &Value) -> BTreeMap<String, String> {
+    let class = config["tokenizer_class"].as_str().unwrap_or_default();
+    let defaults = tokenizer_file::default_specials(class);
+    let mut specials = BTreeMap::new();
+    for name in SPECIALS {
+        let given = config.get(name).or_else(|| map.get(name));
+        let default = || {
+            let of_class = defaults.iter().find(|(known, _)| *known == name);
+            of_class.map(|(_, token)| (*token).to_owned())
+        };
+        // A token that is null is switched off.
+        if let Some(token) = given.map_or_else(default, text) {
+            specials.insert(name.to_owned(), token);
+        }
+    }
+    for named in ["extra_special_tokens", "model_specific_special_tokens"] {
+        for (name, token) in config[named].as_object().into_iter().flatten() {
+            specials.extend(text(token).map(|token| (name.clone(), token)));
+        }
+    }
+    specials
 }
 
 /// A JSON object of the folders that the tokenizer's files are read from: fields of the first replace those of the next.
@@ -103,23 +128,33 @@ fn overlaid(text: &TextFolder, name: &str) -> Result<Value, DataError> {
     Ok(all)
 }
 
-/// The template of the first folder that has one.
-fn first_template(text: &TextFolder) -> Result<Option<(String, PathBuf)>, DataError> {
-    for folder in text.tokenizer_folders() {
+/// The templates of the first folder that has one.
+fn first_templates(
+    files: &TextFolder,
+) -> Result<(Option<TemplateSource>, Option<TemplateSource>), DataError> {
+    for folder in files.tokenizer_folders() {
         let config = json(&folder.join("tokenizer_config.json"))?;
-        if let Some(found) = template(folder, &config)? {
-            return Ok(Some(found));
+        let found = templates(folder, &config)?;
+        if found.0.is_some() || found.1.is_some() {
+            return Ok(found);
         }
     }
-    Ok(None)
+    Ok((None, None))
 }
 
-/// `chat_template.jinja` before `chat_template` of tokenizer_config.json, a text or a list of named
-/// templates of which `default` is taken.
-fn template(folder: &Path, config: &Value) -> Result<Option<(String, PathBuf)>, DataError> {
-    let file = folder.join("chat_template.jinja");
-    if let Some(text) = template_file(&file)? {
-        return Ok(Some((text, file)));
+/// The default template and the one for tools. Files (`chat_template.jinja`,
+/// `additional_chat_templates/NAME.jinja`) replace `chat_template` of tokenizer_config.json, which
+/// is a text or a list of named templates.
+fn templates(
+    folder: &Path,
+    config: &Value,
+) -> Result<(Option<TemplateSource>, Option<TemplateSource>), DataError> {
+    let file = |path: PathBuf| Ok(template_file(&path)?.map(|text| (text, path)));
+    let default: Option<TemplateSource> = file(folder.join("chat_template.jinja"))?;
+    let tools: Option<TemplateSource> =
+        file(folder.join("additional_chat_templates").join("tool_use.jinja"))?;
+    if default.is_some() || tools.is_some() {
+        return Ok((default, tools));
     }
     let path = folder.join("tokenizer_config.json");
     let refuse = |found: String| DataError::Config {
@@ -129,14 +164,18 @@ fn template(folder: &Path, config: &Value) -> Result<Option<(String, PathBuf)>, 
         expected: "text, or a list of {name, template} with the name \"default\"",
     };
     match &config["chat_template"] {
-        Value::Null => Ok(None),
-        Value::String(text) => Ok(Some((text.clone(), path))),
+        Value::Null => Ok((None, None)),
+        Value::String(text) => Ok((Some((text.clone(), path)), None)),
         Value::Array(templates) => {
-            let default = templates.iter().find(|template| template["name"] == "default");
-            let text = default.and_then(|template| template["template"].as_str());
+            let named = |name: &str| {
+                let template = templates.iter().find(|template| template["name"] == name)?;
+                Some((template["template"].as_str()?.to_owned(), path.clone()))
+            };
             let names = || templates.iter().map(|t| t["name"].to_string()).collect::<Vec<_>>();
-            let text = text.ok_or_else(|| refuse(format!("a list of {}", names().join(", "))))?;
-            Ok(Some((text.to_owned(), path)))
+            match (named("default"), named("tool_use")) {
+                (None, None) => Err(refuse(format!("a list of {}", names().join(", ")))),
+                both => Ok(both),
+            }
         }
         other => Err(refuse(other.to_string())),
     }
@@ -152,11 +191,11 @@ pub(crate) fn template_file(path: &Path) -> Result<Option<String>, DataError> {
 }
 
 /// A token is text, or an object with its text.
-fn text(value: &Value) -> Option<String> {
+pub(crate) fn text(value: &Value) -> Option<String> {
     value.as_str().or_else(|| value["content"].as_str()).map(str::to_owned)
 }
 
-/// An id, a list of ids, or null.
+/// An id, a list of ids, or null; -1 is how some folders write none.
 fn ids(path: &Path, field: &'static str, value: &Value) -> Result<Vec<u32>, DataError> {
     let refuse = || DataError::Config {
         path: path.to_owned(),
@@ -168,6 +207,7 @@ fn ids(path: &Path, field: &'static str, value: &Value) -> Result<Vec<u32>, Data
         |value: &Value| value.as_u64().and_then(|id| u32::try_from(id).ok()).ok_or_else(refuse);
     match value {
         Value::Null => Ok(Vec::new()),
+        value if value.as_i64() == Some(-1) => Ok(Vec::new()),
         Value::Array(values) => values.iter().map(id).collect(),
         value => Ok(vec![id(value)?]),
     }
@@ -182,7 +222,7 @@ fn json(path: &Path) -> Result<Value, DataError> {
         .map_err(|source| DataError::Json { path: path.to_owned(), source })
 }
 
-fn bytes(path: &Path) -> Result<Option<Vec<u8>>, DataError> {
+pub(crate) fn bytes(path: &Path) -> Result<Option<Vec<u8>>, DataError> {
     let io = |source| DataError::Io { path: path.to_owned(), source };
     let file = match File::open(path) {
         Ok(file) => file,

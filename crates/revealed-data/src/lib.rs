@@ -16,6 +16,7 @@ mod rows;
 mod split;
 mod template;
 mod text_folder;
+mod tokenizer_file;
 mod unreadable;
 
 pub use batch::{BatchPlan, plan_batches, shuffled};

@@ -1,6 +1,6 @@
 //! What a file looks like to the model: counts, lengths, warnings and tokens.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 
 use rayon::prelude::*;
@@ -8,13 +8,15 @@ use serde::Serialize;
 
 use crate::conversation::{Completion, Prompt};
 use crate::dataset::{Dataset, Records, UnreadColumn};
-use crate::encoder::{Boundary, Dropped, Encoded, Encoder, kept};
-use crate::error::Place;
+use crate::encoder::{Boundary, Dropped, Encoded, Encoder, Noted, kept};
+use crate::error::{Place, Tokens};
 use crate::split::{Split, rank};
 use crate::{DataError, Kind};
 
 /// Ids listed of each group; the counts are complete.
 const LISTED: usize = 10;
+/// Rows shown of those whose prompt and completion share a token.
+const SHOWN: usize = 3;
 
 /// A file as the model will see it; `Display` is for people, `Serialize` for programs.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -45,6 +47,8 @@ pub struct DataReport {
     pub empty_completions: usize,
     /// Demonstrations to train on and held out, if a split was given.
     pub split: Option<SplitSizes>,
+    /// Fields that the chat template does not write, with the number of texts that have them.
+    pub unwritten: BTreeMap<String, usize>,
     /// What deserves a look; nothing here stops a run.
     pub warnings: Vec<String>,
     /// The first rows, token by token.
@@ -141,13 +145,16 @@ pub fn report(
     let encoded: Vec<_> = items.par_iter().map(|item| encode(encoder, item)).collect();
     let mut rows: Vec<Encoded> = Vec::new();
     let (mut dropped, mut truncated, mut preview) = (Vec::new(), Vec::new(), Vec::new());
-    let mut crossed = Vec::new();
+    let (mut crossed, mut unwritten) = (Vec::new(), BTreeMap::new());
     for (item, encoded) in items.iter().zip(encoded) {
         match kept(&item.id, item.place, encoded)? {
             Err(row) => dropped.push(row),
-            Ok((row, boundary)) => {
-                if boundary != Boundary::Stable {
-                    crossed.push(&*item.id);
+            Ok((row, noted)) => {
+                if let Boundary::Crossed { whole } = noted.boundary {
+                    crossed.push((&*item.id, encoder.around_difference(&row.input_ids, &whole)));
+                }
+                for field in noted.unwritten {
+                    *unwritten.entry(field).or_default() += 1;
                 }
                 if row.truncated {
                     truncated.push(item.id.clone());
@@ -181,6 +188,7 @@ pub fn report(
         preview,
         dropped_rows: dropped.into_iter().take(LISTED).collect(),
         truncated_ids: truncated.into_iter().take(LISTED).collect(),
+        unwritten,
     };
     report.warnings = dataset.notes.clone();
     report.warnings.extend(warnings(&report, items.len(), &crossed, encoder, &items));
@@ -221,14 +229,14 @@ fn items(records: &Records) -> Vec<Item<'_>> {
     }
 }
 
-fn encode(encoder: &Encoder, item: &Item<'_>) -> Result<(Encoded, Boundary), DataError> {
+fn encode(encoder: &Encoder, item: &Item<'_>) -> Result<(Encoded, Noted), DataError> {
     if let Some(completion) = item.completion {
         return encoder.encode_noting(item.prompt, completion);
     }
     let input_ids = encoder.prompt(item.prompt)?;
     let completion_start = input_ids.len();
     let row = Encoded { input_ids, completion_start, terminated: false, truncated: false };
-    Ok((row, Boundary::Stable))
+    Ok((row, Noted { boundary: Boundary::Stable, unwritten: Vec::new() }))
 }
 
 fn shown(encoder: &Encoder, id: &str, row: &Encoded) -> PreviewRow {
@@ -269,7 +277,7 @@ fn duplicates(records: &Records) -> usize {
 fn warnings(
     report: &DataReport,
     texts: usize,
-    crossed: &[&str],
+    crossed: &[(&str, [Tokens; 2])],
     encoder: &Encoder,
     items: &[Item<'_>],
 ) -> Vec<String> {
@@ -279,10 +287,14 @@ fn warnings(
             warnings.push(format!("{count} of {texts}: {text}"));
         }
     };
-    let first = crossed.iter().take(LISTED).copied().collect::<Vec<_>>().join(", ");
+    let shown = crossed
+        .iter()
+        .take(SHOWN)
+        .map(|(id, [row, whole])| format!("{id}: used as {row}, as one text {whole}"));
     let crosses = format!(
-        "a token would span prompt and completion if both were one text; end prompts, or begin \
-         completions, at a word's boundary ({first})"
+        "a token would span prompt and completion if both were one text, so they are tokenized \
+         separately; end prompts, or begin completions, at a word's boundary ({})",
+        shown.collect::<Vec<_>>().join("; ")
     );
     warn(crossed.len(), &crosses);
     warn(report.empty_completions, "the completion is empty or blank");
@@ -293,6 +305,10 @@ fn warnings(
     if report.dropped == texts && texts > 0 {
         warnings.push("no row is left; raise the limits".to_owned());
     }
+    for (field, count) in &report.unwritten {
+        warnings.push(format!("{count} of {texts}: the chat template does not write {field}"));
+    }
+    warnings.extend(encoder.notes());
     if encoder.template().is_none() && items.iter().any(|i| matches!(i.prompt, Prompt::Chat(_))) {
         warnings.push("no chat template: messages are taken as plain text".to_owned());
     }

@@ -4,11 +4,12 @@ use std::borrow::Cow;
 
 use rayon::prelude::*;
 
+use super::fields::{self, Rendered};
 use super::*;
 use crate::error::{Columns, Place};
-use crate::folder::PANICKED;
 use crate::guard::guarded;
 use crate::template::GenerationPrompt;
+use crate::tokenizer_file::PANICKED;
 use crate::{LongCompletion, LongPrompt};
 
 /// Tokens shown on each side of the place an error is about.
@@ -19,7 +20,7 @@ struct Parts {
     prompt: Vec<u32>,
     completion: Vec<u32>,
     terminator: u32,
-    boundary: Boundary,
+    noted: Noted,
 }
 
 /// A prompt as it will be written.
@@ -32,18 +33,19 @@ enum Form<'a> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Boundary {
     Stable,
-    /// A token would span both: what the model is trained on is not what it would read in one text.
+    /// A token spans both, or the prompt's last tokens change with what follows: prompt and
+    /// completion are tokenized separately.
     Crossed {
-        /// The tokens of that one text.
+        /// The tokens of the one text.
         whole: Vec<u32>,
     },
 }
 
-fn boundary(prompt: &[u32], whole: &[u32]) -> Boundary {
-    match whole.starts_with(prompt) {
-        true => Boundary::Stable,
-        false => Boundary::Crossed { whole: whole.to_vec() },
-    }
+/// What [`Encoder::encode`] notes about a row.
+pub(crate) struct Noted {
+    pub(crate) boundary: Boundary,
+    /// Fields that the template does not write.
+    pub(crate) unwritten: Vec<String>,
 }
 
 impl Encoder {
@@ -56,7 +58,9 @@ impl Encoder {
         let ids = match self.form(prompt)? {
             Form::Plain(text) => self.plain(&text)?,
             Form::Chat(template, chat) => {
-                self.ids(&template.render(chat, GenerationPrompt::Add)?)?
+                let before = template.render(chat, GenerationPrompt::Add)?;
+                Rendered { template, chat, before: &before, full: None }.unwritten()?;
+                self.ids(&before)?
             }
         };
         Ok(self.limit_prompt(self.checked(ids)?)?.0)
@@ -80,12 +84,20 @@ impl Encoder {
     pub fn encode_all(&self, demonstrations: &[Demonstration]) -> Result<EncodedSet, DataError> {
         let encoded: Vec<_> = demonstrations
             .par_iter()
-            .map(|row| self.encode(&row.prompt, &row.completion))
+            .map(|row| self.encode_noting(&row.prompt, &row.completion))
             .collect();
-        let mut set = EncodedSet { rows: Vec::new(), dropped: Vec::new(), truncated: Vec::new() };
+        let mut set = EncodedSet {
+            rows: Vec::new(),
+            dropped: Vec::new(),
+            truncated: Vec::new(),
+            unwritten: BTreeMap::new(),
+        };
         for (index, (row, encoded)) in demonstrations.iter().zip(encoded).enumerate() {
             match kept(&row.id, row.place.as_ref(), encoded)? {
-                Ok(encoded) => {
+                Ok((encoded, noted)) => {
+                    for field in noted.unwritten {
+                        *set.unwritten.entry(field).or_default() += 1;
+                    }
                     if encoded.truncated {
                         set.truncated.push(row.id.clone());
                     }
@@ -97,12 +109,12 @@ impl Encoder {
         Ok(set)
     }
 
-    /// [`Encoder::encode`], with what it noted at the boundary.
+    /// [`Encoder::encode`], with what it noted.
     pub(crate) fn encode_noting(
         &self,
         prompt: &Prompt,
         completion: &Completion,
-    ) -> Result<(Encoded, Boundary), DataError> {
+    ) -> Result<(Encoded, Noted), DataError> {
         let parts = match self.form(prompt)? {
             Form::Plain(text) => self.untemplated(&text, completion)?,
             Form::Chat(template, chat) => self.templated(template, chat, completion)?,
@@ -116,34 +128,41 @@ impl Encoder {
         }
         completion.truncate(limit);
         let terminated = tokens <= limit;
-        Ok((row(prompt, &completion, terminated, cut || !terminated), parts.boundary))
+        Ok((row(prompt, &completion, terminated, cut || !terminated), parts.noted))
     }
 
-    /// How a prompt is written: a conversation by the template, or as text where it is one user message
-    /// and there is no template.
+    /// How a prompt is written: a conversation by the template, or as text where it is one user
+    /// message and there is no template.
     fn form<'a>(&'a self, prompt: &'a Prompt) -> Result<Form<'a>, DataError> {
-        match (prompt, &self.template) {
-            (Prompt::Text(text), _) => Ok(Form::Plain(Cow::Borrowed(text))),
-            (Prompt::Chat(chat), Some(template)) => Ok(Form::Chat(template, chat)),
-            (Prompt::Chat(chat), None) => match chat.messages.as_slice() {
-                [only] if only.role() == "user" && chat.is_plain() => Ok(Form::Plain(only.text())),
-                messages => {
-                    let roles = messages.iter().map(|message| message.role().to_owned());
-                    let roles = Columns(roles.collect());
-                    Err(DataError::NoTemplate { folder: self.folder.clone(), roles })
-                }
-            },
+        let chat = match prompt {
+            Prompt::Text(text) => return Ok(Form::Plain(Cow::Borrowed(text))),
+            Prompt::Chat(chat) => chat,
+        };
+        if let Some(template) = self.chat.of(chat)? {
+            return Ok(Form::Chat(template, chat));
+        }
+        match chat.messages.as_slice() {
+            [only] if only.role() == "user" && chat.is_plain() => Ok(Form::Plain(only.text())),
+            messages => {
+                let roles = Columns(messages.iter().map(|one| one.role().to_owned()).collect());
+                let fields = Columns(fields::names(chat));
+                Err(DataError::NoTemplate { folder: self.folder.clone(), roles, fields })
+            }
         }
     }
 
     fn untemplated(&self, text: &str, completion: &Completion) -> Result<Parts, DataError> {
+        if !completion.message().is_plain() {
+            let fields = completion.message().extra_fields().map(str::to_owned).collect();
+            return Err(DataError::AnswerNeedsTemplate { fields: Columns(fields) });
+        }
         let prompt = self.plain(text)?;
         let completion = &*completion.text();
         self.refuse_stops(completion)?;
-        let ids = self.ids_after(prompt.last().copied(), completion)?;
         let whole = self.plain(&format!("{text}{completion}"))?;
-        let boundary = boundary(&prompt, &whole);
-        Ok(Parts { prompt, completion: ids, terminator: self.terminator, boundary })
+        let (ids, boundary) = self.completion_of(&prompt, whole, completion)?;
+        let noted = Noted { boundary, unwritten: Vec::new() };
+        Ok(Parts { prompt, completion: ids, terminator: self.terminator, noted })
     }
 
     /// The template's text with the answer must continue its text without.
@@ -153,18 +172,22 @@ impl Encoder {
         chat: &Conversation,
         completion: &Completion,
     ) -> Result<Parts, DataError> {
-        self.refuse_stops(&completion.text())?;
+        for text in fields::texts(completion.message()) {
+            self.refuse_stops(text)?;
+        }
         let before = template.render(chat, GenerationPrompt::Add)?;
-        let mut whole = chat.clone();
-        whole.messages.push(completion.message().clone());
-        let full = template.render(&whole, GenerationPrompt::Omit)?;
+        let mut answered = chat.clone();
+        answered.messages.push(completion.message().clone());
+        let full = template.render(&answered, GenerationPrompt::Omit)?;
+        let full_text = Some(full.as_str());
+        let rendered = Rendered { template, chat: &answered, before: &before, full: full_text };
+        let unwritten = rendered.unwritten()?;
         let prompt = self.ids(&before)?;
         let whole = self.ids(&full)?;
         let Some(rest) = full.strip_prefix(&before) else {
             return Err(self.unstable(&prompt, &whole));
         };
-        let boundary = boundary(&prompt, &whole);
-        let mut ids = self.ids_after(prompt.last().copied(), rest)?;
+        let (mut ids, boundary) = self.completion_of(&prompt, whole, rest)?;
         let Some(end) = ids.iter().position(|id| self.stop_ids.contains(id)) else {
             let last = &ids[ids.len().saturating_sub(SHOWN)..];
             let (tokens, stops) = (self.shown(last), self.shown(&self.stop_ids));
@@ -172,14 +195,32 @@ impl Encoder {
         };
         let terminator = ids[end];
         ids.truncate(end);
-        Ok(Parts { prompt, completion: ids, terminator, boundary })
+        let noted = Noted { boundary, unwritten };
+        Ok(Parts { prompt, completion: ids, terminator, noted })
     }
 
-    /// What every answer would meet is the template's fault and refused before any row is read.
+    /// The completion's part of the tokens of the whole text; where these do not begin with the
+    /// prompt's, the tokens of `rest`, the completion's text, after the prompt.
+    fn completion_of(
+        &self,
+        prompt: &[u32],
+        whole: Vec<u32>,
+        rest: &str,
+    ) -> Result<(Vec<u32>, Boundary), DataError> {
+        match whole.strip_prefix(prompt) {
+            Some(ids) => Ok((ids.to_vec(), Boundary::Stable)),
+            None => {
+                let ids = self.ids_after(prompt.last().copied(), rest)?;
+                Ok((ids, Boundary::Crossed { whole }))
+            }
+        }
+    }
+
+    /// The terminator that the template writes after an answer.
     pub(super) fn probe(&self, template: &ChatTemplate) -> Result<u32, DataError> {
         let chat = vec![Message::new("user", "a")].into();
         let parts = self.templated(template, &chat, &"b".into())?;
-        match parts.boundary {
+        match parts.noted.boundary {
             Boundary::Stable => Ok(parts.terminator),
             Boundary::Crossed { whole } => Err(self.unstable(&parts.prompt, &whole)),
         }
@@ -188,7 +229,7 @@ impl Encoder {
     /// The text of the chat template for those who read a number at a conversation's last token: where the template writes
     /// whitespace behind an answer's terminator, as ChatML does, one that ends there. None without a template.
     pub fn template_to_terminator(&self) -> Option<String> {
-        let template = self.template.as_ref()?;
+        let template = self.chat.default_template()?;
         let turns = vec![Message::new("user", "a"), Message::new("assistant", "a")].into();
         // Making an encoder has tried such turns; a template that refuses them all the same is not touched.
         let written = template.render(&turns, GenerationPrompt::Omit).unwrap_or_default();
@@ -199,12 +240,15 @@ impl Encoder {
     }
 
     fn unstable(&self, prompt: &[u32], whole: &[u32]) -> DataError {
-        let shared = prompt.iter().zip(whole).take_while(|(left, right)| left == right).count();
-        let around = |ids: &[u32]| {
-            let from = shared.saturating_sub(SHOWN / 2);
-            self.shown(&ids[from..ids.len().min(shared + SHOWN)])
-        };
-        DataError::UnstablePrefix { prompt: around(prompt), full: around(whole) }
+        let [prompt, full] = self.around_difference(prompt, whole);
+        DataError::UnstablePrefix { prompt, full }
+    }
+
+    /// The tokens of both sides from shortly before where they differ.
+    pub(crate) fn around_difference(&self, left: &[u32], right: &[u32]) -> [Tokens; 2] {
+        let shared = left.iter().zip(right).take_while(|(left, right)| left == right).count();
+        let from = shared.saturating_sub(SHOWN / 2);
+        [left, right].map(|ids| self.shown(&ids[from..ids.len().min(shared + SHOWN)]))
     }
 
     fn refuse_stops(&self, completion: &str) -> Result<(), DataError> {
@@ -255,17 +299,11 @@ impl Encoder {
         Ok([self.prefix.clone(), self.ids(text)?].concat())
     }
 
-    pub(super) fn find_prefix(&self, add_bos: Option<bool>) -> Result<Vec<u32>, DataError> {
+    pub(super) fn find_prefix(&self) -> Result<Vec<u32>, DataError> {
         let bare = self.ids("a")?;
         let whole = self.raw_ids("a", true)?;
         let at = (0..whole.len()).find(|&at| whole[at..].starts_with(&bare)).unwrap_or(0);
-        let prefix = whole[..at].to_vec();
-        // tokenizer_config.json may say otherwise than tokenizer.json; Transformers follows the former.
-        Ok(match (add_bos, self.bos_id) {
-            (Some(true), Some(bos)) if prefix.is_empty() => vec![bos],
-            (Some(false), Some(bos)) if prefix == [bos] => Vec::new(),
-            _ => prefix,
-        })
+        Ok(whole[..at].to_vec())
     }
 }
 

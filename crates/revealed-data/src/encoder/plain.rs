@@ -11,14 +11,7 @@ impl Encoder {
 
     /// The text of a token that the tokenizer has in addition to its vocabulary, such as a special token; nothing of other tokens.
     pub fn added_token(&self, id: u32) -> Option<String> {
-        self.added.contains(&id).then(|| self.tokenizer.id_to_token(id)).flatten()
-    }
-
-    /// The text of a completion's tokens where they follow the prompt's, special tokens left out.
-    pub fn completion_text(&self, prompt_ids: &[u32], completion_ids: &[u32]) -> String {
-        let is_text = |id: &u32| !self.special.contains(id);
-        let ids: Vec<u32> = completion_ids.iter().copied().filter(is_text).collect();
-        self.text_after(prompt_ids.last().copied(), &ids)
+        self.added.get(&id).cloned()
     }
 
     /// Special tokens, in order.

@@ -1,4 +1,6 @@
-//! Tokens in the middle of a text: completions after their prompt, and samples spelt canonically.
+//! Tokens in the middle of a text: the text of samples, and their tokens as the tokenizer gives them.
+
+use std::borrow::Cow;
 
 use super::encode::row;
 use super::*;
@@ -53,16 +55,29 @@ impl Encoder {
         }
     }
 
-    /// The tokenizer splits at added tokens and begins anew after them, as at the start of a text.
-    fn anchor_after(&self, last: Option<u32>) -> Option<&[u32]> {
-        let inside = last.is_some_and(|last| !self.added.contains(&last));
-        self.anchor.as_deref().filter(|_| inside)
+    /// The text of a policy's completion as it continues its prompt: a space that the tokenizer
+    /// would drop at the start of a text is kept. Special tokens are left out.
+    pub fn completion_text(&self, prompt_ids: &[u32], completion_ids: &[u32]) -> String {
+        let is_text = |id: &u32| !self.special.contains(id);
+        let ids: Vec<u32> = completion_ids.iter().copied().filter(is_text).collect();
+        guarded(|| self.text_after(prompt_ids.last().copied(), &ids)).unwrap_or_default()
+    }
+
+    /// A text that ends in, or as, the token `last`, with its tokens. The tokens of a text depend on
+    /// what is before it only in this: whether it is the start, follows an added token (tokenizers
+    /// split there) or follows other text.
+    fn context(&self, last: Option<u32>) -> Option<(&str, Cow<'_, [u32]>)> {
+        let last = last?;
+        match self.added.get(&last) {
+            Some(text) => Some((text, Cow::Owned(vec![last]))),
+            None => self.anchor.as_deref().map(|ids| (ANCHOR, Cow::Borrowed(ids))),
+        }
     }
 
     /// The tokens of `text` where it follows the token `last`.
     pub(super) fn ids_after(&self, last: Option<u32>, text: &str) -> Result<Vec<u32>, DataError> {
-        if let Some(anchor) = self.anchor_after(last)
-            && let Some(ids) = self.ids(&format!("{ANCHOR}{text}"))?.strip_prefix(anchor)
+        if let Some((before, ids)) = self.context(last)
+            && let Some(ids) = self.ids(&format!("{before}{text}"))?.strip_prefix(&*ids)
         {
             return Ok(ids.to_vec());
         }
@@ -72,11 +87,21 @@ impl Encoder {
     /// The text of `ids` where they follow the token `last`, special tokens included.
     pub(super) fn text_after(&self, last: Option<u32>, ids: &[u32]) -> String {
         let decode = |ids: &[u32]| self.tokenizer.decode(ids, false).unwrap_or_default();
-        let Some(anchor) = self.anchor_after(last) else {
-            return decode(ids);
+        let alone = decode(ids);
+        let Some((_, before)) = self.context(last) else {
+            return alone;
         };
-        let text = decode(&[anchor, ids].concat());
-        text.strip_prefix(&decode(anchor)).map(str::to_owned).unwrap_or(text)
+        let text = decode(&[&*before, ids].concat());
+        let Some(text) = text.strip_prefix(&decode(&before)) else {
+            return text;
+        };
+        // Some tokenizers add a space after every added token and drop only the first when they
+        // decode: there the text that gives these tokens again is the one without it.
+        let gives = |text: &str| self.ids_after(last, text).is_ok_and(|again| again == ids);
+        match text != alone && !gives(text) && gives(&alone) {
+            true => alone,
+            false => text.to_owned(),
+        }
     }
 
     pub(super) fn find_anchor(&self) -> Result<Option<Vec<u32>>, DataError> {
