@@ -272,7 +272,15 @@ fn template_files(
     // Names are of the base's format: a template of another origin does not come with them.
     let mut others = named_in_config(&config.get("chat_template"));
     match &text.template {
-        Template::Kept => return Ok(()),
+        Template::Kept => {
+            // Transformers reads the file first; others read the config alone.
+            if let (Ok(text), Value::String(_)) =
+                (fs::read_to_string(&file), config.get("chat_template"))
+            {
+                config.set("chat_template", &json!(text));
+            }
+            return Ok(());
+        }
         Template::None => {
             config.remove("chat_template");
             remove(&file)?;

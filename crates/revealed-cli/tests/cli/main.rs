@@ -1,6 +1,7 @@
 //! The program as a user runs it: real folders, the real binary, its exit codes and streams.
 #![allow(clippy::unwrap_used)]
 
+mod adapters;
 mod bad_inputs;
 mod evals;
 #[cfg(target_os = "linux")]
@@ -10,6 +11,7 @@ mod judge;
 mod pages;
 mod report;
 mod results;
+mod round_trip;
 mod runs;
 #[cfg(unix)]
 mod signals;
