@@ -50,7 +50,8 @@ pub struct Encoder {
     options: EncodeOptions,
     /// What the tokenizer puts before plain text: usually BOS or nothing.
     prefix: Vec<u32>,
-    /// Tokens of the text that keeps the tokenizer from adding a space, where it would.
+    /// Tokens of a text after which the tokenizer neither adds nor drops a space, where it would at
+    /// the start.
     anchor: Option<Vec<u32>>,
     /// The text of each token that splits text before it is tokenized.
     added: Arc<HashMap<u32, String>>,

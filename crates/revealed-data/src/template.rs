@@ -7,19 +7,43 @@ use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
-use minijinja::syntax::SyntaxConfig;
-use minijinja::value::{Kwargs, Serde, Value};
-use minijinja::{Environment, Error, ErrorKind, State, context};
+use minijinja::value::{Serde, Value};
+use minijinja::{Environment, Error, ErrorKind, context};
 use serde::Serialize;
 
 use crate::DataError;
 use crate::conversation::{Conversation, Message};
 
-mod python;
+mod args;
+mod characters;
+mod checks;
+mod environment;
+mod expression;
+mod filters_number;
+mod filters_sequence;
+mod filters_text;
+mod format;
+mod json;
+mod literal;
+mod macros;
+mod methods;
+mod numbers;
+mod objects;
+mod operators;
+mod pprint;
+mod printing;
+mod scopes;
+mod strftime;
+mod strings;
+mod tokens;
+mod translate;
+mod value;
+mod wrap;
 
 /// Steps and output (a step per 64 bytes) that one rendering may cost.
 const FUEL: u64 = 5_000_000;
-/// Of the thread that renders, reserved and not used: a list in a list in a list, a level a step, is let go of level by level.
+/// Stack of the thread that renders, reserved and not used: a list that is nested as deep as there
+/// are steps is freed level by level.
 const STACK: usize = 1 << 29;
 /// Thousands of times what a long conversation takes.
 const LONGEST: Duration = Duration::from_secs(10);
@@ -38,6 +62,8 @@ pub struct ChatTemplate {
     origin: PathBuf,
     variables: BTreeMap<String, String>,
     now: u64,
+    /// Names that the template sets before it may read them from outside.
+    hidden: Vec<String>,
 }
 
 impl ChatTemplate {
@@ -52,23 +78,15 @@ impl ChatTemplate {
         variables: BTreeMap<String, String>,
         now: u64,
     ) -> Result<Self, DataError> {
-        let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
-        let mut environment = Environment::new();
-        environment.set_syntax(syntax.map_err(|source| failure(origin, source))?);
-        environment.set_fuel(Some(FUEL));
-        environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
-        environment.set_formatter(python::write);
-        environment
-            .set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
-        environment.add_filter("tojson", python::tojson);
-        environment.add_function("raise_exception", raise_exception);
-        environment.add_function("strftime_now", move |format: &str| python::strftime(format, now));
-        environment.add_function("__generation", generation);
-        environment
-            .add_template_owned("chat", generation_as_call(text))
-            .map_err(|source| failure(origin, source))?;
+        let compiled = environment::build(now).and_then(|mut environment| {
+            let translated = translate::translate(text)?;
+            environment.add_template_owned(NAME, translated.text)?;
+            Ok((environment, translated.hidden))
+        });
+        let (environment, hidden) = compiled.map_err(|source| failure(origin, plain(source)))?;
         let environment = Arc::new(environment);
-        Ok(Self { environment, text: text.to_owned(), origin: origin.to_owned(), variables, now })
+        let (text, origin) = (text.to_owned(), origin.to_owned());
+        Ok(Self { environment, text, origin, variables, now, hidden })
     }
 
     /// The template's text as given.
@@ -144,13 +162,49 @@ impl ChatTemplate {
             __marked => marked,
         };
         let variables = Value::from_pairs(self.variables.iter().map(|(k, v)| (&**k, &**v)));
+        // Variables of the row replace special tokens of the same name, as in Transformers.
         let given = Value::from(Serde(&conversation.chat_template_kwargs));
+        self.render_value(context! { ..own, ..given, ..variables })
+    }
+
+    /// Renders with `values` as all that the template can name besides Jinja2's own globals.
+    fn render_value(&self, values: Value) -> Result<String, DataError> {
         let environment = self.environment.clone();
-        let values = context! { ..own, ..given, ..variables };
-        on_a_thread(move || environment.get_template("chat")?.render(values))
-            .map_err(|source| failure(&self.origin, source))
+        let values = self.without_hidden(values).map_err(|s| failure(&self.origin, s))?;
+        on_a_thread(move || {
+            let rendered = environment.get_template(NAME).and_then(|t| t.render(values));
+            rendered.map_err(plain)
+        })
+        .map_err(|source| failure(&self.origin, source))
+    }
+
+    /// The values without those that the template hides from itself.
+    fn without_hidden(&self, values: Value) -> Result<Value, Error> {
+        if self.hidden.is_empty() {
+            return Ok(values);
+        }
+        let mut kept = Vec::new();
+        for key in values.try_iter()? {
+            let hides = key.as_str().is_some_and(|key| self.hidden.iter().any(|name| name == key));
+            if !hides {
+                let value = values.get_item(&key)?;
+                kept.push((key, value));
+            }
+        }
+        Ok(Value::from_pairs(kept))
     }
 }
+
+/// An error without the values that minijinja keeps in it: a list may be nested so deep that only
+/// the thread that renders has the stack to free it.
+fn plain(error: Error) -> Error {
+    let line = error.line().map_or_else(String::new, |line| format!(" (line {line})"));
+    let detail = error.detail().unwrap_or("a value cannot be used in this way");
+    Error::new(error.kind(), format!("{detail}{line}"))
+}
+
+/// The name that messages give to a template.
+const NAME: &str = "chat template";
 
 /// Renders with a deep stack and an eye on the clock: some of what a template can write costs time and no steps. One that is given up
 /// runs on until the program ends.
@@ -187,48 +241,6 @@ fn as_value(message: &Message) -> Value {
 
 fn failure(origin: &Path, source: Error) -> DataError {
     DataError::Template { origin: origin.to_owned(), source: Box::new(source) }
-}
-
-fn raise_exception(message: &str) -> Result<Value, Error> {
-    Err(Error::new(ErrorKind::InvalidOperation, message.to_owned()))
-}
-
-/// Jinja's own way for such a tag: a call block, whose function sees the body as `caller`.
-fn generation(state: &mut State, options: Kwargs) -> Result<Value, Error> {
-    let caller: Value = options.get("caller")?;
-    let body = caller.call(state, &[])?;
-    match state.lookup("__marked").is_some_and(|marked| marked.is_true()) {
-        true => Ok(Value::from(format!("{START}{body}{END}"))),
-        false => Ok(body),
-    }
-}
-
-/// Writes `{% generation %}` as `{% call __generation() %}`, keeping whitespace control.
-fn generation_as_call(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(at) = rest.find("{%") {
-        let (before, tag) = rest.split_at(at + 2);
-        out.push_str(before);
-        let Some(end) = tag.find("%}") else {
-            rest = tag;
-            break;
-        };
-        let (body, after) = tag.split_at(end);
-        let name = body.trim_start_matches(['-', '+']).trim_end_matches(['-', '+']).trim();
-        match name {
-            "generation" => out.push_str(&body.replacen(name, "call __generation()", 1)),
-            "endgeneration" => out.push_str(&body.replacen(name, "endcall", 1)),
-            _ => {
-                // Only the tag's opening is consumed: its text may hold another opening.
-                rest = tag;
-                continue;
-            }
-        }
-        rest = after;
-    }
-    out.push_str(rest);
-    out
 }
 
 /// Takes the markers out and gives the ranges they enclosed; a marker without its partner (a template

@@ -151,10 +151,15 @@ impl Hub {
         missing: String,
         reason: String,
     ) -> HubError {
+        // An empty path is the working folder.
+        let cache = match self.settings.cache.as_os_str().is_empty() {
+            true => PathBuf::from("."),
+            false => self.settings.cache.clone(),
+        };
         HubError::Unresolved {
             id: repository.name.clone(),
             kind: repository.kind.word(),
-            cache: self.settings.cache.clone(),
+            cache,
             missing,
             reason,
         }

@@ -27,7 +27,7 @@ pub(crate) struct Attend {
 impl Attend {
     /// Prepares a pass over `batch`, whose keys follow `past` slots that are already in a cache.
     pub fn new(batch: &TokenBatch, rotary: &Rotary, past: usize, window: Option<usize>) -> Self {
-        let (cos, sin) = rotary.angles(batch.position_ids.clone());
+        let (cos, sin) = rotary.angles(batch);
         let time = batch.input_ids.dims()[1];
         let device = batch.input_ids.device();
         let padding = batch.key_padding.clone().map(|mask| hide(mask.bool_not()));

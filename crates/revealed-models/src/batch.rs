@@ -28,6 +28,9 @@ pub struct TokenBatch {
     pub(crate) key_padding: Option<Tensor<2, Bool>>,
     /// Real tokens of each row.
     pub lengths: Vec<usize>,
+    /// Tokens of each whole row, with those that are not in this batch: what the kinds of rope that depend on a
+    /// row's length go by.
+    pub(crate) row_lengths: Vec<usize>,
     /// Where the filler is.
     pub side: PaddingSide,
 }
@@ -74,6 +77,7 @@ impl TokenBatch {
             key_padding: seen.then(|| attention_mask.clone()),
             attention_mask,
             position_ids: Tensor::from_data(TensorData::new(positions, shape), device),
+            row_lengths: lengths.clone(),
             lengths,
             side,
         })
@@ -100,6 +104,7 @@ impl TokenBatch {
             attention_mask: Tensor::from_data(TensorData::new(vec![true; rows], [rows, 1]), device),
             position_ids: Tensor::from_data(TensorData::new(positions, [rows, 1]), device),
             key_padding,
+            row_lengths: lengths.clone(),
             lengths,
             side: PaddingSide::Left,
         }
@@ -127,7 +132,8 @@ impl TokenBatch {
             Tensor::from_data(TensorData::new(mask, [count, width + time]), device)
         });
         let position_ids = Tensor::from_data(TensorData::new(positions, [count, time]), device);
-        Ok(Self { position_ids, key_padding, ..own })
+        let row_lengths = prompts.iter().zip(&own.lengths).map(|(p, own)| p + own).collect();
+        Ok(Self { position_ids, key_padding, row_lengths, ..own })
     }
 
     /// Rows and columns.
@@ -225,10 +231,10 @@ impl CompletionBatch {
         let width = shared.shape()[1];
         let tokens = TokenBatch::behind(&completions, &starts, width, pad_id, device)?;
         let time = tokens.shape()[1];
-        let first = prompts.len();
-        // The prompts' last states come first, then the completions'.
+        let first = rows.len();
+        // The last state of every row's prompt comes first, then the completions'.
         let state = |row: usize, offset: usize| match offset {
-            0 => source[row],
+            0 => row,
             _ => first + row * time + offset - 1,
         };
         let source = ints(&source, &device.clone().without_autodiff());
@@ -297,6 +303,28 @@ impl CompletionBatch {
             layout: ints(&layout, device),
             last: ints(&last, device),
         }
+    }
+
+    /// The rows with their shared prompts in front, and the column of the prompts' last token.
+    pub(crate) fn whole_rows(&self, prompts: &Prompts) -> (TokenBatch, usize) {
+        let own = &self.tokens;
+        let (shared, width) = (&prompts.tokens, prompts.tokens.shape()[1]);
+        let joined = |shared: &Tensor<2, Int>, own: &Tensor<2, Int>| {
+            let shared = shared.clone().select(0, prompts.source.clone());
+            Tensor::cat(vec![shared, own.clone()], 1)
+        };
+        let shared_mask = shared.attention_mask.clone().int().select(0, prompts.source.clone());
+        let mask = Tensor::cat(vec![shared_mask, own.attention_mask.clone().int()], 1);
+        let batch = TokenBatch {
+            input_ids: joined(&shared.input_ids, &own.input_ids),
+            attention_mask: mask.equal_elem(1),
+            position_ids: joined(&shared.position_ids, &own.position_ids),
+            key_padding: own.key_padding.clone(),
+            lengths: own.row_lengths.clone(),
+            row_lengths: own.row_lengths.clone(),
+            side: PaddingSide::Left,
+        };
+        (batch, width - 1)
     }
 
     /// Completion tokens in the whole batch.

@@ -8,12 +8,17 @@ use serde_json::{Value, json};
 
 use crate::attention::KvCache;
 use crate::batch::{CompletionBatch, Prompts, TokenBatch};
-use crate::config::HfConfig;
+use crate::config::{Class, HfConfig};
 use crate::decoder::{Decoder, Shape, linear};
 use crate::error::ModelError;
 use crate::folder;
 use crate::layers::{Linear, project, rounded};
+<<<<<<< HEAD
 use crate::lora::{self, LoraConfig, LoraWeights};
+use crate::output_head::{self, HeadNames};
+=======
+use crate::lora::{self, Factors, LoraConfig, LoraWeights};
+>>>>>>> hub
 use crate::weights::{Source, TensorFiles};
 
 /// A decoder with its output head. The head is absent where it is tied to the embedding.
@@ -42,12 +47,12 @@ impl CausalLm {
     /// # Errors
     /// When the config is not supported or a tensor is missing, extra, of another shape or damaged.
     pub fn load(folder: &Path, device: &Device) -> Result<Self, ModelError> {
-        let config = HfConfig::read(folder)?;
-        let mut source = Source::Files(TensorFiles::open_folder(folder)?);
-        let model = Self::build(config, &mut source, device)?;
+        let (mut config, mut files) = open(folder, Class::CausalLm)?;
+        output_head::settle(&mut config, &mut files)?;
+        let mut source = Source::Files(files);
+        let model = Self::build(config, Class::CausalLm, &mut source, device)?;
         if let Source::Files(files) = source {
-            let head = format!("{}.weight", model.decoder.head_name());
-            files.finish(|name| harmless(name) || (model.shape().tied && name == head))?;
+            files.finish(harmless)?;
         }
         Ok(model)
     }
@@ -58,17 +63,19 @@ impl CausalLm {
     /// When the config is not supported.
     pub fn random(config: HfConfig, seed: u64, device: &Device) -> Result<Self, ModelError> {
         let std = config.number("initializer_range", 0.02)?;
-        Self::build(config, &mut Source::random(seed, std), device)
+        Self::build(config, Class::CausalLm, &mut Source::random(seed, std), device)
     }
 
+    /// Of a [`Class::Classification`] the output head is neither read nor used.
     pub(crate) fn build(
         config: HfConfig,
+        class: Class,
         source: &mut Source,
         device: &Device,
     ) -> Result<Self, ModelError> {
         let decoder = Decoder::build(&config, source, device)?;
         let Shape { vocab_size, hidden_size, tied, .. } = decoder.shape();
-        let lm_head = match tied {
+        let lm_head = match tied || class == Class::Classification {
             true => None,
             false => {
                 let name = decoder.head_name();
@@ -115,21 +122,31 @@ impl CausalLm {
         self.decoder.forward(batch)
     }
 
-    /// Hidden states of all tokens, `[B·T, D]`; of shared prompts, the last state each, followed by the completions'.
+    /// Hidden states of all tokens, `[B·T, D]`; of shared prompts, the last state for each row, followed by the completions'.
     pub(crate) fn flat_hidden(&self, batch: &CompletionBatch) -> Tensor<2> {
         let flat = |hidden: Tensor<3>| {
             let [rows, time, width] = hidden.dims();
             hidden.reshape([rows * time, width])
         };
-        let Some(Prompts { tokens, source }) = &batch.prompts else {
+        let Some(prompts) = &batch.prompts else {
             return flat(self.hidden(&batch.tokens));
         };
+        // Where rope depends on a row's length, a prompt's states do too, and rows share none.
+        if self.decoder.rotary().has_long(batch.tokens.row_lengths.iter().copied()) {
+            let (rows, last) = batch.whole_rows(prompts);
+            let hidden = self.hidden(&rows);
+            let time = hidden.dims()[1] - last - 1;
+            let ends = flat(hidden.clone().narrow(1, last, 1));
+            return Tensor::cat(vec![ends, flat(hidden.narrow(1, last + 1, time))], 0);
+        }
+        let Prompts { tokens, source } = prompts;
         let mut cache = KvCache::prompts();
-        let prompts = self.decoder.forward_cached(tokens, Some(&mut cache));
-        let last = prompts.dims()[1] - 1;
+        let states = self.decoder.forward_cached(tokens, Some(&mut cache));
+        let last = states.dims()[1] - 1;
         let mut cache = cache.behind(source.clone());
         let completions = self.decoder.forward_cached(&batch.tokens, Some(&mut cache));
-        Tensor::cat(vec![flat(prompts.narrow(1, last, 1)), flat(completions)], 0)
+        let ends = flat(states.narrow(1, last, 1)).select(0, source.clone());
+        Tensor::cat(vec![ends, flat(completions)], 0)
     }
 
     /// All logits, for inspection and tests; training and scoring use
@@ -148,6 +165,15 @@ impl CausalLm {
     /// `[N, D]` to logits `[N, V]`.
     pub(crate) fn project(&self, hidden: Tensor<2>) -> Tensor<2> {
         project(hidden, self.head_weight(), self.compute_dtype)
+    }
+
+    /// Refuses to sample up to `new` tokens after a prompt of `prompt` tokens where rope would change on the way:
+    /// see the crate's introduction. Sampling checks this too; `row` is what the error names.
+    ///
+    /// # Errors
+    /// When the row could grow past the length at which its rope changes.
+    pub fn check_growth(&self, row: usize, prompt: usize, new: usize) -> Result<(), ModelError> {
+        self.decoder.rotary().grows_alike(row, prompt, new)
     }
 
     /// What the products of its linear layers and its head are computed in: f32, unless
@@ -228,19 +254,19 @@ impl CausalLm {
         self
     }
 
+    /// Attaches the factors that are given for a layer; `config` is what [`lora`](Self::lora) gives afterwards.
     pub(crate) fn set_lora(
         &mut self,
-        config: &LoraConfig,
-        mut factors: impl FnMut(&Linear) -> Result<Option<(Vec<f32>, Vec<f32>)>, ModelError>,
+        config: LoraConfig,
+        mut factors: impl FnMut(&Linear) -> Result<Option<Factors>, ModelError>,
     ) -> Result<(), ModelError> {
-        config.check(self.decoder.linears())?;
         let device = self.device();
         for layer in self.decoder.linears_mut() {
-            if let Some((a, b)) = factors(layer)? {
-                lora::set(layer, config, a, b, &device);
+            if let Some(factors) = factors(layer)? {
+                lora::set(layer, factors, &device);
             }
         }
-        self.lora = Some(config.clone());
+        self.lora = Some(config);
         Ok(())
     }
 
@@ -299,6 +325,20 @@ impl CausalLm {
         }
         tensors
     }
+}
+
+/// Config and weights of a folder that is to be loaded as `class`.
+pub(crate) fn open(folder: &Path, class: Class) -> Result<(HfConfig, TensorFiles), ModelError> {
+    let config = HfConfig::read(folder)?;
+    if folder.join("adapter_config.json").is_file() {
+        return Err(ModelError::ModelWithAdapter { folder: folder.into() });
+    }
+    config.check_model_type()?;
+    config.refuse_other_kinds()?;
+    config.check_class(class)?;
+    let files = TensorFiles::open_folder(folder)?;
+    let prefix = HeadNames::of(&config)?.prefix;
+    Ok((config, files.with_prefix(prefix)))
 }
 
 /// Tensors of old checkpoints that hold no weights.

@@ -1,10 +1,20 @@
-//! Reading `config.json` in the spellings of Transformers 4 and 5, strictly.
+//! Reading `config.json` in the spellings of Transformers 4 and 5.
+//!
+//! Fields that the model's class reads in Transformers are honoured, or refused by name. Fields that it does not read
+//! are accepted, as Transformers accepts them, and listed by [`HfConfig::ignored_fields`]; unless they are a sign of
+//! another kind of model, whose weights would be read wrongly: these are refused by name, with the reason.
 
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 
 use crate::error::ModelError;
+use crate::rope;
+
+mod classes;
+mod fields;
+
+pub(crate) use classes::Class;
 
 /// The fields of one `config.json`, with its path for messages.
 #[derive(Debug, Clone)]
@@ -13,84 +23,6 @@ pub struct HfConfig {
     fields: Map<String, Value>,
 }
 
-/// Fields that never change the logits of a forward pass without dropout.
-const HARMLESS: &[&str] = &[
-    "architectures",
-    "attention_dropout",
-    "auto_map",
-    "bad_words_ids",
-    "begin_suppress_tokens",
-    "bos_token_id",
-    "chunk_size_feed_forward",
-    "classifier_dropout",
-    "cross_attention_hidden_size",
-    "decoder_start_token_id",
-    "diversity_penalty",
-    "do_sample",
-    "dtype",
-    "early_stopping",
-    "encoder_no_repeat_ngram_size",
-    "eos_token_id",
-    "exponential_decay_length_penalty",
-    "finetuning_task",
-    "forced_bos_token_id",
-    "forced_eos_token_id",
-    "gradient_checkpointing",
-    "hidden_dropout",
-    "id2label",
-    "initializer_range",
-    "is_decoder",
-    "is_encoder_decoder",
-    "is_llama_config",
-    "label2id",
-    "length_penalty",
-    "max_length",
-    "max_position_embeddings",
-    "max_window_layers",
-    "min_length",
-    "model_type",
-    "no_repeat_ngram_size",
-    "num_beam_groups",
-    "num_beams",
-    "num_labels",
-    "num_return_sequences",
-    "output_attentions",
-    "output_hidden_states",
-    "output_scores",
-    "pad_token_id",
-    "prefix",
-    "pretraining_tp",
-    "problem_type",
-    "pruned_heads",
-    "remove_invalid_values",
-    "repetition_penalty",
-    "return_dict",
-    "return_dict_in_generate",
-    "sep_token_id",
-    "suppress_tokens",
-    "task_specific_params",
-    "temperature",
-    "tf_legacy_loss",
-    "tokenizer_class",
-    "top_k",
-    "top_p",
-    "torch_dtype",
-    "torchscript",
-    "transformers_version",
-    "transformers.js_config",
-    "typical_p",
-    "unsloth_fixed",
-    "unsloth_version",
-    "use_cache",
-    "vocab_size",
-    "revealed",
-    "name_or_path",
-    "summary_type",
-    "seq_length",
-    "bos_token",
-    "eos_token",
-];
-
 impl HfConfig {
     /// Reads `config.json` of a model folder.
     ///
@@ -98,6 +30,10 @@ impl HfConfig {
     /// When the file is missing, not JSON, or not an object.
     pub fn read(folder: &Path) -> Result<Self, ModelError> {
         let path = folder.join("config.json");
+        if !path.is_file() && folder.join("adapter_config.json").is_file() {
+            let base = adapter_base(folder);
+            return Err(ModelError::AdapterFolder { folder: folder.into(), base });
+        }
         if !path.is_file() {
             return Err(ModelError::MissingFile { folder: folder.into(), file: "config.json" });
         }
@@ -130,6 +66,22 @@ impl HfConfig {
             .ok_or_else(|| self.wrong("model_type", "a string"))
     }
 
+    /// Refuses a `model_type` that this crate does not have.
+    pub(crate) fn check_model_type(&self) -> Result<(), ModelError> {
+        match fields::read_by(self.model_type()?).is_empty() {
+            true => Err(self.unsupported_model()),
+            false => Ok(()),
+        }
+    }
+
+    pub(crate) fn unsupported_model(&self) -> ModelError {
+        ModelError::UnsupportedModel {
+            path: self.path.clone(),
+            found: self.model_type().unwrap_or_default().into(),
+            supported: "llama, mistral, qwen2, qwen3, gpt_neox",
+        }
+    }
+
     pub(crate) fn wrong(&self, field: &str, expected: &str) -> ModelError {
         ModelError::Field {
             path: self.path.clone(),
@@ -143,8 +95,23 @@ impl HfConfig {
         ModelError::UnsupportedField {
             path: self.path.clone(),
             field: field.into(),
-            value: value.to_string(),
+            value: short(value),
         }
+    }
+
+    /// A field that is a sign of another kind of model.
+    pub(crate) fn other_kind(&self, field: &str, value: &Value, reason: &str) -> ModelError {
+        ModelError::OtherKind {
+            path: self.path.clone(),
+            field: field.into(),
+            value: short(value),
+            reason: reason.into(),
+        }
+    }
+
+    /// Sets a field to what was found to be right, so that it is written so.
+    pub(crate) fn set(&mut self, field: &str, value: Value) {
+        self.fields.insert(field.into(), value);
     }
 
     /// A field that is there and not null.
@@ -164,6 +131,14 @@ impl HfConfig {
                 Some(n) if (1..=LARGEST).contains(&n) => Ok(Some(n as usize)),
                 _ => Err(self.wrong(field, "a positive whole number")),
             },
+        }
+    }
+
+    /// A size that a class has a value of its own for where the field is missing; null is `None`.
+    pub(crate) fn size_or(&self, field: &str, missing: usize) -> Result<Option<usize>, ModelError> {
+        match self.fields.contains_key(field) {
+            true => self.optional_size(field),
+            false => Ok(Some(missing)),
         }
     }
 
@@ -207,16 +182,42 @@ impl HfConfig {
         }
     }
 
-    /// Refuses every field that is neither known to the architecture nor harmless.
-    pub(crate) fn refuse_unknown(&self, known: &[&str]) -> Result<(), ModelError> {
+    /// Refuses fields that say that the checkpoint is of another kind than its `model_type`.
+    pub(crate) fn refuse_other_kinds(&self) -> Result<(), ModelError> {
+        let model_type = self.model_type()?;
         for (field, value) in &self.fields {
-            let silent =
-                matches!(value, Value::Null | Value::Bool(false)) || field.starts_with('_');
-            if !silent && !known.contains(&field.as_str()) && !HARMLESS.contains(&field.as_str()) {
-                return Err(self.unsupported(field, value));
+            if fields::read_by(model_type).contains(&field.as_str()) {
+                continue;
+            }
+            if let Some(reason) = fields::other_kind(model_type, field, value) {
+                return Err(self.other_kind(field, value, &reason));
             }
         }
         Ok(())
+    }
+
+    /// Fields with a value that the model's class does not read, so that it cannot change a result; fields that every
+    /// model has and that describe it only are left out. Empty where the `model_type` is not supported.
+    ///
+    /// Settings of rope that others override, or that its kind does not have, are named with the object that they are
+    /// in: `rope_scaling.beta_fast`.
+    pub fn ignored_fields(&self) -> Vec<String> {
+        let Ok(model_type) = self.model_type() else { return Vec::new() };
+        let read = fields::read_by(model_type);
+        if read.is_empty() {
+            return Vec::new();
+        }
+        let says_something = |field: &str, value: &Value| {
+            !fields::is_off(value) && !field.starts_with('_') && !fields::GENERAL.contains(&field)
+        };
+        let names = self.fields.iter().filter(|(field, value)| {
+            says_something(field, value) && !read.contains(&field.as_str())
+        });
+        let mut names: Vec<String> = names.map(|(field, _)| field.clone()).collect();
+        names.extend(rope::unread(self));
+        names.sort_unstable();
+        names.dedup();
+        names
     }
 
     /// `layer_types` (Transformers 5): per layer, whether it slides.
@@ -228,7 +229,7 @@ impl HfConfig {
             kinds
                 .iter()
                 .map(|kind| match kind.as_str() {
-                    Some("full_attention") => Some(false),
+                    Some("full_attention" | "attention") => Some(false),
                     Some("sliding_attention") => Some(true),
                     _ => None,
                 })
@@ -242,4 +243,22 @@ impl HfConfig {
             )),
         }
     }
+}
+
+/// A value as messages show it.
+fn short(value: &Value) -> String {
+    const LONGEST: usize = 120;
+    let text = value.to_string();
+    match text.char_indices().nth(LONGEST) {
+        None => text,
+        Some((end, _)) => format!("{}…", &text[..end]),
+    }
+}
+
+/// The base that an adapter's config names, for messages.
+fn adapter_base(folder: &Path) -> String {
+    let text = std::fs::read_to_string(folder.join("adapter_config.json")).unwrap_or_default();
+    let fields: Map<String, Value> = serde_json::from_str(&text).unwrap_or_default();
+    let base = fields.get("base_model_name_or_path").and_then(Value::as_str);
+    base.filter(|base| !base.is_empty()).unwrap_or("its base model").into()
 }

@@ -11,6 +11,7 @@ use crate::error::ModelError;
 use crate::gpt_neox::{self, GptNeoX, GptNeoXConfig};
 use crate::layers::Linear;
 use crate::llama::{self, Llama, LlamaConfig};
+use crate::rotary::Rotary;
 use crate::weights::{Init, Source};
 
 /// Sizes that all architectures share.
@@ -52,21 +53,15 @@ impl Decoder {
         source: &mut Source,
         device: &Device,
     ) -> Result<Self, ModelError> {
+        config.check_model_type()?;
         let found = config.model_type()?;
-        if let Some(value) = config.present("quantization_config") {
-            return Err(config.unsupported("quantization_config", value));
-        }
         if llama::MODEL_TYPES.contains(&found) {
             return Llama::build(LlamaConfig::read(config)?, source, device).map(Self::Llama);
         }
         if gpt_neox::MODEL_TYPES.contains(&found) {
             return GptNeoX::build(GptNeoXConfig::read(config)?, source, device).map(Self::GptNeoX);
         }
-        Err(ModelError::UnsupportedModel {
-            path: config.path().into(),
-            found: found.into(),
-            supported: "llama, mistral, qwen2, qwen3, gpt_neox",
-        })
+        Err(config.unsupported_model())
     }
 
     /// Sizes.
@@ -74,6 +69,14 @@ impl Decoder {
         match self {
             Self::Llama(model) => model.config.shape,
             Self::GptNeoX(model) => model.config.shape,
+        }
+    }
+
+    /// Its rotary position embedding.
+    pub(crate) fn rotary(&self) -> &Rotary {
+        match self {
+            Self::Llama(model) => &model.config.rotary,
+            Self::GptNeoX(model) => &model.config.rotary,
         }
     }
 
@@ -124,6 +127,14 @@ impl Decoder {
         match self {
             Self::Llama(_) => "lm_head",
             Self::GptNeoX(_) => "embed_out",
+        }
+    }
+
+    /// The name of the embedding's module in a folder.
+    pub(crate) fn embedding_name(&self) -> &'static str {
+        match self {
+            Self::Llama(_) => "model.embed_tokens",
+            Self::GptNeoX(_) => "gpt_neox.embed_in",
         }
     }
 

@@ -59,6 +59,46 @@ pub enum ModelError {
         /// Its value.
         value: String,
     },
+    /// A config field that says that the checkpoint is of another kind than its `model_type`.
+    #[error("{}: `{field}` = {value}: {reason}", path.display())]
+    OtherKind {
+        /// The config file.
+        path: PathBuf,
+        /// The field's name.
+        field: String,
+        /// Its value.
+        value: String,
+        /// Why it cannot be read, and what to do.
+        reason: String,
+    },
+    /// A PEFT adapter where a model is expected.
+    #[error(
+        "{}: this folder holds a PEFT adapter and no model; give {base} as the model, and this folder as its adapter",
+        folder.display()
+    )]
+    AdapterFolder {
+        /// The folder.
+        folder: PathBuf,
+        /// The base that it names.
+        base: String,
+    },
+    /// A model folder with an adapter in it.
+    #[error(
+        "{}: adapter_config.json lies next to a full model; Transformers would load the base that it names with the adapter on top, and not this model; move the adapter to a folder of its own, or remove adapter_config.json",
+        folder.display()
+    )]
+    ModelWithAdapter {
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// A folder without weights that can be read.
+    #[error("{}: no model.safetensors in this folder, nor its index: {reason}", folder.display())]
+    NoWeights {
+        /// The folder.
+        folder: PathBuf,
+        /// What is there, and what to do.
+        reason: String,
+    },
     /// An architecture this crate does not have.
     #[error("{}: unsupported model_type `{found}`; supported: {supported}", path.display())]
     UnsupportedModel {
@@ -88,7 +128,10 @@ pub enum ModelError {
         reason: String,
     },
     /// Tensors in the file that the model does not have.
-    #[error("{}: {count} tensors that this architecture does not use: {names}", path.display())]
+    #[error(
+        "{}: {count} tensors that this architecture does not use: {names}; {reason}",
+        path.display()
+    )]
     UnusedTensors {
         /// The weights file or folder.
         path: PathBuf,
@@ -96,6 +139,8 @@ pub enum ModelError {
         count: usize,
         /// The first of them.
         names: String,
+        /// What they are likely to be, and what to do.
+        reason: String,
     },
     /// LoRA settings that fit no layer of the model.
     #[error("target module `{target}` matches no linear layer; this model has: {available}")]

@@ -72,11 +72,17 @@ fn partial_name(path: &Path) -> PathBuf {
     path.with_file_name(format!(".{name}.partial"))
 }
 
-/// The config's fields with some replaced, and the dtype as it is written: f32.
+/// The config's fields with some replaced, the dtype as it is written, f32, and no pad token outside the vocabulary:
+/// Transformers loads no model that has one.
 pub(crate) fn with_fields(config: &HfConfig, replaced: &[(&str, Value)]) -> Map<String, Value> {
     let mut fields = config.fields().clone();
     for (name, value) in replaced {
         fields.insert((*name).into(), value.clone());
+    }
+    if let (Some(pad), false) =
+        (config.pad_token_to_write(), replaced.iter().any(|(name, _)| *name == "pad_token_id"))
+    {
+        fields.insert("pad_token_id".into(), pad);
     }
     for dtype in ["torch_dtype", "dtype"] {
         if fields.contains_key(dtype) {

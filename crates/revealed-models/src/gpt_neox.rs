@@ -1,41 +1,25 @@
-//! GPT-NeoX (Pythia): parallel residual, partial rotary, GELU, layer norms with biases.
+//! GPT-NeoX (Pythia): parallel residual, partial rotary, layer norms with biases.
 //!
 //! `h ← h + attention(norm₁(h)) + mlp(norm₂(h))`, or one after the other where `use_parallel_residual` is
 //! false, as in Transformers' `modeling_gpt_neox.py`.
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
-use serde_json::json;
+use serde_json::Value;
 
+use crate::activation::Activation;
 use crate::attention::{Attend, KvCache};
 use crate::batch::TokenBatch;
 use crate::config::HfConfig;
 use crate::decoder::{Shape, linear};
 use crate::error::ModelError;
-use crate::layers::{Embedding, LayerNorm, Linear, gelu};
+use crate::layers::{Embedding, LayerNorm, Linear};
+use crate::rope::{self, Dialect};
 use crate::rotary::{Rotary, rotate};
 use crate::weights::{Init, Source};
 
 /// `model_type`s that this file reads.
 pub(crate) const MODEL_TYPES: &[&str] = &["gpt_neox"];
-
-const KNOWN: &[&str] = &[
-    "attention_bias",
-    "hidden_act",
-    "hidden_size",
-    "intermediate_size",
-    "layer_norm_eps",
-    "num_attention_heads",
-    "num_hidden_layers",
-    "partial_rotary_factor",
-    "rope_parameters",
-    "rope_scaling",
-    "rope_theta",
-    "rotary_emb_base",
-    "rotary_pct",
-    "tie_word_embeddings",
-    "use_parallel_residual",
-];
 
 /// What `config.json` says of a GPT-NeoX model.
 #[derive(Debug, Clone)]
@@ -43,25 +27,31 @@ pub struct GptNeoXConfig {
     /// Sizes that all architectures share.
     pub shape: Shape,
     layer_norm_eps: f64,
-    rotary: Rotary,
+    pub(crate) rotary: Rotary,
+    activation: Activation,
     attention_bias: bool,
     parallel: bool,
 }
 
 impl GptNeoXConfig {
     pub(crate) fn read(config: &HfConfig) -> Result<Self, ModelError> {
-        config.refuse_unknown(KNOWN)?;
-        config.only("hidden_act", &[json!("gelu")])?;
+        config.refuse_other_kinds()?;
         let heads = config.size("num_attention_heads")?;
         let hidden_size = config.size("hidden_size")?;
         if hidden_size % heads != 0 {
             return Err(config.wrong("hidden_size", "a multiple of num_attention_heads"));
         }
         let head_dim = hidden_size / heads;
-        let spelled = ["rotary_pct", "partial_rotary_factor", "rope_parameters"];
-        if spelled.iter().all(|field| config.present(field).is_none()) {
-            return Err(config.wrong("rotary_pct", "the share of a head that is rotated"));
+        if config.optional_size("head_dim")?.is_some_and(|width| width != head_dim) {
+            return Err(
+                config.wrong("head_dim", "hidden_size / num_attention_heads, or no such field")
+            );
         }
+        for field in ["sliding_window", "layer_types"] {
+            refuse_sliding(config, field)?;
+        }
+        let positions = config.optional_size("max_position_embeddings")?.unwrap_or(2048);
+        let (rotary, context) = rope::read(config, Dialect::GptNeoX, head_dim, positions)?;
         Ok(Self {
             shape: Shape {
                 intermediate_size: config.size("intermediate_size")?,
@@ -71,14 +61,30 @@ impl GptNeoXConfig {
                 heads,
                 kv_heads: heads,
                 head_dim,
-                context: config.optional_size("max_position_embeddings")?.unwrap_or(2048),
+                context,
                 tied: config.flag("tie_word_embeddings", false)?,
             },
             layer_norm_eps: config.number("layer_norm_eps", 1e-5)?,
-            rotary: Rotary::read(config, head_dim)?,
+            rotary,
+            activation: Activation::read(config, Activation::Gelu)?,
             attention_bias: config.flag("attention_bias", true)?,
             parallel: config.flag("use_parallel_residual", true)?,
         })
+    }
+}
+
+/// GPT-NeoX's layers see all tokens before.
+fn refuse_sliding(config: &HfConfig, field: &str) -> Result<(), ModelError> {
+    let full = |value: &Value| {
+        let items = value.as_array();
+        items.is_some_and(|kinds| kinds.iter().all(|kind| kind == "full_attention"))
+    };
+    match config.present(field) {
+        Some(value) if !full(value) => {
+            let reason = "GPT-NeoX has no sliding layers; use the model_type whose layers slide so";
+            Err(config.other_kind(field, value, reason))
+        }
+        _ => Ok(()),
     }
 }
 
@@ -111,6 +117,8 @@ struct SelfAttention {
 struct Mlp {
     dense_h_to_4h: Linear,
     dense_4h_to_h: Linear,
+    #[module(skip)]
+    activation: Activation,
 }
 
 impl GptNeoX {
@@ -210,6 +218,7 @@ impl Layer {
         let mlp = Mlp {
             dense_h_to_4h: dense("mlp.dense_h_to_4h", middle, width, true)?,
             dense_4h_to_h: dense("mlp.dense_4h_to_h", width, middle, true)?,
+            activation: config.activation,
         };
         Ok(Self {
             input_layernorm: norm(config, &at("input_layernorm"), source, device)?,
@@ -254,6 +263,6 @@ impl SelfAttention {
 
 impl Mlp {
     fn forward(&self, x: Tensor<3>) -> Tensor<3> {
-        self.dense_4h_to_h.forward(gelu(self.dense_h_to_4h.forward(x)))
+        self.dense_4h_to_h.forward(self.activation.forward(self.dense_h_to_4h.forward(x)))
     }
 }

@@ -78,7 +78,8 @@ impl PrefixCache {
                 );
                 return Err(ModelError::Row { row: prompt, reason });
             }
-            self.advance(before)?;
+            self.model.check_growth(prompt, ids.len(), max_new_tokens)?;
+            self.advance(before, ids.len())?;
             caches.push(self.cache.clone());
             rows.push(Row { prompt, length: ids.len(), last, tokens: Vec::new() });
         }

@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod activation;
 mod attention;
 mod batch;
 mod causal_lm;
@@ -19,8 +20,10 @@ pub mod llama;
 mod log_probs;
 mod lora;
 mod operation;
+mod output_head;
 mod peft;
 mod prefix;
+mod rope;
 mod rotary;
 mod sampling;
 mod scalar;
@@ -37,7 +40,7 @@ pub use hub::{resolve, resolve_adapter};
 pub use log_probs::{Backward, TokenLogProbs};
 pub use lora::{LoraConfig, LoraWeights};
 pub use prefix::{PrefixCache, ScoredTokens};
-pub use rotary::Rotary;
+pub use rotary::{Beyond, LongRows, Rotary};
 pub use sampling::{Decoding, Sample, SamplingConfig, sample};
 pub use scalar::ScalarModel;
 pub use weights::TensorFiles;

@@ -1,54 +1,34 @@
 //! The Llama family: Llama 2 and 3, Mistral, SmolLM2, Qwen2, Qwen2.5 and Qwen3.
 //!
-//! `h ← h + attention(norm(h))`, `h ← h + down(silu(gate(norm(h))) · up(norm(h)))`, layer by layer, as in
+//! `h ← h + attention(norm(h))`, `h ← h + down(act(gate(norm(h))) · up(norm(h)))`, layer by layer, as in
 //! Transformers' `modeling_llama.py`. The family's members differ in biases, in norms on queries and keys,
 //! and in windows.
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
-use serde_json::json;
 
+use crate::activation::Activation;
 use crate::attention::{Attend, KvCache};
 use crate::batch::TokenBatch;
 use crate::config::HfConfig;
 use crate::decoder::{Shape, linear};
 use crate::error::ModelError;
 use crate::layers::{Embedding, Linear, RmsNorm, swiglu};
+use crate::rope::{self, Dialect};
 use crate::rotary::{Rotary, rotate};
 use crate::weights::{Init, Source};
 
 /// `model_type`s that this file reads.
 pub(crate) const MODEL_TYPES: &[&str] = &["llama", "mistral", "qwen2", "qwen3"];
 
-const KNOWN: &[&str] = &[
-    "attention_bias",
-    "head_dim",
-    "hidden_act",
-    "hidden_size",
-    "intermediate_size",
-    "layer_types",
-    "mlp_bias",
-    "num_attention_heads",
-    "num_hidden_layers",
-    "num_key_value_heads",
-    "partial_rotary_factor",
-    "rms_norm_eps",
-    "rope_interleaved",
-    "rope_parameters",
-    "rope_scaling",
-    "rope_theta",
-    "sliding_window",
-    "tie_word_embeddings",
-    "use_sliding_window",
-];
-
 /// What `config.json` says of a member of the family.
 #[derive(Debug, Clone)]
 pub struct LlamaConfig {
     /// Sizes that all architectures share.
     pub shape: Shape,
+    activation: Activation,
     rms_norm_eps: f64,
-    rotary: Rotary,
+    pub(crate) rotary: Rotary,
     qkv_bias: bool,
     output_bias: bool,
     mlp_bias: bool,
@@ -57,31 +37,39 @@ pub struct LlamaConfig {
     slides: Vec<bool>,
 }
 
+/// What a class has where a field is missing.
+struct Missing {
+    kv_heads: Option<usize>,
+    positions: usize,
+    head_dim: Option<usize>,
+}
+
+impl Missing {
+    fn of(model_type: &str) -> Self {
+        match model_type {
+            "mistral" => Self { kv_heads: Some(8), positions: 1 << 17, head_dim: None },
+            "qwen2" => Self { kv_heads: Some(32), positions: 1 << 15, head_dim: None },
+            "qwen3" => Self { kv_heads: Some(32), positions: 1 << 15, head_dim: Some(128) },
+            _ => Self { kv_heads: None, positions: 2048, head_dim: None },
+        }
+    }
+}
+
 impl LlamaConfig {
     pub(crate) fn read(config: &HfConfig) -> Result<Self, ModelError> {
-        config.refuse_unknown(KNOWN)?;
-        config.only("hidden_act", &[json!("silu")])?;
-        config.only("rope_interleaved", &[json!(false)])?;
+        config.refuse_other_kinds()?;
         let model_type = config.model_type()?;
+        let missing = Missing::of(model_type);
         let heads = config.size("num_attention_heads")?;
         let hidden_size = config.size("hidden_size")?;
-        let kv_heads = config.optional_size("num_key_value_heads")?.unwrap_or(heads);
-        if heads % kv_heads != 0 {
-            return Err(config.wrong("num_key_value_heads", "a divisor of num_attention_heads"));
-        }
-        let head_dim = match config.optional_size("head_dim")? {
-            Some(width) => width,
-            None if model_type == "qwen3" => 128,
-            None if hidden_size % heads == 0 => hidden_size / heads,
-            None => return Err(config.wrong("hidden_size", "a multiple of num_attention_heads")),
-        };
+        let (kv_heads, head_dim) = head_sizes(config, &missing, [heads, hidden_size])?;
         let layers = config.size("num_hidden_layers")?;
-        let rotary = Rotary::read(config, head_dim)?;
-        if rotary.dims != head_dim {
-            return Err(config.wrong("partial_rotary_factor", "1 for this architecture"));
-        }
-        let attention_bias = config.flag("attention_bias", false)?;
-        let (window, slides) = windows(config, model_type, layers)?;
+        let positions = config.optional_size("max_position_embeddings")?;
+        let positions = positions.unwrap_or(missing.positions);
+        let (rotary, context) = rope::read(config, Dialect::Llama, head_dim, positions)?;
+        let reads_bias = ["llama", "qwen3"].contains(&model_type);
+        let attention_bias = reads_bias && config.flag("attention_bias", false)?;
+        let (window, slides) = windows(config, model_type, layers, context)?;
         Ok(Self {
             shape: Shape {
                 intermediate_size: config.size("intermediate_size")?,
@@ -91,18 +79,44 @@ impl LlamaConfig {
                 heads,
                 kv_heads,
                 head_dim,
-                context: config.optional_size("max_position_embeddings")?.unwrap_or(2048),
+                context,
                 tied: config.flag("tie_word_embeddings", false)?,
             },
+            activation: Activation::read(config, Activation::Silu)?,
             rms_norm_eps: config.number("rms_norm_eps", 1e-6)?,
             rotary,
             qkv_bias: model_type == "qwen2" || attention_bias,
-            output_bias: model_type != "qwen2" && attention_bias,
-            mlp_bias: config.flag("mlp_bias", false)?,
+            output_bias: attention_bias,
+            mlp_bias: model_type == "llama" && config.flag("mlp_bias", false)?,
             qk_norm: model_type == "qwen3",
             window,
             slides,
         })
+    }
+}
+
+/// Heads of keys and values, and the width of a head.
+fn head_sizes(
+    config: &HfConfig,
+    missing: &Missing,
+    [heads, hidden_size]: [usize; 2],
+) -> Result<(usize, usize), ModelError> {
+    let kv_heads = match missing.kv_heads {
+        None => config.optional_size("num_key_value_heads")?,
+        Some(count) => config.size_or("num_key_value_heads", count)?,
+    };
+    let kv_heads = kv_heads.unwrap_or(heads);
+    if heads % kv_heads != 0 {
+        return Err(config.wrong("num_key_value_heads", "a divisor of num_attention_heads"));
+    }
+    // Llama asks for whole heads even where their width is given.
+    if config.model_type()? == "llama" && hidden_size % heads != 0 {
+        return Err(config.wrong("hidden_size", "a multiple of num_attention_heads"));
+    }
+    let own = config.optional_size("head_dim")?.or(missing.head_dim);
+    match own.unwrap_or(hidden_size / heads) {
+        0 => Err(config.wrong("hidden_size", "at least num_attention_heads")),
+        head_dim => Ok((kv_heads, head_dim)),
     }
 }
 
@@ -111,24 +125,26 @@ fn windows(
     config: &HfConfig,
     model_type: &str,
     layers: usize,
+    context: usize,
 ) -> Result<(Option<usize>, Vec<bool>), ModelError> {
     let qwen = model_type.starts_with("qwen");
-    let used = match model_type {
-        "mistral" => true,
-        _ if qwen => config.flag("use_sliding_window", false)?,
-        _ => false,
+    let window = match model_type {
+        "mistral" => config.size_or("sliding_window", 4096)?,
+        _ if qwen && config.flag("use_sliding_window", false)? => {
+            config.size_or("sliding_window", 4096)?
+        }
+        _ => None,
     };
-    if let (false, false, Some(value)) = (used, qwen, config.present("sliding_window")) {
-        return Err(config.unsupported("sliding_window", value));
+    if !qwen {
+        refuse_mixed_layers(config, layers, window, context)?;
+        return Ok((window, vec![true; layers]));
     }
-    let window = if used { config.optional_size("sliding_window")? } else { None };
     let slides = match config.layer_types(layers)? {
         Some(slides) => slides,
-        None if qwen => {
+        None => {
             let first = config.count("max_window_layers", 28)?;
             (0..layers).map(|layer| layer >= first).collect()
         }
-        None => vec![true; layers],
     };
     if let (None, Some(_), true) =
         (window, config.present("layer_types"), slides.iter().any(|slides| *slides))
@@ -136,6 +152,35 @@ fn windows(
         return Err(config.wrong("sliding_window", "a size, as layer_types has sliding layers"));
     }
     Ok((window, slides))
+}
+
+/// Llama and Mistral have one kind of layer: refuses configs that ask for others.
+fn refuse_mixed_layers(
+    config: &HfConfig,
+    layers: usize,
+    window: Option<usize>,
+    context: usize,
+) -> Result<(), ModelError> {
+    let reason =
+        "classes of this model_type have no such layers; use the model_type whose layers slide so";
+    let seen = |size: Option<usize>| size.is_none_or(|size| size >= context);
+    if window.is_none() {
+        let size = config.present("sliding_window");
+        let size = size.filter(|size| !seen(size.as_u64().map(|size| size as usize)));
+        if let Some(value) = size {
+            return Err(config.other_kind("sliding_window", value, reason));
+        }
+    }
+    let slides = config.layer_types(layers)?.unwrap_or_default();
+    match config.present("layer_types") {
+        Some(value) if !seen(window) && slides.contains(&false) => {
+            Err(config.other_kind("layer_types", value, reason))
+        }
+        Some(value) if window.is_none() && slides.contains(&true) => {
+            Err(config.other_kind("layer_types", value, reason))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The decoder without its output head.
@@ -172,6 +217,8 @@ struct Mlp {
     gate_proj: Linear,
     up_proj: Linear,
     down_proj: Linear,
+    #[module(skip)]
+    activation: Activation,
 }
 
 impl Llama {
@@ -272,6 +319,7 @@ impl Layer {
             gate_proj: dense("mlp.gate_proj", middle, hidden_size, config.mlp_bias)?,
             up_proj: dense("mlp.up_proj", middle, hidden_size, config.mlp_bias)?,
             down_proj: dense("mlp.down_proj", hidden_size, middle, config.mlp_bias)?,
+            activation: config.activation,
         };
         let mut norm = |part: &str, width| norm(config, &at(part), width, source, device);
         let (q_norm, k_norm) = match config.qk_norm {
@@ -300,8 +348,18 @@ impl Layer {
         let x = self.input_layernorm.forward(hidden.clone());
         let hidden = hidden + self.self_attn.forward(x, attend, window, index, cache);
         let x = self.post_attention_layernorm.forward(hidden.clone());
-        let gated = swiglu(self.mlp.gate_proj.forward(x.clone()), self.mlp.up_proj.forward(x));
-        hidden + self.mlp.down_proj.forward(gated)
+        hidden + self.mlp.forward(x)
+    }
+}
+
+impl Mlp {
+    fn forward(&self, x: Tensor<3>) -> Tensor<3> {
+        let (gate, up) = (self.gate_proj.forward(x.clone()), self.up_proj.forward(x));
+        let gated = match self.activation {
+            Activation::Silu => swiglu(gate, up),
+            other => other.forward(gate) * up,
+        };
+        self.down_proj.forward(gated)
     }
 }
 

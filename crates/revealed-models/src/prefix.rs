@@ -25,6 +25,8 @@ pub struct PrefixCache {
     pub(crate) cache: KvCache,
     /// The tokens in the cache.
     ids: Vec<u32>,
+    /// Whether they have the rope frequencies of long rows.
+    long: bool,
     capacity: usize,
     computed: usize,
 }
@@ -43,7 +45,7 @@ impl PrefixCache {
     pub fn new(model: &CausalLm) -> Self {
         let model = model.for_decoding();
         let cache = empty(&model, 1);
-        Self { model, cache, ids: Vec::new(), capacity: 1, computed: 0 }
+        Self { model, cache, ids: Vec::new(), long: false, capacity: 1, computed: 0 }
     }
 
     /// Tokens run through the model so far, filler left out.
@@ -67,9 +69,15 @@ impl PrefixCache {
             self.check(row, ids.as_ref(), *start)?;
         }
         // A row's last context token predicts its first continuation token, so it is never part of what is shared.
-        let Some(shared) = shared(rows) else { return Ok(Vec::new()) };
+        let Some(mut shared) = shared(rows) else { return Ok(Vec::new()) };
+        let lengths = rows.iter().map(|(ids, _)| ids.as_ref().len());
+        let longest = lengths.clone().max().unwrap_or(0);
+        // Long rows whose rope depends on their length share no states.
+        if self.model.decoder.rotary().has_long(lengths) {
+            shared = 0;
+        }
         let first: Vec<u32> = rows.first().map_or(vec![], |(ids, _)| ids.as_ref()[..shared].into());
-        self.advance(&first)?;
+        self.advance(&first, longest)?;
         let mut inputs: Vec<&[u32]> = Vec::new();
         // Rows that differ in their last token alone are one row to the model.
         let places: Vec<usize> = rows
@@ -92,6 +100,8 @@ impl PrefixCache {
         let past = self.cache.len;
         let mut batch = TokenBatch::new(inputs, FILLER, PaddingSide::Right, &device)?;
         self.computed += batch.lengths.iter().sum::<usize>();
+        // A row's last token is part of the row, and is not read.
+        batch.row_lengths = batch.lengths.iter().map(|length| past + length + 1).collect();
         if past == 0 {
             return Ok(self.model.decoder.forward(&batch));
         }
@@ -161,9 +171,11 @@ impl PrefixCache {
         Ok(all)
     }
 
-    /// Makes `ids` what the cache holds.
-    pub(crate) fn advance(&mut self, ids: &[u32]) -> Result<(), ModelError> {
-        let kept = common(&self.ids, ids);
+    /// Makes `ids` what the cache holds, as the beginning of rows of up to `row_length` tokens.
+    pub(crate) fn advance(&mut self, ids: &[u32], row_length: usize) -> Result<(), ModelError> {
+        let long = self.model.decoder.rotary().has_long(std::iter::once(row_length));
+        let kept = if long == self.long { common(&self.ids, ids) } else { 0 };
+        self.long = long;
         self.ids.truncate(kept);
         self.cache.len = kept;
         let device = self.model.device();
@@ -177,6 +189,7 @@ impl PrefixCache {
         for piece in ids[kept..].chunks(PREFILL) {
             let mut batch = TokenBatch::new(&[piece], FILLER, PaddingSide::Right, &device)?;
             batch.position_ids = batch.position_ids + self.cache.len as i32;
+            batch.row_lengths = vec![row_length];
             self.model.decoder.forward_cached(&batch, Some(&mut self.cache));
             self.ids.extend(piece);
             self.computed += piece.len();

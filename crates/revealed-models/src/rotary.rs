@@ -1,16 +1,17 @@
 //! Rotary position embeddings by position id, halves rotated (not interleaved), whole or partial.
 //!
-//! Source: RoFormer, <https://arxiv.org/abs/2104.09864>; the scaling of Llama 3 as in Transformers'
-//! `modeling_rope_utils.py`.
+//! Source: RoFormer, <https://arxiv.org/abs/2104.09864>. [`rope`](crate::rope) reads the settings.
 
-use burn::tensor::{Device, Int, Tensor};
-use serde_json::{Map, Value};
+use std::borrow::Cow;
 
-use crate::config::HfConfig;
+use burn::tensor::{Device, Tensor};
+
+use crate::batch::TokenBatch;
 use crate::error::ModelError;
 #[cfg(feature = "flex")]
 use crate::flex;
 use crate::operation::{Operation, apply};
+use crate::rope::kinds;
 
 /// How positions become angles.
 #[derive(Debug, Clone, PartialEq)]
@@ -19,138 +20,105 @@ pub struct Rotary {
     pub dims: usize,
     /// One frequency for each pair of rotated dimensions, in radians a position.
     pub frequencies: Vec<f32>,
+    /// A factor of all cosines and sines.
+    pub scale: f32,
+    /// The frequencies of long rows, where these are others.
+    pub beyond: Option<Beyond>,
+}
+
+/// Frequencies of rows that are longer than a length.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Beyond {
+    /// The longest row, in tokens, that has [`Rotary::frequencies`].
+    pub length: usize,
+    /// What longer rows have.
+    pub rule: LongRows,
+}
+
+/// What a row beyond a length has.
+#[derive(Debug, Clone, PartialEq)]
+pub enum LongRows {
+    /// These frequencies, whatever its length (`longrope`).
+    Fixed(Vec<f32>),
+    /// Frequencies of a base that grows with its length (`dynamic`).
+    Dynamic {
+        /// The base of short rows.
+        theta: f64,
+        /// How fast it grows.
+        factor: f64,
+        /// Rotated dimensions.
+        dims: usize,
+    },
 }
 
 impl Rotary {
-    /// Reads the fields of Transformers 4 (`rope_theta`, `rope_scaling`, `rotary_pct`,
-    /// `rotary_emb_base`) or 5 (`rope_parameters`).
+    /// The frequencies of a row of `length` tokens.
     ///
-    /// # Errors
-    /// When a field is out of range, or the kind of scaling is not `default`, `linear` or `llama3`.
-    pub(crate) fn read(config: &HfConfig, head_dim: usize) -> Result<Self, ModelError> {
-        let empty = Map::new();
-        let object = |field: &str| match config.present(field) {
-            None => Ok(None),
-            Some(Value::Object(map)) => Ok(Some(map)),
-            Some(_) => Err(config.wrong(field, "an object")),
-        };
-        let (field, scaling) = match (object("rope_parameters")?, object("rope_scaling")?) {
-            (Some(map), _) => ("rope_parameters", map),
-            (None, map) => ("rope_scaling", map.unwrap_or(&empty)),
-        };
-        refuse_unknown(config, field, scaling)?;
-        let number = |field: &str| scaling.get(field).and_then(Value::as_f64);
+    /// All its tokens have the same ones, and no other row of a batch matters: what Transformers computes for a row
+    /// that it is given alone.
+    pub fn of_length(&self, length: usize) -> Cow<'_, [f32]> {
+        match &self.beyond {
+            Some(beyond) if length > beyond.length => match &beyond.rule {
+                LongRows::Fixed(frequencies) => Cow::Borrowed(frequencies),
+                LongRows::Dynamic { theta, factor, dims } => {
+                    let rows = [length, beyond.length];
+                    let theta = kinds::dynamic_theta(*theta, *factor, *dims, rows);
+                    Cow::Owned(kinds::inverse(theta, *dims))
+                }
+            },
+            _ => Cow::Borrowed(&self.frequencies),
+        }
+    }
 
-        let theta = match number("rope_theta") {
-            Some(theta) => theta,
-            None => config.number("rope_theta", config.number("rotary_emb_base", 10_000.0)?)?,
-        };
-        let part = match number("partial_rotary_factor") {
-            Some(part) => part,
-            None => config.number("partial_rotary_factor", config.number("rotary_pct", 1.0)?)?,
-        };
-        if !(theta.is_finite() && theta > 0.0) {
-            return Err(config.wrong("rope_theta", "a positive number"));
+    /// Whether one of these rows has other frequencies than short rows have.
+    pub(crate) fn has_long(&self, mut lengths: impl Iterator<Item = usize>) -> bool {
+        self.beyond.as_ref().is_some_and(|beyond| lengths.any(|length| length > beyond.length))
+    }
+
+    /// Refuses a row that would get other frequencies while it grows from `prompt` tokens by up to `new`: its first
+    /// tokens would be drawn from another distribution than that of the whole row.
+    pub(crate) fn grows_alike(
+        &self,
+        row: usize,
+        prompt: usize,
+        new: usize,
+    ) -> Result<(), ModelError> {
+        let Some(Beyond { length, rule }) = &self.beyond else { return Ok(()) };
+        let fixed = matches!(rule, LongRows::Fixed(_)) && prompt > *length;
+        if fixed || prompt.saturating_add(new) <= *length {
+            return Ok(());
         }
-        let dims = (head_dim as f64 * part) as usize;
-        if !(part > 0.0 && part <= 1.0) || dims == 0 || dims % 2 == 1 {
-            return Err(config.wrong(
-                "partial_rotary_factor",
-                "a share in (0, 1] that leaves an even number of dimensions",
-            ));
-        }
-        let mut frequencies: Vec<f64> =
-            (0..dims / 2).map(|i| theta.powf(-((2 * i) as f64) / dims as f64)).collect();
-        let kind = scaling.get("rope_type").or(scaling.get("type")).and_then(Value::as_str);
-        let needed = |name: &str| {
-            number(name)
-                .filter(|n| n.is_finite() && *n > 0.0)
-                .ok_or_else(|| config.wrong(field, &format!("an object with a positive `{name}`")))
-        };
-        match kind.unwrap_or("default") {
-            "default" => {}
-            "linear" => {
-                let factor = needed("factor")?;
-                frequencies.iter_mut().for_each(|f| *f /= factor);
-            }
-            "llama3" => {
-                let bands = Llama3 {
-                    factor: needed("factor")?,
-                    low: needed("low_freq_factor")?,
-                    high: needed("high_freq_factor")?,
-                    context: needed("original_max_position_embeddings")?,
-                };
-                frequencies.iter_mut().for_each(|f| *f = bands.scale(*f));
-            }
-            other => return Err(config.unsupported("rope_type", &Value::from(other))),
-        }
-        Ok(Self { dims, frequencies: frequencies.iter().map(|f| *f as f32).collect() })
+        let reason = format!(
+            "its prompt has {prompt} tokens and {new} more are asked for; beyond {length} tokens this model's rope depends on the row's length, and tokens drawn on the way would not be those of the whole row; ask for fewer tokens, or use a shorter prompt"
+        );
+        Err(ModelError::Row { row, reason })
     }
 
     /// Cosines and sines of every position.
     ///
     /// # Shapes
-    /// - position_ids: `[B, T]`
     /// - output: two of `[B, 1, T, dims / 2]`
-    pub(crate) fn angles(&self, position_ids: Tensor<2, Int>) -> (Tensor<4>, Tensor<4>) {
-        let [batch, time] = position_ids.dims();
-        let device: Device = position_ids.device();
+    pub(crate) fn angles(&self, batch: &TokenBatch) -> (Tensor<4>, Tensor<4>) {
+        let [rows, time] = batch.shape();
+        let device: Device = batch.position_ids.device();
         let pairs = self.frequencies.len();
-        let frequencies = Tensor::<1>::from_floats(self.frequencies.as_slice(), &device)
-            .reshape([1, 1, 1, pairs]);
-        let angles = position_ids.float().reshape([batch, 1, time, 1]) * frequencies;
-        (angles.clone().cos(), angles.sin())
-    }
-}
-
-/// Refuses keys of the rope object that this file does not read, and values of another kind.
-fn refuse_unknown(
-    config: &HfConfig,
-    field: &str,
-    scaling: &Map<String, Value>,
-) -> Result<(), ModelError> {
-    for (key, value) in scaling {
-        let understood = match key.as_str() {
-            "rope_type" | "type" => value.is_string(),
-            "rope_theta"
-            | "partial_rotary_factor"
-            | "factor"
-            | "low_freq_factor"
-            | "high_freq_factor"
-            | "original_max_position_embeddings" => value.is_number(),
-            _ => false,
+        let frequencies = match self.has_long(batch.row_lengths.iter().copied()) {
+            false => Tensor::<1>::from_floats(self.frequencies.as_slice(), &device)
+                .reshape([1, 1, 1, pairs]),
+            true => {
+                let of_rows =
+                    batch.row_lengths.iter().flat_map(|n| self.of_length(*n).into_owned());
+                let of_rows: Vec<f32> = of_rows.collect();
+                Tensor::<1>::from_floats(of_rows.as_slice(), &device).reshape([rows, 1, 1, pairs])
+            }
         };
-        // Kinds of scaling that are not supported have their own keys, and are refused by their name.
-        let kind = scaling.get("rope_type").or(scaling.get("type"));
-        let other = kind
-            .and_then(Value::as_str)
-            .is_some_and(|kind| !["default", "linear", "llama3"].contains(&kind));
-        if !understood && !value.is_null() && !other {
-            return Err(config.unsupported(&format!("{field}.{key}"), value));
+        let positions = batch.position_ids.clone().float().reshape([rows, 1, time, 1]);
+        let angles = positions * frequencies;
+        let (cos, sin) = (angles.clone().cos(), angles.sin());
+        match self.scale == 1.0 {
+            true => (cos, sin),
+            false => (cos.mul_scalar(self.scale), sin.mul_scalar(self.scale)),
         }
-    }
-    Ok(())
-}
-
-/// Llama 3's three bands: long wavelengths are stretched, short ones kept, those between blended.
-struct Llama3 {
-    factor: f64,
-    low: f64,
-    high: f64,
-    context: f64,
-}
-
-impl Llama3 {
-    fn scale(&self, frequency: f64) -> f64 {
-        let wavelength = 2.0 * std::f64::consts::PI / frequency;
-        if wavelength < self.context / self.high {
-            return frequency;
-        }
-        if wavelength > self.context / self.low {
-            return frequency / self.factor;
-        }
-        let smooth = (self.context / wavelength - self.low) / (self.high - self.low);
-        (1.0 - smooth) * frequency / self.factor + smooth * frequency
     }
 }
 

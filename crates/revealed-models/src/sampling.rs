@@ -175,6 +175,7 @@ pub fn sample(
             );
             return Err(ModelError::Row { row, reason });
         }
+        model.check_growth(row, prompt.len(), config.max_new_tokens)?;
     }
     let model = model.for_decoding();
     let mut order: Vec<usize> = (0..prompts.len()).collect();

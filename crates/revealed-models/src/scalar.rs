@@ -9,12 +9,12 @@ use rand_chacha::ChaCha8Rng;
 use serde_json::{Value, json};
 
 use crate::batch::{CompletionBatch, TokenBatch};
-use crate::causal_lm::{CausalLm, harmless};
-use crate::config::HfConfig;
+use crate::causal_lm::{CausalLm, harmless, open};
+use crate::config::Class;
 use crate::decoder::Decoder;
 use crate::error::ModelError;
 use crate::folder;
-use crate::weights::{Init, Source, TensorFiles, named_param, normals};
+use crate::weights::{Init, Source, named_param, normals};
 
 /// A backbone and a linear head of one output, without bias.
 #[derive(Module, Debug)]
@@ -101,12 +101,10 @@ impl ScalarModel {
     /// # Errors
     /// As [`CausalLm::load`].
     pub fn load(folder: &Path, device: &Device) -> Result<Self, ModelError> {
-        let mut fields = HfConfig::read(folder)?.fields().clone();
-        // The class has no output head, whatever the field says of the model it came from.
-        fields.insert("tie_word_embeddings".into(), Value::Bool(true));
-        let config = HfConfig::new(folder.join("config.json"), fields);
-        let mut source = Source::Files(TensorFiles::open_folder(folder)?);
-        let backbone = CausalLm::build(config, &mut source, device)?;
+        let (config, files) = open(folder, Class::Classification)?;
+        config.check_one_label()?;
+        let mut source = Source::Files(files);
+        let backbone = CausalLm::build(config, Class::Classification, &mut source, device)?;
         let width = backbone.shape().hidden_size;
         let head = source.param("score.weight", [1, width], Init::Normal, device)?;
         if let Source::Files(files) = source {
@@ -121,7 +119,7 @@ impl ScalarModel {
     /// it is what a padded batch is filled with there.
     ///
     /// # Errors
-    /// When an adapter is attached, or the folder cannot be written.
+    /// When an adapter is attached, the pad token is outside the vocabulary, or the folder cannot be written.
     pub fn save(&self, folder: &Path, pad_token_id: u32) -> Result<(), ModelError> {
         if self.backbone.lora().is_some() {
             return Err(ModelError::Adapter {
@@ -131,6 +129,15 @@ impl ScalarModel {
             });
         }
         let config = self.backbone.config();
+        let vocab = self.backbone.shape().vocab_size;
+        if pad_token_id as usize >= vocab {
+            return Err(ModelError::Field {
+                path: folder.join("config.json"),
+                field: "pad_token_id".into(),
+                found: pad_token_id.to_string(),
+                expected: format!("a token of the vocabulary of {vocab}, to pad batches with"),
+            });
+        }
         let [_, class] = self.backbone.decoder.class_names(config.model_type()?);
         let fields = folder::with_fields(
             config,

@@ -18,6 +18,8 @@ use safetensors::tensor::{Dtype, Metadata, TensorInfo};
 
 use crate::error::ModelError;
 
+mod names;
+
 const LARGEST_HEADER: u64 = 100_000_000;
 
 /// The tensors of one or several safetensors files.
@@ -27,6 +29,10 @@ pub struct TensorFiles {
     files: Vec<(PathBuf, File, u64)>,
     tensors: BTreeMap<String, (usize, TensorInfo)>,
     used: BTreeSet<String>,
+    /// The base model's name in its classes: tensors may be named without it, or with it once more.
+    prefix: &'static str,
+    /// Tensors that are read under another name.
+    aliases: BTreeMap<String, String>,
 }
 
 impl TensorFiles {
@@ -41,10 +47,8 @@ impl TensorFiles {
             return Self::open(std::slice::from_ref(&single), single.clone());
         }
         if !index.is_file() {
-            return Err(ModelError::MissingFile {
-                folder: folder.into(),
-                file: "model.safetensors",
-            });
+            let reason = names::instead_of_weights(folder);
+            return Err(ModelError::NoWeights { folder: folder.into(), reason });
         }
         let text = std::fs::read_to_string(&index).map_err(ModelError::io(&index))?;
         #[derive(serde::Deserialize)]
@@ -79,7 +83,14 @@ impl TensorFiles {
     /// # Errors
     /// When a file cannot be read or its header is damaged, or a tensor is in two files.
     pub fn open(paths: &[PathBuf], path: PathBuf) -> Result<Self, ModelError> {
-        let mut all = Self { path, files: vec![], tensors: BTreeMap::new(), used: BTreeSet::new() };
+        let mut all = Self {
+            path,
+            files: vec![],
+            tensors: BTreeMap::new(),
+            used: BTreeSet::new(),
+            prefix: "",
+            aliases: BTreeMap::new(),
+        };
         for path in paths {
             let mut file = File::open(path).map_err(ModelError::io(path))?;
             let (start, metadata) = read_header(path, &mut file)?;
@@ -93,6 +104,11 @@ impl TensorFiles {
             }
         }
         Ok(all)
+    }
+
+    /// What messages about all files name.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Whether a tensor is there.
@@ -110,19 +126,62 @@ impl TensorFiles {
         self.tensors.get(name).map(|(_, info)| info.shape.as_slice())
     }
 
+    /// Finds tensors also without the base model's prefix, or with it once more, as Transformers does: a folder that was
+    /// saved from the base model alone has `layers.0…` for `model.layers.0…`.
+    pub(crate) fn with_prefix(mut self, prefix: &'static str) -> Self {
+        self.prefix = prefix;
+        self
+    }
+
+    /// Reads tensor `name` where the file has `stored`.
+    pub(crate) fn alias(&mut self, name: &str, stored: &str) {
+        self.aliases.insert(name.into(), stored.into());
+    }
+
+    /// The name that the file has for a tensor of the model.
+    ///
+    /// # Errors
+    /// When it has two.
+    pub(crate) fn stored(&self, name: &str) -> Result<Option<String>, ModelError> {
+        let name = self.aliases.get(name).map_or(name, String::as_str);
+        let mut candidates = vec![name.to_owned()];
+        if !self.prefix.is_empty() {
+            let bare = name.strip_prefix(self.prefix).and_then(|rest| rest.strip_prefix('.'));
+            candidates.extend(bare.map(String::from));
+            candidates.push(format!("{}.{name}", self.prefix));
+        }
+        candidates.retain(|candidate| self.tensors.contains_key(candidate));
+        if let [first, second, ..] = candidates.as_slice() {
+            let reason = format!("the file has {first} and {second} for it; remove one of them");
+            let (path, tensor) = (self.path.clone(), name.into());
+            return Err(ModelError::Tensor { path, tensor, reason });
+        }
+        Ok(candidates.pop())
+    }
+
+    /// Whether two tensors have equal shapes and numbers, as f32.
+    pub(crate) fn same(&mut self, first: &str, second: &str) -> Result<bool, ModelError> {
+        let (Some(one), Some(other)) = (self.stored(first)?, self.stored(second)?) else {
+            return Ok(false);
+        };
+        let (shape, others) = (self.tensors[&one].1.shape.clone(), &self.tensors[&other].1.shape);
+        Ok(shape == *others && self.read(&one, &shape)? == self.read(&other, &shape)?)
+    }
+
     /// Reads a tensor of the given shape as f32, and counts it as used.
     ///
     /// # Errors
-    /// When it is missing, has another shape, or is not f32, f16 or bf16.
+    /// When it is missing, has another shape, is not f64, f32, f16 or bf16, or holds numbers that are not finite.
     pub fn read(&mut self, name: &str, shape: &[usize]) -> Result<Vec<f32>, ModelError> {
         let wrong = |path: &Path, reason: String| ModelError::Tensor {
             path: path.into(),
             tensor: name.into(),
             reason,
         };
-        let Some((number, info)) = self.tensors.get(name) else {
-            return Err(wrong(&self.path, "missing".into()));
+        let Some(stored) = self.stored(name)? else {
+            return Err(wrong(&self.path, self.missing(name)));
         };
+        let (number, info) = &self.tensors[&stored];
         let (path, file, start) = &mut self.files[*number];
         if info.shape != shape {
             let reason = format!("found shape {:?}, the config asks for {shape:?}", info.shape);
@@ -133,23 +192,36 @@ impl TensorFiles {
         file.seek(SeekFrom::Start(*start + from as u64))
             .and_then(|_| file.read_exact(&mut bytes))
             .map_err(ModelError::io(&*path))?;
-        let values = match info.dtype {
-            Dtype::F32 => bytes.as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)).collect(),
-            Dtype::F16 => {
-                bytes.as_chunks::<2>().0.iter().map(|b| f16::from_le_bytes(*b).to_f32()).collect()
-            }
-            Dtype::BF16 => {
-                bytes.as_chunks::<2>().0.iter().map(|b| bf16::from_le_bytes(*b).to_f32()).collect()
-            }
-            other => {
-                return Err(wrong(
-                    path,
-                    format!("found dtype {other:?}, expected F32, F16 or BF16"),
-                ));
-            }
-        };
-        self.used.insert(name.into());
+        let values = numbers(info.dtype, &bytes).ok_or_else(|| {
+            wrong(
+                path,
+                format!(
+                    "found dtype {:?}, expected F64, F32, F16 or BF16; weights in whole numbers or 8 bits are those of a quantised model: use the unquantised one, or dequantise and save it with Transformers",
+                    info.dtype
+                ),
+            )
+        })?;
+        let broken = values.iter().filter(|value| !value.is_finite()).count();
+        if broken > 0 {
+            let at = values.iter().position(|value| !value.is_finite()).unwrap_or(0);
+            let reason = format!(
+                "{broken} of its {} numbers are not finite, the first is {} at index {at}; the model is damaged or its training diverged: fetch it again, or use an earlier checkpoint",
+                values.len(),
+                values[at]
+            );
+            return Err(wrong(path, reason));
+        }
+        self.used.insert(stored);
         Ok(values)
+    }
+
+    /// What to write of a tensor that is not there.
+    fn missing(&self, name: &str) -> String {
+        let unused = self.tensors.keys().filter(|name| !self.used.contains(*name));
+        match names::in_place_of(name, self.prefix, unused) {
+            Some((near, reason)) => format!("missing; the file has `{near}`: {reason}"),
+            None => "missing; the file is incomplete, or config.json is of another model".into(),
+        }
     }
 
     /// Refuses tensors that nobody read, except names that `harmless` accepts.
@@ -167,8 +239,26 @@ impl TensorFiles {
             return Ok(());
         }
         let names = left.iter().take(5).copied().collect::<Vec<_>>().join(", ");
-        Err(ModelError::UnusedTensors { path: self.path, count: left.len(), names })
+        let reason = names::why_unused(left[0]).into();
+        Err(ModelError::UnusedTensors { path: self.path, count: left.len(), names, reason })
     }
+}
+
+/// Little-endian bytes of a float dtype as f32; nothing for other dtypes.
+fn numbers(dtype: Dtype, bytes: &[u8]) -> Option<Vec<f32>> {
+    Some(match dtype {
+        Dtype::F64 => {
+            bytes.as_chunks::<8>().0.iter().map(|b| f64::from_le_bytes(*b) as f32).collect()
+        }
+        Dtype::F32 => bytes.as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)).collect(),
+        Dtype::F16 => {
+            bytes.as_chunks::<2>().0.iter().map(|b| f16::from_le_bytes(*b).to_f32()).collect()
+        }
+        Dtype::BF16 => {
+            bytes.as_chunks::<2>().0.iter().map(|b| bf16::from_le_bytes(*b).to_f32()).collect()
+        }
+        _ => return None,
+    })
 }
 
 /// The header of one file, checked against the file's size before anything is allocated.

@@ -127,6 +127,13 @@ fn a_saved_reward_loads_with_bit_equal_scores() {
 }
 
 #[test]
+fn a_reward_s_pad_token_is_one_of_the_vocabulary() {
+    let out = tempfile::tempdir().unwrap();
+    let message = ScalarModel::new(load("qwen2"), 3).save(out.path(), 64).unwrap_err().to_string();
+    assert!(message.contains("pad_token_id") && message.contains("vocabulary of 64"), "{message}");
+}
+
+#[test]
 fn a_saved_reward_adapter_loads_with_bit_equal_scores() {
     let out = tempfile::tempdir().unwrap();
     let model = ScalarModel::new(adapted("llama3", &["q_proj", "v_proj"], false), 3);
@@ -191,6 +198,19 @@ fn f16_tensors_are_read_as_f32() {
     std::fs::write(&path, bytes).unwrap();
     let mut files = TensorFiles::open(std::slice::from_ref(&path), path.clone()).unwrap();
     assert_eq!(files.read("h", &[2]).unwrap(), [1.5, -0.25]);
+}
+
+#[test]
+fn f64_tensors_are_read_as_f32() {
+    let out = tempfile::tempdir().unwrap();
+    let path = out.path().join("double.safetensors");
+    let header = r#"{"d":{"dtype":"F64","shape":[2],"data_offsets":[0,16]}}"#;
+    let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
+    bytes.extend(header.as_bytes());
+    [1.5f64, -0.25].iter().for_each(|number| bytes.extend(number.to_le_bytes()));
+    std::fs::write(&path, bytes).unwrap();
+    let mut files = TensorFiles::open(std::slice::from_ref(&path), path.clone()).unwrap();
+    assert_eq!(files.read("d", &[2]).unwrap(), [1.5, -0.25]);
 }
 
 fn files(folder: &Path) -> Vec<String> {

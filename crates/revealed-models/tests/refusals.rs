@@ -75,7 +75,7 @@ fn every_tensor_is_accounted_for() {
     let message = refused("qwen3", |folder| {
         rewrite(&folder.join(WEIGHTS), |t| t.retain(|(name, ..)| name != q_proj));
     });
-    assert_names(&message, &[WEIGHTS, q_proj, "missing"]);
+    assert_names(&message, &[WEIGHTS, q_proj, "missing", "incomplete"]);
 
     let message = refused("qwen3", |folder| {
         rewrite(&folder.join(WEIGHTS), |t| {
@@ -198,23 +198,53 @@ fn a_config_must_be_there_and_be_an_object() {
 
 #[test]
 fn fields_that_would_change_the_result_are_refused_by_name() {
-    let yarn = json!({"rope_type": "yarn", "factor": 4.0, "rope_theta": 1e4, "beta_fast": 32});
+    let rope = |fields: Value| {
+        let mut rope = json!({"rope_theta": 1e4});
+        rope.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+        rope
+    };
     let nested = json!({"full_attention": {"rope_type": "default", "rope_theta": 1e4}});
+    let kind = |kind: &str| json!({"rope_type": kind});
+    let short = json!({"rope_type": "longrope", "short_factor": [1.0], "long_factor": [1.0]});
     for (model, field, value, parts) in [
         ("llama3", "model_type", json!("mamba"), &["mamba", "llama, mistral"][..]),
-        ("llama3", "rope_parameters", yarn, &["rope_type", "yarn"]),
-        ("llama3", "rope_parameters", nested, &["rope_parameters.full_attention"]),
+        ("llama3", "rope_parameters", rope(kind("ntk")), &["rope_type", "ntk", "yarn, longrope"]),
+        ("llama3", "rope_parameters", rope(json!({"rope_type": null})), &["rope_type", "null"]),
+        ("llama3", "rope_parameters", nested, &["rope_parameters.full_attention", "all layers"]),
         ("llama3", "rope_parameters", json!({"rope_theta": "x"}), &["rope_parameters.rope_theta"]),
+        ("llama3", "rope_parameters", json!({"rope_theta": null}), &["rope_parameters.rope_theta"]),
         ("llama3", "rope_parameters", json!({"rope_type": "llama3"}), &["factor"]),
-        ("llama3", "hidden_act", json!("gelu"), &["hidden_act", "gelu"]),
-        ("llama3", "quantization_config", json!({"bits": 4}), &["quantization_config"]),
-        ("llama3", "rope_interleaved", json!(true), &["rope_interleaved"]),
+        ("llama3", "rope_parameters", rope(kind("yarn")), &["factor", "yarn"]),
+        ("llama3", "rope_parameters", rope(kind("dynamic")), &["factor", "dynamic"]),
+        ("llama3", "rope_parameters", rope(kind("longrope")), &["short_factor", "list of 8"]),
+        ("llama3", "rope_parameters", rope(short), &["short_factor", "list of 8"]),
+        ("llama3", "rope_parameters", json!([1]), &["rope_parameters", "an object"]),
+        ("llama3", "hidden_act", json!("prelu"), &["hidden_act", "prelu", "silu"]),
+        ("llama3", "hidden_act", json!(3), &["hidden_act", "3"]),
+        ("llama3", "quantization_config", json!({"bits": 4}), &["quantization_config", "4 bits"]),
+        ("llama3", "rope_interleaved", json!(true), &["rope_interleaved", "halves"]),
         ("llama3", "residual_multiplier", json!(0.5), &["residual_multiplier", "0.5"]),
+        ("llama3", "num_local_experts", json!(8), &["num_local_experts", "mixture"]),
+        ("llama3", "vision_config", json!({"depth": 2}), &["vision_config", "images"]),
+        ("llama3", "is_causal", json!(false), &["is_causal", "later tokens"]),
         ("llama3", "sliding_window", json!(4), &["sliding_window"]),
-        ("llama3", "partial_rotary_factor", json!(0.5), &["partial_rotary_factor"]),
-        ("pythia", "hidden_act", json!("gelu_new"), &["hidden_act", "gelu_new"]),
+        ("llama3", "layer_types", json!(["sliding_attention", "full_attention"]), &["layer_types"]),
+        ("llama3", "partial_rotary_factor", json!(0.5), &["`partial_rotary_factor`"]),
+        ("llama3", "architectures", json!(["LlamaForTokenClassification"]), &["architectures"]),
+        ("llama3", "architectures", json!(["LlamaForSequenceClassification"]), &["a reward"]),
+        (
+            "mistral",
+            "layer_types",
+            json!(["sliding_attention", "full_attention"]),
+            &["layer_types"],
+        ),
+        ("pythia", "hidden_act", json!("xielu"), &["hidden_act", "xielu"]),
+        ("pythia", "rope_theta", json!(5.0), &["rope_theta", "rotary_emb_base"]),
+        ("pythia", "head_dim", json!(5), &["head_dim"]),
+        ("pythia", "sliding_window", json!(5), &["sliding_window"]),
         ("qwen3-mixed", "layer_types", json!(["full_attention"]), &["layer_types"]),
         ("qwen3-mixed", "sliding_window", json!("4"), &["sliding_window"]),
+        ("qwen2-reward", "id2label", json!({"0": "a", "1": "b"}), &["id2label", "one label"]),
     ] {
         let message = refused(model, |folder| {
             // The rope's own fields win over those beside it.
@@ -226,6 +256,133 @@ fn fields_that_would_change_the_result_are_refused_by_name() {
         assert_names(&message, &["config.json"]);
         assert_names(&message, parts);
     }
+}
+
+#[test]
+fn numbers_that_are_not_finite_are_refused_with_their_tensor() {
+    let message = refused("qwen2", |folder| {
+        rewrite(&folder.join(WEIGHTS), |tensors| {
+            let norm = tensors.iter_mut().find(|(name, ..)| name == "model.norm.weight").unwrap();
+            norm.1[3] = f32::NAN;
+            norm.1[5] = f32::INFINITY;
+        });
+    });
+    let parts = [WEIGHTS, "model.norm.weight", "2 of its 16", "NaN at index 3", "diverged"];
+    assert_names(&message, &parts);
+}
+
+#[test]
+fn a_missing_head_and_a_head_under_two_names_are_refused() {
+    let head = |name: &'static str| {
+        move |folder: &Path| {
+            rewrite(&folder.join(WEIGHTS), |t| t.retain(|(other, ..)| other != name));
+        }
+    };
+    let message = refused("llama3", head("lm_head.weight"));
+    assert_names(&message, &["lm_head.weight", "missing", "tie_word_embeddings", "fetch"]);
+    let message = refused("pythia", head("embed_out.weight"));
+    assert_names(&message, &["embed_out.weight", "missing", "tie_word_embeddings"]);
+    let message = refused("qwen2", head("model.embed_tokens.weight"));
+    assert_names(&message, &["model.embed_tokens.weight", "missing"]);
+    let message = refused("pythia", |folder| {
+        rewrite(&folder.join(WEIGHTS), |tensors| {
+            let (_, values, shape) = tensors.iter().find(|t| t.0 == "embed_out.weight").unwrap();
+            let second = ("lm_head.weight".into(), values.clone(), shape.clone());
+            tensors.push(second);
+        });
+    });
+    assert_names(&message, &["embed_out.weight", "lm_head.weight", "remove one"]);
+}
+
+#[test]
+fn names_of_other_checkpoints_are_refused_with_what_they_are() {
+    let renamed = |model: &str, rename: fn(&str) -> String| {
+        refused(model, |folder| {
+            rewrite(&folder.join(WEIGHTS), |tensors| {
+                tensors.iter_mut().for_each(|tensor| tensor.0 = rename(&tensor.0));
+            });
+        })
+    };
+    let message = renamed("qwen2", |name| format!("_orig_mod.{name}"));
+    assert_names(&message, &["missing", "_orig_mod.model.embed_tokens", "torch.compile"]);
+    let message = renamed("llama3", |name| format!("module.{name}"));
+    assert_names(&message, &["missing", "module.model.embed_tokens", "several devices"]);
+    let message = renamed("qwen2", |name| name.replace("model.", "model.language_model."));
+    assert_names(&message, &["missing", "model.language_model.embed_tokens", "images"]);
+    let message = renamed("qwen2", |name| name.replace("q_proj.weight", "q_proj.qweight"));
+    assert_names(&message, &["q_proj.weight", "q_proj.qweight", "quantised"]);
+    let message = refused("llama3", |folder| {
+        rewrite(&folder.join(WEIGHTS), |tensors| {
+            let bias = "model.layers.0.self_attn.q_proj.bias";
+            tensors.push((bias.into(), vec![0.0; 32], vec![32]));
+        });
+    });
+    assert_names(&message, &["q_proj.bias", "attention_bias"]);
+}
+
+#[test]
+fn folders_without_safetensors_say_what_is_there() {
+    let without = |file: &'static str| {
+        refused("llama3", |folder| {
+            std::fs::remove_file(folder.join(WEIGHTS)).unwrap();
+            std::fs::write(folder.join(file), b"").unwrap();
+        })
+    };
+    for (file, part) in [
+        ("pytorch_model.bin", "save_pretrained"),
+        ("model-q4_k_m.gguf", "GGUF"),
+        ("consolidated.safetensors", "rename it"),
+        ("model-00001-of-00002.safetensors", "index"),
+        ("notes.txt", "Hugging Face model folder"),
+    ] {
+        assert_names(&without(file), &["no model.safetensors", part]);
+    }
+}
+
+#[test]
+fn an_adapter_is_not_read_as_a_model_nor_left_out_of_one() {
+    let error = CausalLm::load(&golden("llama3-lora"), &device()).map(|_| ()).unwrap_err();
+    assert_names(&error.to_string(), &["PEFT adapter", "../llama3", "as its adapter"]);
+    let message = refused("llama3", |folder| {
+        let config = "adapter_config.json";
+        std::fs::copy(golden("llama3-lora").join(config), folder.join(config)).unwrap();
+    });
+    assert_names(&message, &["adapter_config.json", "folder of its own"]);
+}
+
+#[test]
+fn fields_that_nothing_reads_are_accepted_and_listed() {
+    let out = tempfile::tempdir().unwrap();
+    let base = golden("llama3");
+    std::fs::copy(base.join(WEIGHTS), out.path().join(WEIGHTS)).unwrap();
+    std::fs::copy(base.join("config.json"), out.path().join("config.json")).unwrap();
+    for (field, value) in [
+        ("router_aux_loss_coef", json!(0.001)),
+        ("num_nextn_predict_layers", json!(1)),
+        ("use_mrope", json!(false)),
+        ("num_experts", json!(1)),
+        ("_attn_implementation", json!("sdpa")),
+        ("rope_theta", json!(7.0)),
+        ("pad_token_id", json!(-1)),
+        ("sliding_window", json!(4096)),
+        ("auto_map", json!({"AutoModel": "modeling_x.X"})),
+    ] {
+        set(out.path(), "config.json", field, value);
+    }
+    let model = CausalLm::load(out.path(), &device()).unwrap();
+    let listed = [
+        "auto_map",
+        "num_experts",
+        "num_nextn_predict_layers",
+        "rope_theta",
+        "router_aux_loss_coef",
+        "sliding_window",
+    ];
+    assert_eq!(model.config().ignored_fields(), listed);
+    assert!(load("qwen3").config().ignored_fields().is_empty());
+    let written = tempfile::tempdir().unwrap();
+    model.save(written.path()).unwrap();
+    assert_eq!(json_file(&written.path().join("config.json"))["pad_token_id"], Value::Null);
 }
 
 #[test]
@@ -252,15 +409,13 @@ fn adapters_that_are_not_plain_lora_are_refused_by_the_setting() {
     let file = "adapter_config.json";
     for (field, value) in [
         ("peft_type", json!("IA3")),
-        ("bias", json!("all")),
         ("use_dora", json!(true)),
-        ("fan_in_fan_out", json!(true)),
-        ("rank_pattern", json!({"q_proj": 8})),
-        ("alpha_pattern", json!({"q_proj": 8})),
-        ("layers_to_transform", json!([0])),
+        ("rank_pattern", json!({"q_proj": "8"})),
+        ("alpha_pattern", json!(8)),
+        ("layers_to_transform", json!("0")),
         ("modules_to_save", json!(["lm_head"])),
         ("init_lora_weights", json!("pissa")),
-        ("exclude_modules", json!(["v_proj"])),
+        ("exclude_modules", json!([1])),
         ("use_new_thing", json!(true)),
         ("target_modules", json!([])),
         ("target_modules", json!(3)),
@@ -270,7 +425,7 @@ fn adapters_that_are_not_plain_lora_are_refused_by_the_setting() {
         let message = refused("llama3-lora", |folder| set(folder, file, field, value));
         assert_names(&message, &[file, field]);
     }
-    let targets = json!(["q_proj", "w_pack"]);
+    let targets = json!(["w_pack"]);
     let message = refused("llama3-lora", |folder| set(folder, file, "target_modules", targets));
     assert_names(&message, &["w_pack", "q_proj", "down_proj"]);
     let message = refused("llama3-lora", |folder| set(folder, file, "r", json!(3)));

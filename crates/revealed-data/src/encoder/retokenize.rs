@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use super::encode::row;
 use super::*;
 
-/// Keeps a tokenizer that adds a leading space from adding it to what follows.
+/// Before a text, it keeps a tokenizer from adding a space to it, or from dropping its space.
 const ANCHOR: &str = "\n";
 impl Encoder {
     /// The canonical form of a policy's sample: its text, tokenized as a demonstration's would be.
@@ -109,6 +109,8 @@ impl Encoder {
         let after = self.ids(&format!("{ANCHOR}a"))?;
         let bare = self.ids("a")?;
         let adds_space = after.strip_prefix(&*anchor).is_some_and(|ids| ids != bare);
-        Ok(adds_space.then_some(anchor))
+        let spaced = self.ids(" a")?;
+        let drops_space = self.tokenizer.decode(&spaced, false).is_ok_and(|text| text == "a");
+        Ok((adds_space || drops_space).then_some(anchor))
     }
 }

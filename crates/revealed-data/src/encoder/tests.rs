@@ -422,7 +422,9 @@ proptest! {
     }
 }
 
+mod fields;
 mod golden;
+mod tokenizers;
 
 #[test]
 fn a_template_of_special_tokens_that_are_not_there_is_an_error() {

@@ -71,13 +71,11 @@ fn generation_tags_mark_what_transformers_marks() {
 
 #[test]
 fn generation_tags_keep_their_whitespace_control() {
+    let text = "{%- generation -%} {{ a }} {%+ endgeneration %}{% set generation = 1 %}";
     assert_eq!(
-        generation_as_call(
-            "{%- generation -%} {{ a }} {%+ endgeneration %}{% set generation = 1 %}"
-        ),
-        "{%- call __generation() -%} {{ a }} {%+ endcall %}{% set generation = 1 %}"
+        translate::translate(text).unwrap().text,
+        "{%- call __generation__() -%} {{ a }} {%+ endcall %}{% set generation = 1 %}"
     );
-    assert_eq!(generation_as_call("{% {%generation%} %}{%"), "{% {%call __generation()%} %}{%");
 }
 
 #[test]
@@ -141,6 +139,10 @@ proptest! {
         "[::-1]", "[-9:3]", " + ", " * 99", " ~ ", "'a'", "\"", "(", ")", "|tojson", "|trim", ".split('')",
         "[5:2:0]", "strftime_now('%')", "range(9)", "macro f(x)", "endmacro", "1", "0", " / ", " % ", " - ",
         "\n", "é", ".strip()", " in ", " is none", "raw", "endraw", "|format(1)", "'%9999999999d'",
+        " if ", " not ", " is ", "none", "loop(", "loop.cycle(", ".format(", "'{:>9}{}'", "|indent(", "|map('upper')",
+        "|round(", "|batch(", "|slice(", "|sort", "|tojson(indent=", "**", "//", "~", "]", "{'a': ", "}", "call f(x)", "endcall",
+        "macro f(x, y=x)", "varargs", "set ns.x = ", "namespace()", ".items()", ".items", "['items']", "|wordwrap(", "|truncate(",
+        "print ", "with a = 1, b = a", "endwith", "filter upper", "endfilter", "'\\x4", "\r\n", "elif ", "break", "m.content.split(", ")",
     ]), 0..14)) {
         let _ = template(&pieces.concat()).map(|t| {
             t.render_with_generation(&vec![turn("user", "x")].into(), GenerationPrompt::Add)
@@ -168,3 +170,6 @@ fn lists_in_lists_that_cost_no_steps_are_an_error_and_not_the_end() {
     let long = refused("{{ strftime_now('%Y' * 1000) }}").unwrap_err();
     assert!(long.contains("1000 letters at most"), "{long}");
 }
+
+mod jinja;
+mod real;
