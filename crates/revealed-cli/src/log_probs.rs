@@ -44,7 +44,8 @@ struct Failed<'a> {
     error: String,
 }
 
-/// Prints a line a row. A row that does not fit gets a line with `error`; only if none fits is that a failure.
+/// Prints a line a row. A row that does not fit gets a line with `error`; only if none fits is that
+/// a failure.
 pub fn log_probs(args: &LogProbsArgs, device: &Device, progress: &mut Progress) -> Result<()> {
     let demonstrations = read_demonstrations(&args.data)?;
     let (model, rows) = args.model.load(device)?;

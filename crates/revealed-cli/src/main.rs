@@ -1,5 +1,5 @@
-//! The program `revealed`: results on stdout, everything else on stderr; exit codes 0, 1 (failed), 2 (usage), 129, 130
-//! and 143 (stopped by SIGHUP, SIGINT or SIGTERM).
+//! The program `revealed`: results on stdout, everything else on stderr; exit codes 0, 1 (failed),
+//! 2 (usage), 129, 130 and 143 (stopped by SIGHUP, SIGINT or SIGTERM).
 
 mod align;
 mod bench;

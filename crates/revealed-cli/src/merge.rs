@@ -1,4 +1,5 @@
-//! `revealed merge`: an adapter folded into full weights, checked by loading them again, with a model card.
+//! `revealed merge`: an adapter folded into full weights, checked by loading them again, with a
+//! model card.
 
 use std::path::{Path, PathBuf};
 
@@ -83,7 +84,8 @@ fn finite(model: &CausalLm, [base, adapter]: [&Path; 2]) -> Result<()> {
     }
 }
 
-/// The adapter's tokenizer and template, else the base's, with the terminator and pad token that the adapter was trained with.
+/// The adapter's tokenizer and template, else the base's, with the terminator and pad token that
+/// the adapter was trained with.
 fn write_text(text: &TextFolder, out: &Path, progress: &Progress) -> Result<()> {
     if !text.file("tokenizer.json").is_file() {
         return Ok(copy_text_files(text, out)?);

@@ -1,5 +1,5 @@
-//! Rows for `sample`, `log-probs` and `score`: encoded one by one, so that a row that does not fit is reported in
-//! its place and the others go on.
+//! Rows for `sample`, `log-probs` and `score`: encoded one by one, so that a row that does not fit
+//! is reported in its place and the others go on.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -25,7 +25,8 @@ pub struct ModelArgs {
     /// PEFT adapter to put on it: a folder or hub id
     #[arg(long)]
     adapter: Option<PathBuf>,
-    /// "auto" (the chat template of the adapter, else of the model, if there is one), "none", or a template file
+    /// "auto" (the chat template of the adapter, else of the model, if there is one), "none", or a
+    /// template file
     #[arg(long, default_value = "auto")]
     template: TemplateChoice,
 }
@@ -51,7 +52,8 @@ impl ModelArgs {
     }
 }
 
-/// Where tokenizer, template and stop tokens of a model are read from: the adapter's own come first.
+/// Where tokenizer, template and stop tokens of a model are read from: the adapter's own come
+/// first.
 pub fn text_folder(model: &Path, adapter: Option<&Path>) -> TextFolder {
     match adapter {
         Some(adapter) => TextFolder::of_adapter(model, adapter),
@@ -107,8 +109,8 @@ impl Rows {
         Self { encoder, shape, foreign: AtomicUsize::new(0) }
     }
 
-    /// A demonstration with the tokens that it was sampled as, where it has them and they are its text; else its text's tokens.
-    /// The reason where they do not fit.
+    /// A demonstration with the tokens that it was sampled as, where it has them and they are its
+    /// text; else its text's tokens. The reason where they do not fit.
     pub fn demonstration(&self, row: &Demonstration) -> Result<Encoded, String> {
         let Some(ids) = &row.completion_ids else { return self.row(&row.prompt, &row.completion) };
         let prompt = self.prompt(&row.prompt, 0)?;
@@ -128,7 +130,8 @@ impl Rows {
         Ok(Encoded { input_ids, completion_start, terminated, truncated: tokens > limit })
     }
 
-    /// Says of how many demonstrations the text was tokenized again, since their `completion_ids` are not its tokens here.
+    /// Says of how many demonstrations the text was tokenized again, since their `completion_ids`
+    /// are not its tokens here.
     pub fn note_foreign_ids(&self, progress: &Progress) {
         let count = self.foreign.swap(0, Ordering::Relaxed);
         if count > 0 {

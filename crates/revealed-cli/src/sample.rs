@@ -53,7 +53,8 @@ pub struct SampleArgs {
     batch_size: usize,
 }
 
-/// A completion with its prompt as given: the line reads as a demonstration again, with the tokens that were sampled.
+/// A completion with its prompt as given: the line reads as a demonstration again, with the tokens
+/// that were sampled.
 #[derive(Serialize)]
 struct Line<'a> {
     id: &'a str,
@@ -72,7 +73,8 @@ struct Failed<'a> {
     error: String,
 }
 
-/// Completes prompts. A prompt that does not fit gets a line with `error`; only if none fits is that a failure.
+/// Completes prompts. A prompt that does not fit gets a line with `error`; only if none fits is
+/// that a failure.
 pub fn sample(args: &SampleArgs, device: &Device, progress: &mut Progress) -> Result<()> {
     let mut config = SamplingConfig {
         decoding: if args.greedy { Decoding::Greedy } else { Decoding::Sample },

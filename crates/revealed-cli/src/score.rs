@@ -75,7 +75,8 @@ pub fn load_reward(
     Ok((Rows::new(encoder, shape), reward))
 }
 
-/// Says so where a policy, or a whole run, is given in a reward's place, and names the reward that is meant.
+/// Says so where a policy, or a whole run, is given in a reward's place, and names the reward that
+/// is meant.
 fn refuse_policy(folder: &Path) -> Result<()> {
     let is = |folder: &Path, file: &str| folder.join(file).is_file();
     if is(folder, REWARD_FILE) {
@@ -99,8 +100,8 @@ struct Scorer {
     batch_tokens: usize,
 }
 
-/// Prints a line a row. A row beyond the limits gets a line with `error` and counts for nothing; only if all
-/// are is that a failure.
+/// Prints a line a row. A row beyond the limits gets a line with `error` and counts for nothing;
+/// only if all are is that a failure.
 pub fn score(args: &ScoreArgs, device: &Device, progress: &mut Progress) -> Result<()> {
     let records = read(&args.data)?.records;
     if let Records::Prompts(_) = records {

@@ -1,5 +1,6 @@
-//! SIGINT, SIGTERM and SIGHUP: the first lets a run finish its step and save, or a judge its answers; the second ends the program
-//! at once. Under `nohup`, which starts a program with SIGHUP ignored, SIGHUP stays ignored.
+//! SIGINT, SIGTERM and SIGHUP: the first lets a run finish its step and save, or a judge its
+//! answers; the second ends the program at once. Under `nohup`, which starts a program with SIGHUP
+//! ignored, SIGHUP stays ignored.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -12,12 +13,14 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 use thiserror::Error;
 
-/// SIGHUP, which the system sends when a terminal or an SSH connection closes; nothing where it is ignored.
+/// SIGHUP, which the system sends when a terminal or an SSH connection closes; nothing where it is
+/// ignored.
 #[cfg(unix)]
 fn hangup() -> Option<i32> {
     let mut current = std::mem::MaybeUninit::<libc::sigaction>::zeroed();
     #[allow(unsafe_code)]
-    // Sound: with a null pointer for the new action the call only writes the current one, and zeroes are a valid one.
+    // Sound: with a null pointer for the new action the call only writes the current one, and
+    // zeroes are a valid one.
     let current = unsafe {
         libc::sigaction(libc::SIGHUP, std::ptr::null(), current.as_mut_ptr());
         current.assume_init()
@@ -45,7 +48,8 @@ pub struct Signals {
 pub struct Stopped {
     /// What was done, and how to go on.
     rest: String,
-    /// 128 and the signal's number, as shells give it: 129 for SIGHUP, 130 for SIGINT, 143 for SIGTERM.
+    /// 128 and the signal's number, as shells give it: 129 for SIGHUP, 130 for SIGINT, 143 for
+    /// SIGTERM.
     pub exit_code: u8,
 }
 

@@ -1,4 +1,5 @@
-//! What a Hugging Face model folder says about text: tokenizer, special tokens, template, stop tokens.
+//! What a Hugging Face model folder says about text: tokenizer, special tokens, template, stop
+//! tokens.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -90,8 +91,8 @@ impl Folder {
     }
 }
 
-/// Special tokens by the name under which a template reads them, as Transformers collects them: from
-/// `tokenizer_config.json`, else `special_tokens_map.json`, else the tokenizer class.
+/// Special tokens by the name under which a template reads them, as Transformers collects them:
+/// from `tokenizer_config.json`, else `special_tokens_map.json`, else the tokenizer class.
 fn specials(config: &Value, map: &Value) -> BTreeMap<String, String> {
     let class = config["tokenizer_class"].as_str().unwrap_or_default();
     let defaults = tokenizer_file::default_specials(class);
@@ -115,7 +116,8 @@ fn specials(config: &Value, map: &Value) -> BTreeMap<String, String> {
     specials
 }
 
-/// A JSON object of the folders that the tokenizer's files are read from: fields of the first replace those of the next.
+/// A JSON object of the folders that the tokenizer's files are read from: fields of the first
+/// replace those of the next.
 fn overlaid(text: &TextFolder, name: &str) -> Result<Value, DataError> {
     let mut all = Value::Null;
     for folder in text.tokenizer_folders().into_iter().rev() {

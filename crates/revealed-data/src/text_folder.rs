@@ -7,7 +7,8 @@ const TOKENIZER: &str = "tokenizer.json";
 /// The files that belong to the model and not to its tokenizer.
 const OF_MODEL: [&str; 2] = ["generation_config.json", "config.json"];
 
-/// The folders that a model's text files are read from: its own folder, and that of an adapter on it.
+/// The folders that a model's text files are read from: its own folder, and that of an adapter on
+/// it.
 ///
 /// | the adapter's folder has | tokenizer and special tokens | chat template |
 /// |---|---|---|
@@ -47,7 +48,8 @@ impl TextFolder {
         }
     }
 
-    /// Where a file of the model or its tokenizer is; a file that no folder has is named in the base's.
+    /// Where a file of the model or its tokenizer is; a file that no folder has is named in the
+    /// base's.
     pub fn file(&self, name: &str) -> PathBuf {
         let folders = match OF_MODEL.contains(&name) {
             true => self.adapter.iter().chain([&self.base]).map(PathBuf::as_path).collect(),

@@ -13,12 +13,8 @@ use crate::decoder::{Decoder, Shape, linear};
 use crate::error::ModelError;
 use crate::folder;
 use crate::layers::{Linear, project, rounded};
-<<<<<<< HEAD
-use crate::lora::{self, LoraConfig, LoraWeights};
-use crate::output_head::{self, HeadNames};
-=======
 use crate::lora::{self, Factors, LoraConfig, LoraWeights};
->>>>>>> hub
+use crate::output_head::{self, HeadNames};
 use crate::weights::{Source, TensorFiles};
 
 /// A decoder with its output head. The head is absent where it is tied to the embedding.

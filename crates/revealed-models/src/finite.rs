@@ -3,7 +3,8 @@
 use crate::causal_lm::CausalLm;
 
 impl CausalLm {
-    /// The name of the first tensor, of the model or of an adapter on it, that holds NaN or infinity.
+    /// The name of the first tensor, of the model or of an adapter on it, that holds NaN or
+    /// infinity.
     pub fn non_finite_tensor(&self) -> Option<String> {
         let head = self.lm_head.iter();
         let head =

@@ -9,8 +9,8 @@ use serde_json::{Deserializer, Map, Value};
 
 use crate::error::TrainError;
 
-/// The fields of a JSON object in order, each value as its text: numbers that Rust would round (such as
-/// `model_max_length`) and escapes stay as they are.
+/// The fields of a JSON object in order, each value as its text: numbers that Rust would round
+/// (such as `model_max_length`) and escapes stay as they are.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct JsonObject {
     fields: Vec<(String, String)>,
@@ -73,7 +73,8 @@ impl JsonObject {
 
 /// The fields of a JSON object; of a name that occurs twice the last value, as in Python.
 fn fields(text: &str) -> Result<Vec<(String, String)>, serde_json::Error> {
-    // From here on the text is known to be an object: between its values there are only commas and colons.
+    // From here on the text is known to be an object: between its values there are only commas and
+    // colons.
     serde_json::from_str::<Map<String, Value>>(text)?;
     let mut object = JsonObject::default();
     let mut rest = between(text).strip_prefix('{').unwrap_or_default();

@@ -1,5 +1,5 @@
-//! A run on disk: `recipe.toml`, `metrics.jsonl`, `samples/`, `reports/`, `checkpoints/`, `report.md`, `policy/`,
-//! `reward/`.
+//! A run on disk: `recipe.toml`, `metrics.jsonl`, `samples/`, `reports/`, `checkpoints/`,
+//! `report.md`, `policy/`, `reward/`.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::Write;
@@ -118,8 +118,9 @@ impl RunFolder {
         }
     }
 
-    /// Cuts `metrics.jsonl` back to a checkpoint's length, so that no step stands there twice; a file that is shorter, never filled
-    /// up, back to its last whole line. Gives whether that is so: lines of the run's past are missing then.
+    /// Cuts `metrics.jsonl` back to a checkpoint's length, so that no step stands there twice; a
+    /// file that is shorter, never filled up, back to its last whole line. Gives whether that is
+    /// so: lines of the run's past are missing then.
     ///
     /// # Errors
     /// When the file cannot be changed.
@@ -137,14 +138,16 @@ impl RunFolder {
         cut(&self.metrics).map_err(TrainError::io(&file))
     }
 
-    /// What could not be written, to be asked before a state is saved: a checkpoint must not be past a line that is lost.
+    /// What could not be written, to be asked before a state is saved: a checkpoint must not be
+    /// past a line that is lost.
     pub fn losses(&self) -> Losses {
         Losses(self.failed.clone())
     }
 
-    /// Writes what the run made: `policy/` (adapter or full model), `reward/` (a sequence classifier, merged),
-    /// under LoRA also `reward-adapter/`, each with its model card and the text files that [`write_text_files`] describes, and
-    /// `report.md`. The reward's chat template ends at the terminator, where the score is read.
+    /// Writes what the run made: `policy/` (adapter or full model), `reward/` (a sequence
+    /// classifier, merged), under LoRA also `reward-adapter/`, each with its model card and the
+    /// text files that [`write_text_files`] describes, and `report.md`. The reward's chat template
+    /// ends at the terminator, where the score is read.
     ///
     /// # Errors
     /// When something cannot be written, or a metrics line could not be before.

@@ -169,8 +169,9 @@ impl Task {
         self.encoder.pad_id()
     }
 
-    /// A filler that no row ends in, which Transformers needs to find a padded row's last token: the pad token, or where that ends
-    /// rows too, a special token, which a tokenizer can name as its pad token without a change to any text's tokens.
+    /// A filler that no row ends in, which Transformers needs to find a padded row's last token:
+    /// the pad token, or where that ends rows too, a special token, which a tokenizer can name as
+    /// its pad token without a change to any text's tokens.
     pub fn reward_pad_id(&self) -> u32 {
         let stops = self.encoder.stop_ids();
         let pad = self.encoder.pad_id();

@@ -1,4 +1,5 @@
-//! The text files of a written folder: tokenizer, chat template, stop tokens and pad token, as the model was trained with them.
+//! The text files of a written folder: tokenizer, chat template, stop tokens and pad token, as the
+//! model was trained with them.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -27,6 +28,8 @@ pub struct TextSide {
     pad_token: Option<String>,
     bos_id: Option<u32>,
     template: Template,
+    /// Whether conversations with tools have a template of their own.
+    tools: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -72,24 +75,28 @@ impl TextSide {
             pad_token: encoder.added_token(pad_id),
             bos_id: encoder.bos_id(),
             template,
+            tools: encoder.recipe().tool_template.is_some(),
         }
     }
 
-    /// Whether the template writes a special token by this name; to give the token another text would then change rows.
+    /// Whether the template writes a special token by this name; to give the token another text
+    /// would then change rows.
     fn template_names(&self, token: &str) -> bool {
         matches!(&self.template, Template::Text { text, .. } if text.contains(token))
     }
 }
 
-/// Copies the text files of a model into a folder, and has them name the terminator, the pad token and the template that were trained:
+/// Copies the text files of a model into a folder, and has them name the terminator, the pad token
+/// and the template that were trained:
 ///
-/// - `generation_config.json`: `eos_token_id` (the terminator, then the other stop tokens), `pad_token_id`, `bos_token_id`; it is
-///   made where there is none, with the generation settings of `config.json`;
+/// - `generation_config.json`: `eos_token_id` (the terminator, then the other stop tokens),
+///   `pad_token_id`, `bos_token_id`; it is made where there is none, with the generation settings
+///   of `config.json`;
 /// - `config.json`, where the folder has one: the same three;
-/// - `tokenizer_config.json` and `special_tokens_map.json`: `eos_token` and `pad_token`, where these are added tokens of the
-///   tokenizer and the template does not write them by name;
-/// - `chat_template.jinja` and `chat_template` of `tokenizer_config.json`: the template, the same in both; none in either where
-///   the choice of template was "none".
+/// - `tokenizer_config.json` and `special_tokens_map.json`: `eos_token` and `pad_token`, where
+///   these are added tokens of the tokenizer and the template does not write them by name;
+/// - `chat_template.jinja` and `chat_template` of `tokenizer_config.json`: the template, the same
+///   in both; none in either where the choice of template was "none".
 ///
 /// All other fields stay as they are written; `tokenizer.json` is copied.
 ///
@@ -128,8 +135,8 @@ pub fn write_text_files(from: &TextFolder, to: &Path, text: &TextSide) -> Result
     Ok(())
 }
 
-/// Copies the text files of a model as they are; an adapter's `tokenizer_config.json` over its base's where the adapter has no
-/// tokenizer of its own.
+/// Copies the text files of a model as they are; an adapter's `tokenizer_config.json` over its
+/// base's where the adapter has no tokenizer of its own.
 ///
 /// # Errors
 /// When a file cannot be read or written.
@@ -187,7 +194,8 @@ fn named_templates(from: &TextFolder) -> Result<Vec<PathBuf>, TrainError> {
     Ok(files)
 }
 
-/// Settings of generation that Transformers reads from `config.json` where there is no `generation_config.json`.
+/// Settings of generation that Transformers reads from `config.json` where there is no
+/// `generation_config.json`.
 const GENERATION_SETTINGS: &[&str] = &[
     "bad_words_ids",
     "begin_suppress_tokens",
@@ -269,8 +277,10 @@ fn template_files(
     text: &TextSide,
 ) -> Result<(), TrainError> {
     let (file, named_files) = (to.join(TEMPLATE), to.join(NAMED_TEMPLATES));
-    // Names are of the base's format: a template of another origin does not come with them.
     let mut others = named_in_config(&config.get("chat_template"));
+    // Templates of other names are of one format with the default one of their folder.
+    let keeps = matches!(&text.template, Template::Text { named: true, .. })
+        && (text.tools || from.tokenizer_folders().len() == 1);
     match &text.template {
         Template::Kept => {
             // Transformers reads the file first; others read the config alone.
@@ -286,15 +296,14 @@ fn template_files(
             remove(&file)?;
             others.clear();
         }
-        Template::Text { text, named } => {
+        Template::Text { text, .. } => {
             write_file(&file, text.as_bytes())?;
-            if !named || from.tokenizer_folders().len() > 1 {
+            if !keeps {
                 others.clear();
             }
             config.set("chat_template", &in_config(text, &others));
         }
     }
-    let keeps = matches!(&text.template, Template::Text { named: true, .. });
     if !keeps && named_files.is_dir() {
         fs::remove_dir_all(&named_files).map_err(TrainError::io(&named_files))?;
     }
@@ -306,7 +315,8 @@ fn template_files(
     Ok(())
 }
 
-/// Templates of a list in `tokenizer_config.json`, other than the default one. A name that is no file's is left out.
+/// Templates of a list in `tokenizer_config.json`, other than the default one. A name that is no
+/// file's is left out.
 fn named_in_config(list: &Value) -> Vec<(String, String)> {
     let named = |one: &Value| {
         let (name, text) = (one["name"].as_str()?, one["template"].as_str()?);

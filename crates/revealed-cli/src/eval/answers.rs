@@ -1,4 +1,5 @@
-//! Right and wrong answers to questions, scored by every yardstick; and whether scores hold in another batch.
+//! Right and wrong answers to questions, scored by every yardstick; and whether scores hold in
+//! another batch.
 
 use std::collections::BTreeMap;
 
@@ -16,8 +17,8 @@ use crate::rows::Rows;
 const QUESTIONS: usize = 64;
 /// Answers scored again in other batches.
 const CHECKED: usize = 16;
-/// The largest difference between batches that passes, in the reward's unit: a calibrated reward has a spread of about 1, and f32
-/// moves it by some 1e-5.
+/// The largest difference between batches that passes, in the reward's unit: a calibrated reward
+/// has a spread of about 1, and f32 moves it by some 1e-5.
 pub const TOLERANCE: f64 = 1e-3;
 
 /// A question with its answers.

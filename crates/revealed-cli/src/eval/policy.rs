@@ -23,7 +23,8 @@ use crate::setup::model_folder;
 /// Arguments of `revealed eval policy`.
 #[derive(Debug, clap::Args)]
 pub struct PolicyArgs {
-    /// The policy: a model folder, or a PEFT adapter on --reference; its tokenizer and chat template are used for both models
+    /// The policy: a model folder, or a PEFT adapter on --reference; its tokenizer and chat
+    /// template are used for both models
     #[arg(long)]
     policy: PathBuf,
     /// The model it is compared with: a folder or hub id

@@ -31,8 +31,8 @@ pub struct YardstickArgs {
     /// The model it is compared with
     #[arg(long, requires = "policy")]
     pub reference: Option<String>,
-    /// Preference pairs to fit a bag-of-tokens probe to, the baseline of words alone; pairs of a prompt that is evaluated are
-    /// left out
+    /// Preference pairs to fit a bag-of-tokens probe to, the baseline of words alone; pairs of a
+    /// prompt that is evaluated are left out
     #[arg(long)]
     pub probe_on: Vec<PathBuf>,
 }
@@ -78,7 +78,8 @@ pub fn reward_sources(
     Ok(sources)
 }
 
-/// Policy and reference. Both read the policy's tokens: its own tokenizer and chat template, else the reference's.
+/// Policy and reference. Both read the policy's tokens: its own tokenizer and chat template, else
+/// the reference's.
 ///
 /// # Errors
 /// When a folder is missing or damaged, or the two have not one vocabulary.
@@ -111,7 +112,8 @@ pub fn policy_and_reference(
 fn writes_otherwise(one: &Rows, other: &Rows) -> bool {
     let read = |rows: &Rows| {
         let recipe = rows.encoder.recipe();
-        // A reward's template is cut at the terminator, and limits are no part of how a text is written.
+        // A reward's template is cut at the terminator, and limits are no part of how a text is
+        // written.
         let template = rows.encoder.template_to_terminator();
         let mut tokens = recipe.special_tokens;
         tokens.retain(|name, _| template.as_ref().is_some_and(|text| text.contains(&**name)));
@@ -138,7 +140,8 @@ pub struct Yardsticks {
 pub type Values = BTreeMap<&'static str, Vec<f64>>;
 
 impl Yardsticks {
-    /// Loads the models; the probe is fitted to pairs of other prompts than `evaluated`, given as their words.
+    /// Loads the models; the probe is fitted to pairs of other prompts than `evaluated`, given as
+    /// their words.
     ///
     /// # Errors
     /// When there is none, when a folder is missing or damaged, or when tokenizers differ.
@@ -230,8 +233,8 @@ impl Yardsticks {
         }
     }
 
-    /// Every yardstick's value of every row, whose completions are `texts` and whose tokens for the policy are `policy_rows`, where
-    /// these are others.
+    /// Every yardstick's value of every row, whose completions are `texts` and whose tokens for the
+    /// policy are `policy_rows`, where these are others.
     ///
     /// # Errors
     /// When a model gives no number.

@@ -9,7 +9,8 @@ impl Encoder {
         &self.prefix
     }
 
-    /// The text of a token that the tokenizer has in addition to its vocabulary, such as a special token; nothing of other tokens.
+    /// The text of a token that the tokenizer has in addition to its vocabulary, such as a special
+    /// token; nothing of other tokens.
     pub fn added_token(&self, id: u32) -> Option<String> {
         self.added.get(&id).cloned()
     }
@@ -21,7 +22,8 @@ impl Encoder {
         ids
     }
 
-    /// Tokens of a text and nothing else: no prefix, no template, no limit; specials that it spells become specials.
+    /// Tokens of a text and nothing else: no prefix, no template, no limit; specials that it spells
+    /// become specials.
     ///
     /// # Errors
     /// [`DataError::Encode`] when the tokenizer refuses it.
