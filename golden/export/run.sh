@@ -3,7 +3,7 @@
 #
 #     golden/export/run.sh [BASE_FOLDER ...]
 #
-# Without folders: four golden models. PYTHON names an interpreter with golden/requirements.txt.
+# Without folders: four golden models, and the cases of check_text.py. PYTHON names an interpreter with golden/requirements.txt.
 set -eu
 calling=$PWD
 cd "$(dirname "$0")/../.."
@@ -11,6 +11,7 @@ python=${PYTHON:-python3}
 out=$(mktemp -d)
 trap 'rm -rf "$out"' EXIT
 
+text=$#
 [ $# -gt 0 ] || set -- "$PWD/golden/models/llama3" "$PWD/golden/models/pythia" \
     "$PWD/golden/models/qwen3" "$PWD/golden/models/qwen2"
 # All examples, as the tests build them: one crate alone would build the tensor library again, with other features.
@@ -26,4 +27,9 @@ for base in "$@"; do
         "$python" golden/export/check.py "$kind" "$@"
     done
 done
+if [ "$text" -eq 0 ]; then
+    echo "== tokenizer, template and stop tokens"
+    cargo build --quiet --workspace --bins
+    "$python" golden/export/check_text.py "${CARGO_TARGET_DIR:-target}/debug/revealed"
+fi
 echo "all equal"

@@ -44,7 +44,8 @@ struct Failed<'a> {
     error: String,
 }
 
-/// Prints a line a row. A row that does not fit gets a line with `error`; only if none fits is that a failure.
+/// Prints a line a row. A row that does not fit gets a line with `error`; only if none fits is that
+/// a failure.
 pub fn log_probs(args: &LogProbsArgs, device: &Device, progress: &mut Progress) -> Result<()> {
     let demonstrations = crate::data::demonstrations(&args.data, progress)?;
     let (model, rows) = args.model.load(device)?;
@@ -57,6 +58,7 @@ pub fn log_probs(args: &LogProbsArgs, device: &Device, progress: &mut Progress) 
         progress.step(done, demonstrations.len(), "");
     }
     progress.end("");
+    rows.note_foreign_ids(progress);
     report_errors(failed, demonstrations.len(), &args.data, progress)
 }
 
@@ -69,7 +71,7 @@ fn score(
     output: &mut Output,
 ) -> Result<usize> {
     let encoded: Vec<Result<Encoded, String>> =
-        demonstrations.iter().map(|row| rows.row(&row.prompt, &row.completion)).collect();
+        demonstrations.iter().map(|row| rows.demonstration(row)).collect();
     let usable: Vec<&Encoded> = encoded.iter().flatten().collect();
     let mut log_probs =
         of_rows(&usable, model, rows.encoder.pad_id(), batch_tokens, 1.0)?.into_iter();

@@ -1,5 +1,5 @@
-//! The program `revealed`: results on stdout, everything else on stderr; exit codes 0, 1 (failed), 2 (usage), 130 and
-//! 143 (stopped by a signal).
+//! The program `revealed`: results on stdout, everything else on stderr; exit codes 0, 1 (failed),
+//! 2 (usage), 129, 130 and 143 (stopped by SIGHUP, SIGINT or SIGTERM).
 
 mod align;
 mod bench;
@@ -126,7 +126,7 @@ fn run(cli: &Cli, progress: &mut Progress) -> Result<()> {
         Command::Eval(args) => eval::eval(args, &device, progress),
         Command::Report(args) => report::report(args),
         Command::Compare(args) => compare::compare(args),
-        Command::Merge(args) => merge::merge(args, &device),
+        Command::Merge(args) => merge::merge(args, &device, progress),
     }
 }
 

@@ -1,15 +1,18 @@
-//! `revealed merge`: an adapter folded into full weights, checked by loading them again, with a model card.
+//! `revealed merge`: an adapter folded into full weights, checked by loading them again, with a
+//! model card.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use revealed::Device;
-use revealed::models::{CausalLm, PaddingSide, TokenBatch, copy_tokenizer, write_file};
-use revealed::train::merged_card;
+use revealed::data::{EncodeOptions, Encoder, TextFolder};
+use revealed::models::{CausalLm, PaddingSide, TokenBatch, write_file};
+use revealed::train::{TextSide, copy_text_files, merged_card, write_text_files};
 use serde_json::json;
 
-use crate::output::Output;
-use crate::rows::load_model;
+use crate::output::{Output, chain};
+use crate::progress::Progress;
+use crate::rows::{load_model, text_folder};
 use crate::setup::{adapter_folder, model_folder};
 
 /// Rows and tokens a row on which logits are compared.
@@ -33,7 +36,10 @@ pub struct MergeArgs {
 }
 
 /// Writes the merged model and prints the largest difference of its logits from the adapter's.
-pub fn merge(args: &MergeArgs, device: &Device) -> Result<()> {
+///
+/// # Errors
+/// When a folder is missing or damaged, or a weight is NaN or infinite.
+pub fn merge(args: &MergeArgs, device: &Device, progress: &Progress) -> Result<()> {
     let folder = model_folder(&args.model)?;
     if args.out.join("config.json").exists() {
         bail!(
@@ -41,11 +47,13 @@ pub fn merge(args: &MergeArgs, device: &Device) -> Result<()> {
             args.out.display()
         );
     }
-    let model = load_model(&folder, Some(&args.adapter), device)?;
-    model.clone().merged()?.save(&args.out)?;
-    copy_tokenizer(&folder, &args.out)?;
-    // A run's adapter has the chat template that it was trained with.
-    copy_tokenizer(&adapter_folder(&args.adapter)?, &args.out)?;
+    let adapter = adapter_folder(&args.adapter)?;
+    let model = load_model(&folder, Some(&adapter), device)?;
+    finite(&model, [&folder, &adapter])?;
+    let merged = model.clone().merged()?;
+    finite(&merged, [&folder, &adapter])?;
+    merged.save(&args.out)?;
+    write_text(&text_folder(&folder, Some(&adapter)), &args.out, progress)?;
     write_file(&args.out.join(CARD), card(args, &folder).as_bytes())?;
     let merged = CausalLm::load(&args.out, device)?;
     let rows = probe(&model);
@@ -60,6 +68,38 @@ pub fn merge(args: &MergeArgs, device: &Device) -> Result<()> {
         "tokens": rows.iter().map(Vec::len).sum::<usize>(),
     }))?;
     output.flush()
+}
+
+/// Refuses weights that are not numbers: a model of them gives none either.
+fn finite(model: &CausalLm, [base, adapter]: [&Path; 2]) -> Result<()> {
+    match model.non_finite_tensor() {
+        None => Ok(()),
+        Some(tensor) => {
+            let folder = if tensor.contains(".lora_") { adapter } else { base };
+            bail!(
+                "{}: tensor `{tensor}` holds NaN or infinity, so nothing is merged; take weights from before training diverged, or fetch the file again",
+                folder.display()
+            )
+        }
+    }
+}
+
+/// The adapter's tokenizer and template, else the base's, with the terminator and pad token that
+/// the adapter was trained with.
+fn write_text(text: &TextFolder, out: &Path, progress: &Progress) -> Result<()> {
+    if !text.file("tokenizer.json").is_file() {
+        return Ok(copy_text_files(text, out)?);
+    }
+    match Encoder::from_text_folder(text, EncodeOptions::default()) {
+        Ok(encoder) => Ok(write_text_files(text, out, &TextSide::of(&encoder))?),
+        Err(error) => {
+            progress.note(&format!(
+                "the tokenizer's files are copied as they are, since its stop token is not known: {}",
+                chain(&error)
+            ));
+            Ok(copy_text_files(text, out)?)
+        }
+    }
 }
 
 /// The merged model's card, from the adapter's where it has one.

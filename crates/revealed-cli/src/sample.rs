@@ -53,14 +53,15 @@ pub struct SampleArgs {
     batch_size: usize,
 }
 
-/// A completion; with its prompt as given, so that the line reads as a demonstration again.
+/// A completion with its prompt as given: the line reads as a demonstration again, with the tokens
+/// that were sampled.
 #[derive(Serialize)]
 struct Line<'a> {
     id: &'a str,
     sample: usize,
     prompt: &'a Prompt,
     completion: String,
-    token_ids: Vec<u32>,
+    completion_ids: Vec<u32>,
     log_probs: Vec<f32>,
     finished: bool,
 }
@@ -72,7 +73,8 @@ struct Failed<'a> {
     error: String,
 }
 
-/// Completes prompts. A prompt that does not fit gets a line with `error`; only if none fits is that a failure.
+/// Completes prompts. A prompt that does not fit gets a line with `error`; only if none fits is
+/// that a failure.
 pub fn sample(args: &SampleArgs, device: &Device, progress: &mut Progress) -> Result<()> {
     let mut config = SamplingConfig {
         decoding: if args.greedy { Decoding::Greedy } else { Decoding::Sample },
@@ -121,21 +123,29 @@ fn complete(
     .into_iter();
     let mut failed = 0;
     for ((id, prompt), encoded) in prompts.iter().zip(encoded) {
-        if let Err(error) = encoded {
-            failed += 1;
-            output.line(&Failed { id, prompt, error })?;
-            continue;
-        }
+        let prompt_ids = match encoded {
+            Ok(ids) => ids,
+            Err(error) => {
+                failed += 1;
+                output.line(&Failed { id, prompt, error })?;
+                continue;
+            }
+        };
         for sample in samples.by_ref().take(config.samples_per_prompt) {
-            output.line(&line(id, prompt, sample, rows))?;
+            output.line(&line(id, (prompt, &prompt_ids), sample, rows))?;
         }
     }
     output.flush()?;
     Ok(failed)
 }
 
-fn line<'a>(id: &'a str, prompt: &'a Prompt, sample: Sample, rows: &Rows) -> Line<'a> {
-    let Sample { index, token_ids, log_probs, finished, .. } = sample;
-    let completion = rows.encoder.decode(&token_ids);
-    Line { id, sample: index, prompt, completion, token_ids, log_probs, finished }
+fn line<'a>(
+    id: &'a str,
+    (prompt, prompt_ids): (&'a Prompt, &[u32]),
+    sample: Sample,
+    rows: &Rows,
+) -> Line<'a> {
+    let Sample { index, token_ids: completion_ids, log_probs, finished, .. } = sample;
+    let completion = rows.encoder.completion_text(prompt_ids, &completion_ids);
+    Line { id, sample: index, prompt, completion, completion_ids, log_probs, finished }
 }

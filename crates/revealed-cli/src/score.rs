@@ -72,10 +72,11 @@ pub fn load_reward(
     let (reward, _) = RewardEnsemble::load(folder, args.base.as_deref(), device)?;
     let first = reward.members.first().context("a reward has a member")?;
     let shape = first.model.backbone.shape();
-    Ok((Rows { encoder, shape }, reward))
+    Ok((Rows::new(encoder, shape), reward))
 }
 
-/// Says so where a policy, or a whole run, is given in a reward's place, and names the reward that is meant.
+/// Says so where a policy, or a whole run, is given in a reward's place, and names the reward that
+/// is meant.
 fn refuse_policy(folder: &Path) -> Result<()> {
     let is = |folder: &Path, file: &str| folder.join(file).is_file();
     if is(folder, REWARD_FILE) {
@@ -99,8 +100,8 @@ struct Scorer {
     batch_tokens: usize,
 }
 
-/// Prints a line a row. A row beyond the limits gets a line with `error` and counts for nothing; only if all
-/// are is that a failure.
+/// Prints a line a row. A row beyond the limits gets a line with `error` and counts for nothing;
+/// only if all are is that a failure.
 pub fn score(args: &ScoreArgs, device: &Device, progress: &mut Progress) -> Result<()> {
     let records = crate::data::read(&args.data, progress)?.records;
     if let Records::Prompts(_) = records {
@@ -133,6 +134,7 @@ pub fn score(args: &ScoreArgs, device: &Device, progress: &mut Progress) -> Resu
         Records::Prompts(_) => {}
     }
     progress.end("");
+    scorer.rows.note_foreign_ids(progress);
     report_errors(failed, total, &args.data, progress)
 }
 
@@ -180,7 +182,7 @@ fn has_tokenizer(folder: &Path) -> bool {
 
 fn demonstrations(rows: &[Demonstration], scorer: &Scorer, output: &mut Output) -> Result<usize> {
     let encoded: Vec<Result<Encoded, String>> =
-        rows.iter().map(|row| scorer.rows.row(&row.prompt, &row.completion)).collect();
+        rows.iter().map(|row| scorer.rows.demonstration(row)).collect();
     let usable: Vec<&Encoded> = encoded.iter().flatten().collect();
     let mut scores = scorer.scores(&usable)?.into_iter();
     let mut failed = 0;

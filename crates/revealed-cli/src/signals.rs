@@ -1,4 +1,6 @@
-//! SIGINT and SIGTERM: the first lets a run finish its step and save, or a judge its answers; the second ends the program at once.
+//! SIGINT, SIGTERM and SIGHUP: the first lets a run finish its step and save, or a judge its
+//! answers; the second ends the program at once. Under `nohup`, which starts a program with SIGHUP
+//! ignored, SIGHUP stays ignored.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -10,6 +12,26 @@ use revealed::train::{Event, Observer, TrainError};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 use thiserror::Error;
+
+/// SIGHUP, which the system sends when a terminal or an SSH connection closes; nothing where it is
+/// ignored.
+#[cfg(unix)]
+fn hangup() -> Option<i32> {
+    let mut current = std::mem::MaybeUninit::<libc::sigaction>::zeroed();
+    #[allow(unsafe_code)]
+    // Sound: with a null pointer for the new action the call only writes the current one, and
+    // zeroes are a valid one.
+    let current = unsafe {
+        libc::sigaction(libc::SIGHUP, std::ptr::null(), current.as_mut_ptr());
+        current.assume_init()
+    };
+    (current.sa_sigaction != libc::SIG_IGN).then_some(libc::SIGHUP)
+}
+
+#[cfg(not(unix))]
+fn hangup() -> Option<i32> {
+    None
+}
 
 /// Hears signals; as an [`Observer`] it stops the run after one.
 #[derive(Debug, Clone)]
@@ -26,7 +48,8 @@ pub struct Signals {
 pub struct Stopped {
     /// What was done, and how to go on.
     rest: String,
-    /// 130 for SIGINT, 143 for SIGTERM, as shells give it.
+    /// 128 and the signal's number, as shells give it: 129 for SIGHUP, 130 for SIGINT, 143 for
+    /// SIGTERM.
     pub exit_code: u8,
 }
 
@@ -34,7 +57,7 @@ impl Signals {
     /// From here on.
     pub fn listen() -> Result<Self> {
         let (last, heard) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
-        for signal in [SIGINT, SIGTERM] {
+        for signal in [SIGINT, SIGTERM].into_iter().chain(hangup()) {
             // In this order: the first signal finds it not armed, and arms it for the second.
             flag::register_conditional_shutdown(signal, 128 + signal, heard.clone())
                 .and_then(|_| flag::register(signal, heard.clone()))

@@ -13,7 +13,7 @@ use crate::error::{Token, Tokens};
 use crate::folder::{Folder, template_file};
 use crate::guard::guarded;
 use crate::template::ChatTemplate;
-use crate::{DataError, Demonstration, EncodeOptions, TemplateChoice, TooLong};
+use crate::{DataError, Demonstration, EncodeOptions, TemplateChoice, TextFolder, TooLong};
 
 mod chat;
 mod encode;
@@ -152,8 +152,16 @@ impl Encoder {
     /// be used. A template of the folder that does not compile, or that ends an answer with none of
     /// the stop tokens, is an error of the first conversation ([`DataError::UnusableTemplate`]).
     pub fn from_folder(model_folder: &Path, options: EncodeOptions) -> Result<Self, DataError> {
+        Self::from_text_folder(&TextFolder::of_model(model_folder), options)
+    }
+
+    /// [`Encoder::from_folder`] for a model whose text files may be those of an adapter on it.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn from_text_folder(text: &TextFolder, options: EncodeOptions) -> Result<Self, DataError> {
         options.check()?;
-        let mut folder = Folder::read(model_folder)?;
+        let mut folder = Folder::read(text)?;
         // A clock before 1970 is a date as good as any: it only has to be the same for every row.
         let clock =
             || SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
@@ -186,7 +194,7 @@ impl Encoder {
     /// As [`Encoder::from_folder`]; [`DataError::RecipeMismatch`] when the folder's tokenizer is
     /// another one.
     pub fn from_recipe(model_folder: &Path, recipe: TextRecipe) -> Result<Self, DataError> {
-        let mut folder = Folder::read(model_folder)?;
+        let mut folder = Folder::read(&TextFolder::of_model(model_folder))?;
         folder.stop_ids.clone_from(&recipe.stop_ids);
         folder.bos_id = recipe.bos_id;
         let source =

@@ -1,4 +1,5 @@
-//! What a Hugging Face model folder says about text: tokenizer, special tokens, template, stop tokens.
+//! What a Hugging Face model folder says about text: tokenizer, special tokens, template, stop
+//! tokens.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -8,8 +9,8 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 use tokenizers::Tokenizer;
 
-use crate::DataError;
 use crate::tokenizer_file;
+use crate::{DataError, TextFolder};
 
 /// The largest tokenizers have some tens of megabytes.
 const MAX_BYTES: u64 = 1 << 30;
@@ -38,19 +39,22 @@ pub(crate) struct Folder {
 }
 
 impl Folder {
-    pub(crate) fn read(path: &Path) -> Result<Self, DataError> {
-        let config = json(&path.join("tokenizer_config.json"))?;
-        let map = json(&path.join("special_tokens_map.json"))?;
-        let generation = json(&path.join("generation_config.json"))?;
-        let model = json(&path.join("config.json"))?;
+    pub(crate) fn read(files: &TextFolder) -> Result<Self, DataError> {
+        let path = files.tokenizer_folder();
+        let config = overlaid(files, "tokenizer_config.json")?;
+        let map = overlaid(files, "special_tokens_map.json")?;
+        let generation_file = files.file("generation_config.json");
+        let generation = json(&generation_file)?;
+        let model_file = files.file("config.json");
+        let model = json(&model_file)?;
         let specials = specials(&config, &map);
         let tokenizer = tokenizer_file::read(path, &config, &specials)?;
 
         let id_of = |name: &str| specials.get(name).and_then(|token| tokenizer.token_to_id(token));
         let named = |field: &'static str| -> Result<Vec<u32>, DataError> {
-            let own = ids(&path.join("generation_config.json"), field, &generation[field])?;
+            let own = ids(&generation_file, field, &generation[field])?;
             match own.is_empty() {
-                true => ids(&path.join("config.json"), field, &model[field]),
+                true => ids(&model_file, field, &model[field]),
                 false => Ok(own),
             }
         };
@@ -72,7 +76,7 @@ impl Folder {
             ));
         }
         notes.extend(tokenizer_file::bos_note(&config, &tokenizer, specials.get("bos_token")));
-        let (template, tool_template) = templates(path, &config)?;
+        let (template, tool_template) = first_templates(files)?;
         Ok(Self {
             path: path.to_owned(),
             tokenizer,
@@ -87,8 +91,8 @@ impl Folder {
     }
 }
 
-/// Special tokens by the name under which a template reads them, as Transformers collects them: from
-/// `tokenizer_config.json`, else `special_tokens_map.json`, else the tokenizer class.
+/// Special tokens by the name under which a template reads them, as Transformers collects them:
+/// from `tokenizer_config.json`, else `special_tokens_map.json`, else the tokenizer class.
 fn specials(config: &Value, map: &Value) -> BTreeMap<String, String> {
     let class = config["tokenizer_class"].as_str().unwrap_or_default();
     let defaults = tokenizer_file::default_specials(class);
@@ -110,6 +114,34 @@ fn specials(config: &Value, map: &Value) -> BTreeMap<String, String> {
         }
     }
     specials
+}
+
+/// A JSON object of the folders that the tokenizer's files are read from: fields of the first
+/// replace those of the next.
+fn overlaid(text: &TextFolder, name: &str) -> Result<Value, DataError> {
+    let mut all = Value::Null;
+    for folder in text.tokenizer_folders().into_iter().rev() {
+        match (&mut all, json(&folder.join(name))?) {
+            (Value::Object(all), Value::Object(own)) => all.extend(own),
+            (_, Value::Null) => {}
+            (all, own) => *all = own,
+        }
+    }
+    Ok(all)
+}
+
+/// The templates of the first folder that has one.
+fn first_templates(
+    files: &TextFolder,
+) -> Result<(Option<TemplateSource>, Option<TemplateSource>), DataError> {
+    for folder in files.tokenizer_folders() {
+        let config = json(&folder.join("tokenizer_config.json"))?;
+        let found = templates(folder, &config)?;
+        if found.0.is_some() || found.1.is_some() {
+            return Ok(found);
+        }
+    }
+    Ok((None, None))
 }
 
 /// The default template and the one for tools. Files (`chat_template.jinja`,

@@ -15,6 +15,7 @@ mod report;
 mod rows;
 mod split;
 mod template;
+mod text_folder;
 mod tokenizer_file;
 mod unreadable;
 
@@ -33,3 +34,4 @@ pub use report::{DataReport, Lengths, Mark, PreviewRow, PreviewToken, SplitSizes
 pub use rows::type_name;
 pub use split::{Split, split};
 pub use template::{ChatTemplate, GenerationPrompt};
+pub use text_folder::TextFolder;

@@ -11,11 +11,15 @@ use crate::config::HfConfig;
 use crate::error::ModelError;
 use crate::weights::format_metadata;
 
-/// Files beside the weights that belong to the tokenizer and to generation.
-const TOKENIZER_FILES: &[&str] = &[
+/// Files next to the weights that belong to the tokenizer and to generation.
+pub const TOKENIZER_FILES: &[&str] = &[
     "tokenizer.json",
     "tokenizer_config.json",
     "special_tokens_map.json",
+    "added_tokens.json",
+    "tokenizer.model",
+    "vocab.json",
+    "merges.txt",
     "chat_template.jinja",
     "generation_config.json",
 ];

@@ -7,6 +7,7 @@ mod causal_lm;
 mod config;
 mod decoder;
 mod error;
+mod finite;
 #[cfg(feature = "flex")]
 mod flex;
 mod folder;
@@ -34,7 +35,7 @@ pub use causal_lm::CausalLm;
 pub use config::HfConfig;
 pub use decoder::{Decoder, Shape};
 pub use error::ModelError;
-pub use folder::{copy_tokenizer, write_file, write_tensors};
+pub use folder::{TOKENIZER_FILES, copy_tokenizer, write_file, write_tensors};
 pub use hub::{resolve, resolve_adapter};
 pub use log_probs::{Backward, TokenLogProbs};
 pub use lora::{LoraConfig, LoraWeights};

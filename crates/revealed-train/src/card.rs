@@ -109,6 +109,11 @@ fn usage(handed: Handed, state: &State, task: &Task) -> String {
         }
     };
     let load = loading(library, class, arguments);
+    if handed == Handed::PolicyAdapter {
+        return format!(
+            "```python\nfrom transformers import GenerationConfig\n{load}\nmodel.generation_config = GenerationConfig.from_pretrained({arguments})\n```\n\nPEFT takes the generation config of the base model; the last line sets the stop token that this adapter was trained with.\n"
+        );
+    }
     if handed.is_policy() {
         return format!("```python\n{load}\n```\n");
     }
@@ -237,6 +242,8 @@ mod tests {
             "{policy}"
         );
         assert!(policy.contains("AutoPeftModelForCausalLM"), "{policy}");
+        let stops = "model.generation_config = GenerationConfig.from_pretrained(\"policy\")";
+        assert!(policy.contains(stops), "{policy}");
         assert!(policy.contains("20 to learn from, 4 held out"), "{policy}");
         assert!(policy.contains(end.data.as_deref().unwrap()), "{policy}");
         assert!(policy.contains("| KL to SFT, nats a completion |"), "{policy}");

@@ -225,11 +225,12 @@ fn show(before: &[Row], after: &[Row], scores: [&[f64]; 3], at: At, run: &mut Ru
         .map(|index| {
             let row = &run.task.held_out[index];
             let sample = index * group;
+            let text = |row: &Row| encoder.completion_text(row.prompt(), row.completion());
             ShownSample {
                 prompt: encoder.decode(row.prompt()),
-                demonstration: encoder.decode(row.completion()),
-                before: encoder.decode(before[sample].completion()),
-                after: encoder.decode(after[sample].completion()),
+                demonstration: text(row),
+                before: text(&before[sample]),
+                after: text(&after[sample]),
                 rewards: [scores[0][index], scores[1][sample], scores[2][sample]],
             }
         })

@@ -12,6 +12,7 @@ mod gate;
 mod grpo;
 mod held_out;
 pub mod irl;
+mod json_object;
 mod learner;
 mod memory;
 mod merged_card;
@@ -38,6 +39,7 @@ mod sft;
 mod state;
 mod steps;
 mod task;
+mod text_files;
 mod totals;
 mod watch;
 
@@ -71,6 +73,7 @@ pub use self_play::{SelfPlay, fit_log_ratio, self_play};
 pub use sft::fit_sft;
 pub use steps::Progress;
 pub use task::{Row, Task};
+pub use text_files::{TextSide, copy_text_files, write_text_files};
 pub use watch::{Breach, Course};
 
 #[cfg(test)]

@@ -1,12 +1,12 @@
-//! A run on disk: `recipe.toml`, `metrics.jsonl`, `samples/`, `reports/`, `checkpoints/`, `report.md`, `policy/`,
-//! `reward/`.
+//! A run on disk: `recipe.toml`, `metrics.jsonl`, `samples/`, `reports/`, `checkpoints/`,
+//! `report.md`, `policy/`, `reward/`.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use revealed_data::TemplateChoice;
+use revealed_data::TextFolder;
 use serde_json::json;
 
 use crate::card::{Handed, card};
@@ -17,6 +17,7 @@ use crate::observer::{At, Event, Metric, Observer};
 use crate::recipe::{Recipe, Tuning};
 use crate::report::report_markdown;
 use crate::task::Task;
+use crate::text_files::{TextSide, write_text_files};
 
 /// What a run may be resumed with another value of: nothing that was done would be done otherwise.
 const FREE: [&str; 5] =
@@ -117,8 +118,9 @@ impl RunFolder {
         }
     }
 
-    /// Cuts `metrics.jsonl` back to a checkpoint's length, so that no step stands there twice; a file that is shorter, never filled
-    /// up, back to its last whole line. Gives whether that is so: lines of the run's past are missing then.
+    /// Cuts `metrics.jsonl` back to a checkpoint's length, so that no step stands there twice; a
+    /// file that is shorter, never filled up, back to its last whole line. Gives whether that is
+    /// so: lines of the run's past are missing then.
     ///
     /// # Errors
     /// When the file cannot be changed.
@@ -136,14 +138,16 @@ impl RunFolder {
         cut(&self.metrics).map_err(TrainError::io(&file))
     }
 
-    /// What could not be written, to be asked before a state is saved: a checkpoint must not be past a line that is lost.
+    /// What could not be written, to be asked before a state is saved: a checkpoint must not be
+    /// past a line that is lost.
     pub fn losses(&self) -> Losses {
         Losses(self.failed.clone())
     }
 
-    /// Writes what the run made: `policy/` (adapter or full model), `reward/` (a sequence classifier, merged),
-    /// under LoRA also `reward-adapter/`, each with its model card, and `report.md`. The reward's chat template ends at the terminator, where the
-    /// score is read.
+    /// Writes what the run made: `policy/` (adapter or full model), `reward/` (a sequence
+    /// classifier, merged), under LoRA also `reward-adapter/`, each with its model card and the
+    /// text files that [`write_text_files`] describes, and `report.md`. The reward's chat template
+    /// ends at the terminator, where the score is read.
     ///
     /// # Errors
     /// When something cannot be written, or a metrics line could not be before.
@@ -161,12 +165,8 @@ impl RunFolder {
             Tuning::Lora => state.policy.save_adapter(&policy, base)?,
             Tuning::Full => state.policy.save(&policy)?,
         }
-        revealed_models::copy_tokenizer(model_folder, &policy)?;
-        if let (TemplateChoice::File(_), Some(text)) =
-            (&recipe.data.template, task.encoder.recipe().template)
-        {
-            write_template(&policy, &text)?;
-        }
+        let files = TextFolder::of_model(model_folder);
+        write_text_files(&files, &policy, &TextSide::of(&task.encoder))?;
         let describe = |folder: &Path, handed| {
             let text = card(handed, state, recipe, task);
             revealed_models::write_file(&folder.join("README.md"), text.as_bytes())
@@ -175,15 +175,14 @@ impl RunFolder {
         if let Some(reward) = &state.reward {
             let text = serde_json::to_value(task.encoder.recipe()).unwrap_or_default();
             let folder = self.path.join("reward");
+            let side = TextSide::of_reward(&task.encoder, task.reward_pad_id());
             reward.save(&folder, task.reward_pad_id(), &text)?;
-            revealed_models::copy_tokenizer(model_folder, &folder)?;
-            if let Some(text) = task.encoder.template_to_terminator() {
-                write_template(&folder, &text)?;
-            }
+            write_text_files(&files, &folder, &side)?;
             describe(&folder, Handed::Reward)?;
             if recipe.model.tuning == Tuning::Lora {
                 let folder = self.path.join("reward-adapter");
                 reward.save_adapter(&folder, base, task.reward_pad_id(), &text)?;
+                write_text_files(&files, &folder, &side)?;
                 describe(&folder, Handed::RewardAdapter)?;
             }
         }
@@ -225,37 +224,6 @@ impl RunFolder {
             self.lost(error);
         }
     }
-}
-
-/// Gives a folder's tokenizer a chat template, in both places where libraries look for one.
-fn write_template(folder: &Path, text: &str) -> Result<(), TrainError> {
-    revealed_models::write_file(&folder.join("chat_template.jinja"), text.as_bytes())?;
-    let path = folder.join("tokenizer_config.json");
-    let Ok(config) = fs::read_to_string(&path) else { return Ok(()) };
-    let mut fields: serde_json::Value = serde_json::from_str(&config)
-        .map_err(|source| TrainError::Io { path: path.clone(), source: source.into() })?;
-    let Some(template) = fields.get_mut("chat_template") else { return Ok(()) };
-    let (before, after) = (template.to_string(), json!(text).to_string());
-    // All else stays as it is written: some files have numbers that a reader in Rust would round.
-    let written =
-        [in_ascii(&before), before].into_iter().find(|b| config.matches(b.as_str()).count() == 1);
-    let config = match written {
-        Some(before) => config.replacen(&before, &after, 1),
-        None => {
-            *template = json!(text);
-            format!("{}\n", serde_json::to_string_pretty(&fields).unwrap_or_default())
-        }
-    };
-    Ok(revealed_models::write_file(&path, config.as_bytes())?)
-}
-
-/// JSON as Python writes it by default.
-fn in_ascii(json: &str) -> String {
-    let escaped = |c: char| match c.is_ascii() {
-        true => c.to_string(),
-        false => c.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}")).collect(),
-    };
-    json.chars().map(escaped).collect()
 }
 
 /// What a run's folder could not write.

@@ -169,12 +169,20 @@ impl Task {
         self.encoder.pad_id()
     }
 
-    /// A filler that no row ends in, which Transformers needs to find a padded row's last token.
+    /// A filler that no row ends in, which Transformers needs to find a padded row's last token:
+    /// the pad token, or where that ends rows too, a special token, which a tokenizer can name as
+    /// its pad token without a change to any text's tokens.
     pub fn reward_pad_id(&self) -> u32 {
         let stops = self.encoder.stop_ids();
         let pad = self.encoder.pad_id();
-        let other = || (0..).find(|id| !stops.contains(id)).unwrap_or(pad);
-        if stops.contains(&pad) { other() } else { pad }
+        if !stops.contains(&pad) {
+            return pad;
+        }
+        // The model has every token up to the terminator; it may lack later ones of the tokenizer.
+        let known = self.encoder.special_ids().into_iter();
+        let mut special = known.filter(|id| *id <= self.encoder.terminator());
+        let special = special.find(|id| !stops.contains(id));
+        special.or_else(|| (0..).find(|id| !stops.contains(id))).unwrap_or(pad)
     }
 }
 

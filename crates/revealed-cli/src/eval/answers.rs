@@ -1,4 +1,5 @@
-//! Right and wrong answers to questions, scored by every yardstick; and whether scores hold in another batch.
+//! Right and wrong answers to questions, scored by every yardstick; and whether scores hold in
+//! another batch.
 
 use std::collections::BTreeMap;
 
@@ -10,13 +11,14 @@ use serde_json::{Map, Value, json};
 
 use super::yardsticks::Yardsticks;
 use crate::progress::Progress;
+use crate::rows::Rows;
 
 /// Questions scored between two signs of progress.
 const QUESTIONS: usize = 64;
 /// Answers scored again in other batches.
 const CHECKED: usize = 16;
-/// The largest difference between batches that passes, in the reward's unit: a calibrated reward has a spread of about 1, and f32
-/// moves it by some 1e-5.
+/// The largest difference between batches that passes, in the reward's unit: a calibrated reward
+/// has a spread of about 1, and f32 moves it by some 1e-5.
 pub const TOLERANCE: f64 = 1e-3;
 
 /// A question with its answers.
@@ -59,13 +61,20 @@ impl Asked<'_> {
         if count == 1 { name.into() } else { format!("{name} {}", index + 1) }
     }
 
-    /// Its rows; the first reason why one is none.
-    fn rows(&self, yardsticks: &Yardsticks) -> Result<Vec<Encoded>, String> {
+    /// Its rows by a text side; the first reason why one is none.
+    fn rows(&self, text: &Rows) -> Result<Vec<Encoded>, String> {
         let row = |(index, answer)| {
-            let row = yardsticks.rows.row(self.prompt, answer);
+            let row = text.row(self.prompt, answer);
             row.map_err(|reason| format!("{}: {reason}", self.side(index)))
         };
         self.answers().enumerate().map(row).collect()
+    }
+
+    /// Its rows, and those of the policy where it has a text side of its own.
+    fn both(&self, yardsticks: &Yardsticks) -> Result<(Vec<Encoded>, Vec<Encoded>), String> {
+        let own = yardsticks.policy_rows.iter().map(|text| self.rows(text));
+        let own = own.collect::<Result<Vec<_>, _>>()?;
+        Ok((self.rows(&yardsticks.rows)?, own.concat()))
     }
 }
 
@@ -90,11 +99,13 @@ impl Yardsticks {
         };
         progress.begin(title, asked.len());
         for (call, chunk) in asked.chunks(QUESTIONS).enumerate() {
-            let (mut rows, mut texts, mut sizes) = (Vec::new(), Vec::new(), Vec::new());
+            let (mut rows, mut policy_rows) = (Vec::new(), Vec::new());
+            let (mut texts, mut sizes) = (Vec::new(), Vec::new());
             for (place, question) in chunk.iter().enumerate() {
                 let index = call * QUESTIONS + place;
-                match question.rows(self) {
-                    Ok(own) => {
+                match question.both(self) {
+                    Ok((own, of_policy)) => {
+                        policy_rows.extend(of_policy);
                         answered.used.push(index);
                         answered.cut += usize::from(own.iter().any(|row| row.truncated));
                         sizes.push(own.len());
@@ -104,7 +115,7 @@ impl Yardsticks {
                     Err(reason) => answered.failed.push((index, reason)),
                 }
             }
-            for (name, values) in self.values(&rows, &texts)? {
+            for (name, values) in self.values(&rows, &policy_rows, &texts)? {
                 let mut values = values.into_iter();
                 let split = sizes.iter().map(|size| values.by_ref().take(*size).collect());
                 answered.scores.entry(name).or_default().extend(split);
@@ -134,7 +145,7 @@ impl Yardsticks {
         let all: Vec<_> = answered.used.iter().zip(scores).flat_map(each).collect();
         let (mut rows, mut first) = (Vec::new(), Vec::new());
         for (index, (answer, score)) in some(all, CHECKED, seed) {
-            if let Ok(mut own) = asked[index].rows(self) {
+            if let Ok(mut own) = asked[index].rows(&self.rows) {
                 rows.push(own.swap_remove(answer).input_ids);
                 first.push(score);
             }

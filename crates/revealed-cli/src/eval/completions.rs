@@ -50,8 +50,9 @@ pub fn draw(
         let prompts: Vec<Vec<u32>> = chunk.iter().map(|one| one.ids.clone()).collect();
         let seed = derive(config.seed, 0, "sample", call);
         for drawn in sample(model, &prompts, &SamplingConfig { seed, ..config.clone() })? {
+            let prompt = &prompts[drawn.prompt];
             all[call * PROMPTS + drawn.prompt].push(Completion {
-                text: rows.encoder.decode(&drawn.token_ids),
+                text: rows.encoder.completion_text(prompt, &drawn.token_ids),
                 tokens: drawn.token_ids,
                 finished: drawn.finished,
                 ..Completion::default()

@@ -15,14 +15,15 @@ use super::policy_results::{Drawn, Failed, Results, SIDES, Set};
 use super::yardsticks::{policy_and_reference, reward_sources};
 use crate::output::{Output, writable};
 use crate::progress::Progress;
-use crate::rows::{ModelArgs, Rows};
+use crate::rows::Rows;
 use crate::score::TextArgs;
 use crate::setup::model_folder;
 
 /// Arguments of `revealed eval policy`.
 #[derive(Debug, clap::Args)]
 pub struct PolicyArgs {
-    /// The policy: a model folder, or a PEFT adapter on --reference
+    /// The policy: a model folder, or a PEFT adapter on --reference; its tokenizer and chat
+    /// template are used for both models
     #[arg(long)]
     policy: PathBuf,
     /// The model it is compared with: a folder or hub id
@@ -83,8 +84,7 @@ pub fn policy(args: &PolicyArgs, device: &Device, progress: &mut Progress) -> Re
     writable("--out", args.out.as_deref())?;
     let mut config = args.sampling();
     config.check()?;
-    let reference = ModelArgs::plain(&args.reference);
-    let (models, rows) = policy_and_reference(&args.policy, reference, device)?;
+    let (models, rows) = policy_and_reference(&args.policy, &args.reference, device)?;
     config.stop_ids = rows.encoder.stop_ids().to_vec();
     config.pad_id = rows.encoder.pad_id();
     let (asked, mut failed) = prompts(args, &rows, progress)?;

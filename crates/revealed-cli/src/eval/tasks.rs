@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use revealed::Device;
-use revealed::data::{EncodeOptions, Encoder, LongCompletion, LongPrompt, TemplateChoice, TooLong};
+use revealed::data::TemplateChoice;
 use revealed::eval::tasks::{
     PromptForm, Row, TaskDescription, TaskFigure, TaskResult, TaskRows, TaskSettings, asked_rows,
     builtin_tasks, read_rows, run_task,
@@ -16,8 +16,8 @@ use serde_json::json;
 use super::environment;
 use crate::output::{Output, writable};
 use crate::progress::Progress;
-use crate::rows::load_model;
-use crate::setup::{adapter_folder, longest_row, model_folder};
+use crate::rows::{load_model, text_folder, unlimited_encoder};
+use crate::setup::{adapter_folder, model_folder};
 
 /// Arguments of `revealed eval tasks`.
 #[derive(Debug, clap::Args)]
@@ -85,8 +85,10 @@ pub fn tasks(args: &TasksArgs, device: &Device, progress: &mut Progress) -> Resu
         files => Some(all_rows(files)?),
     };
     let folder = model_folder(args.model.as_deref().unwrap_or_default())?;
-    let encoder = encoder(&folder, &args.chat_template)?;
-    let model = load_model(&folder, args.adapter.as_deref(), device)?;
+    let adapter = args.adapter.as_deref().map(adapter_folder).transpose()?;
+    let text = text_folder(&folder, adapter.as_deref());
+    let encoder = unlimited_encoder(&text, &folder, &args.chat_template)?;
+    let model = load_model(&folder, adapter.as_deref(), device)?;
     let settings = TaskSettings {
         shots: args.shots,
         seed: args.seed,
@@ -167,18 +169,6 @@ fn all_rows(files: &[PathBuf]) -> Result<Vec<Row>> {
         rows.extend(read_rows(file)?);
     }
     Ok(rows)
-}
-
-fn encoder(folder: &Path, template: &TemplateChoice) -> Result<Encoder> {
-    let limit = longest_row(folder)?;
-    let options = EncodeOptions {
-        template: template.clone(),
-        max_prompt_tokens: limit,
-        max_completion_tokens: limit,
-        too_long: TooLong { prompts: LongPrompt::Drop, completions: LongCompletion::Drop },
-        now: None,
-    };
-    Ok(Encoder::from_folder(folder, options)?)
 }
 
 fn print(description: &TaskDescription, result: &TaskResult, table: bool) -> Result<()> {

@@ -69,6 +69,7 @@ pub fn win_rate(args: &WinRateArgs, device: &Device, progress: &mut Progress) ->
         );
     }
     let (questions, failed) = encoded(questions, &rows);
+    rows.note_foreign_ids(progress);
     let ids: Vec<&[u32]> = questions
         .iter()
         .flat_map(|one| one.sides.iter().flatten())
@@ -135,7 +136,7 @@ fn encoded<'a>(
     let (mut fitting, mut failed) = (Vec::new(), Vec::new());
     for Question { key, sides } in questions {
         let encode = |side: &Vec<&'a Demonstration>| -> Result<Vec<Answer<'a>>, String> {
-            side.iter().map(|one| Ok((*one, rows.row(&one.prompt, &one.completion)?))).collect()
+            side.iter().map(|one| Ok((*one, rows.demonstration(one)?))).collect()
         };
         match (encode(&sides[0]), encode(&sides[1])) {
             (Ok(a), Ok(b)) => fitting.push(Question { key, sides: [a, b] }),

@@ -6,14 +6,14 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use revealed::Device;
-use revealed::data::Encoded;
+use revealed::data::{Encoded, TemplateChoice};
 use revealed::eval::Source;
 use revealed::models::CausalLm;
 use revealed::reward::{BagProbe, RewardEnsemble, RewardModel};
 
 use crate::log_probs::of_rows;
 use crate::progress::Progress;
-use crate::rows::{ModelArgs, Rows, load_model};
+use crate::rows::{Rows, load_model, text_folder, unlimited_encoder};
 use crate::score::{TextArgs, load_reward};
 use crate::setup::model_folder;
 
@@ -31,8 +31,8 @@ pub struct YardstickArgs {
     /// The model it is compared with
     #[arg(long, requires = "policy")]
     pub reference: Option<String>,
-    /// Preference pairs to fit a bag-of-tokens probe to, the baseline of words alone; pairs of a prompt that is evaluated are
-    /// left out
+    /// Preference pairs to fit a bag-of-tokens probe to, the baseline of words alone; pairs of a
+    /// prompt that is evaluated are left out
     #[arg(long)]
     pub probe_on: Vec<PathBuf>,
 }
@@ -78,17 +78,26 @@ pub fn reward_sources(
     Ok(sources)
 }
 
-/// Policy and reference, with the text side of the latter.
+/// Policy and reference. Both read the policy's tokens: its own tokenizer and chat template, else
+/// the reference's.
 ///
 /// # Errors
 /// When a folder is missing or damaged, or the two have not one vocabulary.
 pub fn policy_and_reference(
     policy: &Path,
-    reference: ModelArgs,
+    reference: &str,
     device: &Device,
 ) -> Result<([CausalLm; 2], Rows)> {
-    let (reference, rows) = reference.load(device)?;
-    let policy = match policy.join("adapter_config.json").is_file() {
+    let base = model_folder(reference)?;
+    let adapter = policy.join("adapter_config.json").is_file();
+    let text = match adapter || !policy.join("tokenizer.json").is_file() {
+        true => text_folder(&base, Some(policy)),
+        false => text_folder(policy, None),
+    };
+    let encoder = unlimited_encoder(&text, &base, &TemplateChoice::Auto)?;
+    let reference = load_model(&base, None, device)?;
+    let rows = Rows::new(encoder, reference.shape());
+    let policy = match adapter {
         true => reference.clone().with_adapter(policy)?,
         false => load_model(policy, None, device)?,
     };
@@ -99,10 +108,26 @@ pub fn policy_and_reference(
     Ok(([policy, reference], rows))
 }
 
-/// What scores an answer; the learned reward's text side is that of all.
+/// Whether two text sides give a conversation other tokens.
+fn writes_otherwise(one: &Rows, other: &Rows) -> bool {
+    let read = |rows: &Rows| {
+        let recipe = rows.encoder.recipe();
+        // A reward's template is cut at the terminator, and limits are no part of how a text is
+        // written.
+        let template = rows.encoder.template_to_terminator();
+        let mut tokens = recipe.special_tokens;
+        tokens.retain(|name, _| template.as_ref().is_some_and(|text| text.contains(&**name)));
+        (template, tokens, recipe.prefix, recipe.terminator, recipe.vocab_size)
+    };
+    read(one) != read(other)
+}
+
+/// What scores an answer.
 pub struct Yardsticks {
-    /// From texts to tokens.
+    /// From texts to the tokens of the learned reward, or without one of the policy.
     pub rows: Rows,
+    /// From texts to the policy's tokens, where these are others.
+    pub policy_rows: Option<Rows>,
     /// The learned reward.
     pub reward: Option<RewardEnsemble>,
     /// Policy and reference.
@@ -115,7 +140,8 @@ pub struct Yardsticks {
 pub type Values = BTreeMap<&'static str, Vec<f64>>;
 
 impl Yardsticks {
-    /// Loads the models; the probe is fitted to pairs of other prompts than `evaluated`, given as their words.
+    /// Loads the models; the probe is fitted to pairs of other prompts than `evaluated`, given as
+    /// their words.
     ///
     /// # Errors
     /// When there is none, when a folder is missing or damaged, or when tokenizers differ.
@@ -127,20 +153,25 @@ impl Yardsticks {
     ) -> Result<Self> {
         let models = match (&args.policy, &args.reference) {
             (Some(policy), Some(reference)) => {
-                Some(policy_and_reference(policy, ModelArgs::plain(reference), device)?)
+                Some(policy_and_reference(policy, reference, device)?)
             }
             _ => None,
         };
         let reward = args.reward.as_ref().map(|folder| load_reward(folder, &args.text, device));
-        let (models, (rows, reward)) = match (models, reward.transpose()?) {
-            (models, Some((rows, reward))) => {
-                (models.map(|(models, _)| models), (rows, Some(reward)))
+        let (models, policy_rows, (rows, reward)) = match (models, reward.transpose()?) {
+            (None, Some((rows, reward))) => (None, None, (rows, Some(reward))),
+            (Some((models, own)), Some((rows, reward))) => {
+                let own = Some(own).filter(|own| writes_otherwise(own, &rows));
+                (Some(models), own, (rows, Some(reward)))
             }
-            (Some((models, rows)), None) => (Some(models), (rows, None)),
+            (Some((models, rows)), None) => (Some(models), None, (rows, None)),
             (None, None) => {
                 bail!("nothing to evaluate: give --reward, or --policy and --reference, or both")
             }
         };
+        if policy_rows.is_some() {
+            progress.note("the policy's tokenizer or chat template is not the reward's: log_ratio reads answers as the policy writes them, the other columns as the reward does");
+        }
         for model in models.iter().flatten() {
             let (found, wanted) = (model.shape().vocab_size, rows.shape.vocab_size);
             if found != wanted {
@@ -154,7 +185,7 @@ impl Yardsticks {
             ));
         }
         let batch_tokens = args.text.batch_tokens;
-        let mut yardsticks = Self { rows, reward, models, probe: None, batch_tokens };
+        let mut yardsticks = Self { rows, policy_rows, reward, models, probe: None, batch_tokens };
         if !args.probe_on.is_empty() {
             yardsticks.probe = Some(yardsticks.fit_probe(&args.probe_on, evaluated, progress)?);
         }
@@ -202,11 +233,17 @@ impl Yardsticks {
         }
     }
 
-    /// Every yardstick's value of every row, whose completions are `texts`.
+    /// Every yardstick's value of every row, whose completions are `texts` and whose tokens for the
+    /// policy are `policy_rows`, where these are others.
     ///
     /// # Errors
     /// When a model gives no number.
-    pub fn values(&self, rows: &[Encoded], texts: &[Cow<'_, str>]) -> Result<Values> {
+    pub fn values(
+        &self,
+        rows: &[Encoded],
+        policy_rows: &[Encoded],
+        texts: &[Cow<'_, str>],
+    ) -> Result<Values> {
         let mut values = Values::new();
         values.insert("length", texts.iter().map(|text| text.chars().count() as f64).collect());
         if let Some(probe) = &self.probe {
@@ -219,6 +256,7 @@ impl Yardsticks {
             values.insert("reward", scores);
         }
         if let Some(models) = &self.models {
+            let rows = if self.policy_rows.is_some() { policy_rows } else { rows };
             let ratios = self.log_ratios(rows, models)?;
             let tokens = rows.iter().map(|row| row.input_ids.len() - row.completion_start);
             let each = ratios.iter().zip(tokens).map(|(sum, n)| sum / n.max(1) as f64).collect();
@@ -232,7 +270,8 @@ impl Yardsticks {
     fn log_ratios(&self, rows: &[Encoded], models: &[CausalLm; 2]) -> Result<Vec<f64>> {
         let rows: Vec<&Encoded> = rows.iter().collect();
         let sums = |model| -> Result<Vec<f64>> {
-            let all = of_rows(&rows, model, self.rows.encoder.pad_id(), self.batch_tokens, 1.0)?;
+            let pad_id = self.policy_rows.as_ref().unwrap_or(&self.rows).encoder.pad_id();
+            let all = of_rows(&rows, model, pad_id, self.batch_tokens, 1.0)?;
             Ok(all.iter().map(|row| row.iter().map(|v| f64::from(*v)).sum()).collect())
         };
         let (policy, reference) = (sums(&models[0])?, sums(&models[1])?);

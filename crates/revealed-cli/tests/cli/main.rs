@@ -1,6 +1,7 @@
 //! The program as a user runs it: real folders, the real binary, its exit codes and streams.
 #![allow(clippy::unwrap_used)]
 
+mod adapters;
 mod bad_inputs;
 mod data;
 mod evals;
@@ -12,6 +13,7 @@ mod judge;
 mod pages;
 mod report;
 mod results;
+mod round_trip;
 mod runs;
 #[cfg(unix)]
 mod signals;

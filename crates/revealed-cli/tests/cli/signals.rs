@@ -43,7 +43,7 @@ fn a_signal_finishes_the_step_and_saves_and_the_run_resumes_to_the_same_metrics(
     let settings = ["reward.steps=300", "run.save_steps=0", "run.rounds=1"];
     world.recipe("align", &[&settings[..], &["run.out=whole"]].concat()).ok();
     let whole = world.read("whole/metrics.jsonl");
-    for (name, code) in [("TERM", 143), ("INT", 130)] {
+    for (name, code) in [("TERM", 143), ("INT", 130), ("HUP", 129)] {
         let out = format!("run.out={name}");
         let metrics = world.path(name).join("metrics.jsonl");
         let mut run = start(&world, &[&settings[..], &[&out]].concat());
@@ -65,6 +65,26 @@ fn a_signal_finishes_the_step_and_saves_and_the_run_resumes_to_the_same_metrics(
         assert!(resumed.stderr.contains("resuming"), "{}", resumed.stderr);
         assert_eq!(std::fs::read(&metrics).unwrap(), whole);
     }
+}
+
+#[test]
+fn a_run_under_nohup_ignores_a_hangup() {
+    let world = World::new("llama");
+    let mut run = Command::new("nohup")
+        .current_dir(world.folder.path())
+        .args([env!("CARGO_BIN_EXE_revealed"), "align", "recipe.toml"])
+        .args(["--set", "reward.steps=100"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let metrics = world.path("run/metrics.jsonl");
+    let lines = || std::fs::read_to_string(&metrics).map_or(0, |text| text.lines().count());
+    wait_until(&mut run, || lines() > 12);
+    signal(&run, "HUP");
+    let (code, stderr) = end(run);
+    assert_eq!(code, 0, "{stderr}");
+    assert!(world.path("run/policy/adapter_model.safetensors").is_file());
 }
 
 #[test]

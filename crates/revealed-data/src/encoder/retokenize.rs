@@ -85,7 +85,7 @@ impl Encoder {
     }
 
     /// The text of `ids` where they follow the token `last`, special tokens included.
-    fn text_after(&self, last: Option<u32>, ids: &[u32]) -> String {
+    pub(super) fn text_after(&self, last: Option<u32>, ids: &[u32]) -> String {
         let decode = |ids: &[u32]| self.tokenizer.decode(ids, false).unwrap_or_default();
         let alone = decode(ids);
         let Some((_, before)) = self.context(last) else {
