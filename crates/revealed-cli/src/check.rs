@@ -11,7 +11,7 @@ use revealed::train::DataSection;
 
 use crate::output::Output;
 use crate::progress::Progress;
-use crate::setup::{fit_to_context, model_folder};
+use crate::setup::{fit_to_context, model_folder, unread_fields};
 
 /// Arguments of `revealed check`.
 #[derive(Debug, clap::Args)]
@@ -63,6 +63,9 @@ pub fn check(args: &CheckArgs, progress: &Progress) -> Result<()> {
         ..DataSection::default()
     };
     if let Some(note) = fit_to_context(&mut data, &folder)? {
+        progress.note(&note);
+    }
+    if let Some(note) = unread_fields(&folder)? {
         progress.note(&note);
     }
     let encoder = Encoder::from_folder(&folder, data.encode_options())?;

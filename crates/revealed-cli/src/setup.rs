@@ -187,6 +187,19 @@ pub fn longest_row(folder: &Path) -> Result<usize> {
     Ok(HfConfig::read(folder)?.context()?)
 }
 
+/// Names the fields of a model folder's config that nothing reads, if it has some.
+///
+/// # Errors
+/// When the config cannot be read.
+pub fn unread_fields(folder: &Path) -> Result<Option<String>> {
+    let config = HfConfig::read(folder)?;
+    let fields = config.ignored_fields();
+    let list = || {
+        format!("{}: not read, as in Transformers: {}", config.path().display(), fields.join(", "))
+    };
+    Ok((!fields.is_empty()).then(list))
+}
+
 /// Lowers limits so that prompt and completion together fit the model: completions that would fill the context get
 /// half of it, prompts what completions leave. Longer texts are then dropped or cut by the recipe's rule. Says so
 /// if it does.
