@@ -174,7 +174,16 @@ impl Layout {
                 return Err(RowProblem::StoredAsText { column: column.to_owned() });
             }
             Value::String(text) => text.as_str().into(),
-            _ if matches!(prompt, Prompt::Text(_)) => return Err(RowProblem::Mixed { column }),
+            Value::Array(_) | Value::Object(_) if matches!(prompt, Prompt::Text(_)) => {
+                return Err(RowProblem::Mixed { column });
+            }
+            other @ (Value::Bool(_) | Value::Number(_) | Value::Null) => {
+                return Err(RowProblem::WrongType {
+                    column: column.to_owned(),
+                    found: type_name(other),
+                    expected: TEXT_OR_MESSAGES,
+                });
+            }
             value => answer(column, turns(column, value, true)?.messages)?,
         };
         Ok((prompt, completion))

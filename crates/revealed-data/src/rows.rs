@@ -47,7 +47,8 @@ pub(crate) fn for_each(path: &Path, each: &mut Each<'_>) -> Result<(), DataError
         "parquet" => parquet::file(path, each),
         "csv" => csv::file(path, b',', each),
         "tsv" => csv::file(path, b'\t', each),
-        _ => Err(DataError::Extension { path: path.to_owned() }),
+        // A file that does not exist is no file of another kind.
+        _ => open(path).and(Err(DataError::Extension { path: path.to_owned() })),
     }
 }
 

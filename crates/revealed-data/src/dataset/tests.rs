@@ -232,6 +232,7 @@ fn files_without_rows_and_unknown_endings_are_refused() {
     let error = read_text("a.jsonl.gz", "x").unwrap_err().to_string();
     assert!(error.contains("decompress it first"), "{error}");
     assert!(matches!(read(Path::new("no/such.jsonl")), Err(DataError::Io { .. })));
+    assert!(matches!(read(Path::new("/no/such")), Err(DataError::Io { .. })));
 }
 
 #[test]
@@ -247,6 +248,8 @@ fn a_json_file_is_an_array_or_lines() {
     let error = chain(&read_text("a.json", &format!("[{row}, 3]")).unwrap_err());
     assert!(error.contains("row 2"), "{error}");
     assert!(matches!(read_text("a.json", "[{]"), Err(DataError::Json { .. })));
+    let error = read_text("a.json", "{\n\"prompt\": \"a\"\n}").unwrap_err().to_string();
+    assert!(error.contains("one JSON object over several lines"), "{error}");
 }
 
 #[test]

@@ -73,9 +73,17 @@ impl fmt::Display for LineFault {
         let (text, column) = (self.0.to_string(), self.0.column());
         let place = format!(" at line {} column {column}", self.0.line());
         match text.strip_suffix(&place) {
-            Some(reason) => write!(f, "{reason} at column {column}"),
-            None => f.write_str(&text),
+            Some(reason) => write!(f, "{reason} at column {column}")?,
+            None => f.write_str(&text)?,
         }
+        let half = text.contains("surrogate") || text.contains("hex escape");
+        f.write_str(match half {
+            true => {
+                "; a \\u escape from d800 to dfff is half of a character: write both halves, or the \
+                 character itself"
+            }
+            false => "",
+        })
     }
 }
 

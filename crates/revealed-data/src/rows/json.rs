@@ -46,7 +46,15 @@ pub(super) fn file(path: &Path, each: &mut Each<'_>) -> Result<(), DataError> {
     let bytes = whole(path)?;
     let bytes = without_mark(&bytes);
     if bytes.iter().find(|byte| !byte.is_ascii_whitespace()) != Some(&b'[') {
-        return lines(path, bytes, each);
+        return lines(path, bytes, each).map_err(|error| match one_object(bytes) {
+            true => DataError::Files {
+                path: path.to_owned(),
+                reason: "it is one JSON object over several lines; write an array of rows, or one row a \
+                         line"
+                    .to_owned(),
+            },
+            false => error,
+        });
     }
     for (index, value) in elements(path, bytes)?.into_iter().enumerate() {
         let row = Row::Index(index + 1);
@@ -64,6 +72,12 @@ pub(super) fn whole(path: &Path) -> Result<Vec<u8>, DataError> {
         .read_to_end(&mut bytes)
         .map_err(|source| DataError::Io { path: path.to_owned(), source })?;
     Ok(bytes)
+}
+
+/// Whether bytes are a JSON object that no single line holds.
+fn one_object(bytes: &[u8]) -> bool {
+    let text = std::str::from_utf8(bytes).unwrap_or_default().trim();
+    text.contains('\n') && matches!(numbers::parse(text), Ok(Value::Object(_)))
 }
 
 fn elements(path: &Path, bytes: &[u8]) -> Result<Vec<Value>, DataError> {

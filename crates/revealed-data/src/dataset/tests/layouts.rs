@@ -110,6 +110,7 @@ fn what_cannot_be_honoured_is_refused_by_name() {
         (json!({"prompt": "a", "completion": "b", "question": "c"}), "prompt, question"),
         (json!({"prompt": "a", "completion": "b", "response": "c"}), "completion, response"),
         (json!({"messages": turns, "conversations": turns}), "messages, conversations"),
+        (json!({"question": "a", "answer": 5}), "a number in `answer`, which must be text or"),
         (json!({"prompt": "a", "answer": "b"}), "of different layouts"),
         (json!({"prompt": turns, "completion": "b"}), "an answer that has begun"),
         (json!({"prompt": [turns[0]], "completion": turns}), "2 messages in `completion`"),
@@ -277,7 +278,7 @@ fn numbers_that_json_does_not_have_matter_only_where_they_are_read() {
         assert!(error.contains("line 1") && error.contains(words), "{error}");
     }
     let error = problem(r#"{"prompt":"a\ud800","completion":"b"}"#);
-    assert!(error.contains("line 1") && error.contains("hex escape"), "{error}");
+    assert!(error.contains("line 1") && error.contains("half of a character"), "{error}");
 }
 
 fn any_json() -> impl Strategy<Value = Value> {
