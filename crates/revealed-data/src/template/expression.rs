@@ -198,8 +198,8 @@ fn sum(nodes: &[Node], out: &mut String) -> Result<(), String> {
     called(nodes, &split(nodes, &["+", "-"]), ("+", "__add__"), concatenation, out)
 }
 
-/// Writes operands that are joined left to right: runs of one operator as calls of its function, and
-/// other operators as they are.
+/// Writes operands that are joined left to right: runs of one operator as calls of its function,
+/// and other operators as they are.
 fn called(
     nodes: &[Node],
     operators: &[Operator],
