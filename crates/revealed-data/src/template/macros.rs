@@ -11,7 +11,7 @@ use minijinja::{Error, ErrorKind, State};
 use super::args::split;
 use super::value::{invalid, items};
 
-/// Stands for an argument that was not given.
+/// Marks an argument that was not given.
 #[derive(Debug)]
 struct Missing;
 

@@ -6,8 +6,8 @@
 //! from outside. The translation of a template therefore sets such names to an undefined value where
 //! the scope begins.
 //!
-//! It also does this: the `else` of a loop gets a scope, and a name that a loop's turn sets and a
-//! macro or call block within reads is set again at the beginning of each turn.
+//! It also does this: the `else` of a loop gets a scope, and a name that an iteration sets and a
+//! macro or call block within reads is set again at the beginning of each iteration.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -44,7 +44,7 @@ struct Scope {
 enum Open {
     If,
     Loop,
-    /// The `else` of a loop, and whether a `break` or `continue` in it leaves an outer loop's turn.
+    /// The `else` of a loop, and whether a `break` or `continue` in it leaves an iteration of an outer loop.
     LoopElse(bool),
     /// A macro or the body of a call.
     Call,
@@ -289,7 +289,7 @@ impl Scopes {
             let Some(start) = scope.start else { continue };
             let hidden = self.hidden_by(scope);
             let mut text = String::from(if scope.with { " %}{% with" } else { "" });
-            // Macros and call blocks of minijinja would see what an earlier turn of the loop set.
+            // Macros and call blocks of minijinja would see what an earlier iteration set.
             let again = scope.sets.intersection(&scope.within).filter(|_| scope.is_loop);
             for name in again.filter(|name| !hidden.contains(name)) {
                 text.push_str(&format!(" %}}{{% set {name} = {name}"));
