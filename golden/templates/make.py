@@ -22,7 +22,7 @@ NOW = 1_709_210_096
 
 
 class Clock(datetime.datetime):
-    """A clock that stands still, without a time zone."""
+    """A clock that does not move, without a time zone."""
 
     @classmethod
     def now(cls, tz=None):

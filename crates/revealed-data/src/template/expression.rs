@@ -11,7 +11,7 @@ use super::literal::rewrite_text;
 use super::methods;
 use super::tokens::{Kind, Node, Token};
 
-/// Writes a list of expressions: what stands in brackets, or the rest of a tag.
+/// Writes a list of expressions: what brackets enclose, or the rest of a tag.
 pub(super) fn list(nodes: &[Node], out: &mut String) -> Result<(), String> {
     let mut start = 0;
     for (at, node) in nodes.iter().enumerate() {
@@ -74,7 +74,7 @@ fn is_keyword(nodes: &[Node], at: usize) -> bool {
     }
 }
 
-/// One expression: conditions and `or`, `and`, `not` stay, their operands are written anew.
+/// One expression: conditions and `or`, `and`, `not` stay, and their operands are translated.
 pub(super) fn expression(nodes: &[Node], out: &mut String) -> Result<(), String> {
     // `*` and `**` before an argument.
     let stars = usize::from(nodes.first().is_some_and(|node| node.is("*") || node.is("**")));
@@ -198,8 +198,8 @@ fn sum(nodes: &[Node], out: &mut String) -> Result<(), String> {
     called(nodes, &split(nodes, &["+", "-"]), ("+", "__add__"), concatenation, out)
 }
 
-/// Writes operands that are joined left to right: runs of one operator as calls of its function, and
-/// other operators as they are.
+/// Writes operands that are joined left to right: runs of one operator as calls of its function,
+/// and other operators as they are.
 fn called(
     nodes: &[Node],
     operators: &[Operator],

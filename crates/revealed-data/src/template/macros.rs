@@ -1,7 +1,7 @@
 //! Macros with defaults, `varargs` or `kwargs`, whose arguments minijinja binds in another way.
 //!
-//! Jinja2 evaluates a default in the macro, where it sees the arguments before it, and only where an
-//! argument is missing: an undefined value that is passed stays undefined.
+//! Jinja2 evaluates a default in the macro, where it sees the arguments before it, and only where
+//! an argument is missing: an undefined value that is passed stays undefined.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use minijinja::{Error, ErrorKind, State};
 use super::args::split;
 use super::value::{invalid, items};
 
-/// Stands for an argument that was not given.
+/// Marks an argument that was not given.
 #[derive(Debug)]
 struct Missing;
 

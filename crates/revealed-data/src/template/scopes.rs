@@ -2,9 +2,12 @@
 //!
 //! Jinja2 decides once per scope where a name comes from. If the first thing that a scope does with
 //! a name is to set it, the name is undefined in that scope until then, also for the loops and
-//! macros within it, and a value of that name from outside is hidden. minijinja finds the value from
-//! outside. The translation of a template therefore sets such names to an undefined value where the
-//! scope begins.
+//! macros within it, and a value of that name from outside is hidden. minijinja finds the value
+//! from outside. The translation of a template therefore sets such names to an undefined value where
+//! the scope begins.
+//!
+//! It also does this: the `else` of a loop gets a scope, and a name that an iteration sets and a
+//! macro or call block within reads is set again at the beginning of each iteration.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -41,7 +44,7 @@ struct Scope {
 enum Open {
     If,
     Loop,
-    /// The `else` of a loop, and whether a `break` or `continue` in it leaves an outer loop's turn.
+    /// The `else` of a loop, and whether a `break` or `continue` in it leaves an iteration of an outer loop.
     LoopElse(bool),
     /// A macro or the body of a call.
     Call,
@@ -97,8 +100,6 @@ impl Scopes {
 
     /// Follows a tag, whose translation can set names at the byte `start`.
     pub(super) fn tag(&mut self, word: &str, nodes: &[Node], start: usize) -> Result<(), String> {
-        let place = |sign: &str| nodes.iter().position(|node| node.is(sign));
-        let word_at = |word| nodes.iter().position(|node| node.name() == Some(word));
         match word {
             "if" => {
                 self.read_all(nodes);
@@ -113,36 +114,8 @@ impl Scopes {
                 self.open.pop();
                 self.open.push(Open::LoopElse(false));
             }
-            "for" => {
-                let (targets, rest) = nodes.split_at(word_at("in").unwrap_or(nodes.len()));
-                let condition = rest.iter().position(|node| node.name() == Some("if"));
-                let (values, condition) = rest.split_at(condition.unwrap_or(rest.len()));
-                self.read_all(values);
-                // The condition has a scope of its own.
-                self.enter(start);
-                self.set_all(targets);
-                self.read_all(condition);
-                self.close();
-                self.enter(start);
-                self.set_all(targets);
-                self.set("loop");
-                let scope = &mut self.scopes[self.current];
-                scope.is_loop = true;
-                scope.sets.clear();
-                self.open.push(Open::Loop);
-            }
-            "set" => {
-                let (targets, values) = nodes.split_at(place("=").unwrap_or(nodes.len()));
-                self.read_all(values);
-                if values.is_empty() {
-                    let target = targets.split(|node| node.is("|")).next().unwrap_or_default();
-                    let target = names(target).into_iter().map(str::to_owned).collect();
-                    self.enter(start);
-                    self.open.push(Open::Block(target));
-                } else {
-                    self.assign(targets);
-                }
-            }
+            "for" => self.head_of_loop(nodes, start),
+            "set" => self.assignment(nodes, start),
             "macro" | "call" => self.function(word == "macro", nodes, start),
             "with" => {
                 let parts: Vec<&[Node]> = nodes.split(|node| node.is(",")).collect();
@@ -172,6 +145,43 @@ impl Scopes {
             _ => self.read_all(nodes),
         }
         Ok(())
+    }
+
+    /// `targets in values if condition`.
+    fn head_of_loop(&mut self, nodes: &[Node], start: usize) {
+        let (targets, rest) = nodes.split_at(
+            nodes.iter().position(|node| node.name() == Some("in")).unwrap_or(nodes.len()),
+        );
+        let condition = rest.iter().position(|node| node.name() == Some("if"));
+        let (values, condition) = rest.split_at(condition.unwrap_or(rest.len()));
+        self.read_all(values);
+        // The condition has a scope of its own.
+        self.enter(start);
+        self.set_all(targets);
+        self.read_all(condition);
+        self.close();
+        self.enter(start);
+        self.set_all(targets);
+        self.set("loop");
+        let scope = &mut self.scopes[self.current];
+        scope.is_loop = true;
+        scope.sets.clear();
+        self.open.push(Open::Loop);
+    }
+
+    /// `targets = values`, or the beginning of a block.
+    fn assignment(&mut self, nodes: &[Node], start: usize) {
+        let (targets, values) =
+            nodes.split_at(nodes.iter().position(|node| node.is("=")).unwrap_or(nodes.len()));
+        self.read_all(values);
+        if values.is_empty() {
+            let target = targets.split(|node| node.is("|")).next().unwrap_or_default();
+            let target = names(target).into_iter().map(str::to_owned).collect();
+            self.enter(start);
+            self.open.push(Open::Block(target));
+        } else {
+            self.assign(targets);
+        }
     }
 
     /// A macro, or the body of a call.
@@ -279,7 +289,7 @@ impl Scopes {
             let Some(start) = scope.start else { continue };
             let hidden = self.hidden_by(scope);
             let mut text = String::from(if scope.with { " %}{% with" } else { "" });
-            // Macros and call blocks of minijinja would see what an earlier turn of the loop set.
+            // Macros and call blocks of minijinja would see what an earlier iteration set.
             let again = scope.sets.intersection(&scope.within).filter(|_| scope.is_loop);
             for name in again.filter(|name| !hidden.contains(name)) {
                 text.push_str(&format!(" %}}{{% set {name} = {name}"));
@@ -291,7 +301,7 @@ impl Scopes {
                 all.push((start, text));
             }
         }
-        all.sort_by(|a, b| b.0.cmp(&a.0));
+        all.sort_by_key(|(start, _)| std::cmp::Reverse(*start));
         all
     }
 

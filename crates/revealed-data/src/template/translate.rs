@@ -41,14 +41,8 @@ pub(super) fn translate(source: &str) -> Result<Translated, Error> {
         let end = 2 + sign + tag.length;
         let start = &from[..2 + sign];
         if open == "{%" && matches!(&tag.nodes[..], [node] if node.name() == Some("raw")) {
-            let raw = end_of_raw(&from[end..]);
+            let raw = raw_block(start, &from[..end], &from[end..], tag.end, &mut out);
             let raw = raw.ok_or_else(|| syntax_error(line, "a raw block does not end"))?;
-            // minijinja would drop a line break behind the tag, which Jinja2 keeps.
-            match tag.end.ends_with('-') {
-                true => out.push_str(&from[..end]),
-                false => out.push_str(&format!("{start} raw +%}}")),
-            }
-            out.push_str(&from[end..end + raw]);
             rest = &from[end + raw..];
             continue;
         }
@@ -85,6 +79,24 @@ fn opening(text: &str) -> Option<usize> {
         .match_indices('{')
         .find(|(at, _)| matches!(text.as_bytes().get(at + 1), Some(b'{' | b'%' | b'#')));
     found.map(|(at, _)| at)
+}
+
+/// Writes a raw block as it is; gives the length of its text with its closing tag.
+fn raw_block(
+    start: &str,
+    opening: &str,
+    text: &str,
+    tag_end: &str,
+    out: &mut String,
+) -> Option<usize> {
+    let length = end_of_raw(text)?;
+    // minijinja would drop a line break behind the tag, which Jinja2 keeps.
+    match tag_end.ends_with('-') {
+        true => out.push_str(opening),
+        false => out.push_str(&format!("{start} raw +%}}")),
+    }
+    out.push_str(&text[..length]);
+    Some(length)
 }
 
 /// The length of a raw block's text with its closing tag.

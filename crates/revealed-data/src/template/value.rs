@@ -198,7 +198,7 @@ fn undefined(what: &str, name: &Value) -> Error {
     Error::new(ErrorKind::UndefinedError, format!("{what} {name} of an undefined value is read"))
 }
 
-/// Follows Jinja2's dotted attribute (`"a.b.0"`, or an integer) of filters such as `map` and `sort`.
+/// Follows the dotted attribute (`"a.b.0"`, or an integer) of filters such as `map` and `sort`.
 pub(super) fn follow(value: &Value, path: &Value, default: Option<&Value>) -> Result<Value, Error> {
     let mut found = value.clone();
     for part in parts(path) {
