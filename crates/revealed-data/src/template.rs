@@ -51,6 +51,9 @@ const LONGEST: Duration = Duration::from_secs(10);
 const START: char = '\u{FDD0}';
 const END: char = '\u{FDD1}';
 
+/// Names of a message's reasoning; the first that is not null is used, as in Transformers.
+pub(crate) const REASONING_FIELDS: [&str; 3] = ["reasoning_content", "thinking", "reasoning"];
+
 /// A compiled chat template.
 ///
 /// It differs from Transformers in this: `strftime_now` gives the moment the template was made with,
@@ -235,8 +238,18 @@ pub enum GenerationPrompt {
     Omit,
 }
 
+/// A message as Transformers gives it to a template: its reasoning has the standard name
+/// `reasoning_content` and the name `thinking` too, whichever of [`REASONING_FIELDS`] it came in.
 fn as_value(message: &Message) -> Value {
-    Value::from(Serde(message))
+    let given = |name: &&str| message.fields().get(*name).filter(|value| !value.is_null());
+    let Some(reasoning) = REASONING_FIELDS.iter().find_map(given) else {
+        return Value::from(Serde(message));
+    };
+    let mut fields = serde_json::Map::new();
+    fields.insert("thinking".to_owned(), reasoning.clone());
+    fields.extend(message.fields().clone());
+    fields.insert("reasoning_content".to_owned(), reasoning.clone());
+    Value::from(Serde(&fields))
 }
 
 fn failure(origin: &Path, source: Error) -> DataError {

@@ -4,11 +4,11 @@ use serde_json::Value;
 
 use crate::DataError;
 use crate::conversation::{Conversation, Message};
-use crate::template::{ChatTemplate, GenerationPrompt};
+use crate::template::{ChatTemplate, GenerationPrompt, REASONING_FIELDS};
 
 /// Fields of an answer that are part of what is learned.
 const LEARNED: &[&str] =
-    &["tool_calls", "function_call", "reasoning_content", "reasoning", "thinking", "thoughts"];
+    &["tool_calls", "function_call", "reasoning_content", "thinking", "reasoning", "thoughts"];
 /// Fields of earlier messages without which the conversation is another one. Earlier reasoning is
 /// not among them: templates leave it out on purpose.
 const CONTEXT: &[&str] = &["tool_calls", "function_call"];
@@ -149,6 +149,9 @@ impl Rendered<'_> {
                 unwritten.push(format!("{name} of a message"));
             }
         }
+        for message in self.chat.messages.iter() {
+            check_reasoning(message)?;
+        }
         for name in field_names(answer) {
             if self.is_same_after(|chat| remove(&mut chat.messages[last..], &name)) {
                 if LEARNED.contains(&&*name) {
@@ -184,11 +187,34 @@ fn field_names(messages: &[Message]) -> Vec<String> {
     names
 }
 
+/// Removes a field; reasoning goes under all of its names.
 fn remove(messages: &mut [Message], name: &str) {
+    let names = match REASONING_FIELDS.contains(&name) {
+        true => &REASONING_FIELDS[..],
+        false => &[name],
+    };
     for message in messages {
         let mut fields = message.fields().clone();
-        fields.shift_remove(name);
+        for name in names {
+            fields.shift_remove(*name);
+        }
         *message = Message::from_fields(fields);
+    }
+}
+
+/// Refuses two different reasonings: a template is given one.
+fn check_reasoning(message: &Message) -> Result<(), DataError> {
+    let given = |name: &&str| {
+        message.fields().get(*name).filter(|value| !value.is_null()).map(|value| (*name, value))
+    };
+    let mut all = REASONING_FIELDS.iter().filter_map(given);
+    let Some((first, reasoning)) = all.next() else { return Ok(()) };
+    match all.find(|(_, other)| *other != reasoning) {
+        Some((other, _)) => {
+            let field = format!("`{other}` next to a different `{first}`");
+            Err(DataError::NotWritten { field })
+        }
+        None => Ok(()),
     }
 }
 

@@ -46,6 +46,24 @@ fn calls_and_reasoning_of_an_answer_are_learned() {
 }
 
 #[test]
+fn reasoning_is_read_under_each_of_its_names() {
+    // Transformers 5.23 gives a template the first of them as `reasoning_content` and `thinking`.
+    for fields in [
+        json!({"role": "assistant", "content": "b", "thinking": "a c"}),
+        json!({"role": "assistant", "content": "b", "reasoning": "a c"}),
+        json!({"role": "assistant", "content": "b", "thinking": "a c", "reasoning": "a c"}),
+    ] {
+        assert_eq!(encode(TOOLS, ask(), fields).unwrap().2.trim(), "(a c)b");
+    }
+    let thinking = TOOLS.replace("reasoning_content", "thinking");
+    let answer = json!({"role": "assistant", "content": "b", "reasoning": "a c"});
+    assert_eq!(encode(&thinking, ask(), answer).unwrap().2.trim(), "(a c)b");
+    let two = json!({"role": "assistant", "content": "b", "thinking": "a", "reasoning": "c"});
+    let error = encode(TOOLS, ask(), two).unwrap_err().to_string();
+    assert!(error.contains("`reasoning` next to a different `thinking`"), "{error}");
+}
+
+#[test]
 fn what_an_answer_loses_is_refused_by_name() {
     for (field, answer) in [
         ("tool_calls", json!({"role": "assistant", "content": "b", "tool_calls": call()})),
