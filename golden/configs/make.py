@@ -2,9 +2,10 @@
 
     python make.py [OUT_FILE]
 
-Needs torch, transformers and safetensors in the versions of `golden/models/versions.json`. Each case starts from a folder of `golden/models`,
-sets (or with null-named removal removes) fields of its config.json, and changes its tensors; Transformers loads the
-result anew for every row, as its dynamic rope remembers the longest row. No weights are stored here.
+Needs torch, transformers and safetensors in the versions of `golden/models/versions.json`. Each case starts
+from a folder of `golden/models`, sets fields of its config.json (`"absent"` removes one) and changes its tensors.
+Transformers loads the result again for every row, because its dynamic rope remembers the longest row. No weights
+are stored here.
 """
 
 import json
@@ -79,8 +80,8 @@ CASES = {
         rope_parameters={"rope_type": "default", "rope_theta": 123.0}, rope_scaling={"type": "linear", "factor": 4.0}
     ),
     "empty scaling does not": rope(rope_parameters={"rope_type": "linear", "factor": 3.0}, rope_scaling={}),
-    "rope_type goes before type": rope(rope_scaling={"rope_type": "default", "type": "linear", "factor": 4.0}),
-    "the object's theta goes before the top level's": rope(
+    "rope_type has priority over type": rope(rope_scaling={"rope_type": "default", "type": "linear", "factor": 4.0}),
+    "the object's theta has priority over the top level's": rope(
         rope_theta=7.0, rope_parameters={"rope_type": "default", "rope_theta": 100000}
     ),
     "no rope fields": {"base": "llama3", "config": {"rope_parameters": None}, "tensors": []},

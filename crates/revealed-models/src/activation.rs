@@ -27,7 +27,7 @@ pub(crate) enum Activation {
     SqrtSoftplus,
 }
 
-/// Names, and what they stand for.
+/// The names of each function.
 const NAMES: &[(&str, Activation)] = &[
     ("silu", Activation::Silu),
     ("swish", Activation::Silu),

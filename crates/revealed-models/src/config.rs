@@ -193,7 +193,7 @@ impl HfConfig {
         }
     }
 
-    /// Refuses fields that say that the checkpoint is of another kind than its `model_type`.
+    /// Refuses fields that show that the checkpoint is of another kind than its `model_type`.
     pub(crate) fn refuse_other_kinds(&self) -> Result<(), ModelError> {
         let model_type = self.model_type()?;
         for (field, value) in &self.fields {

@@ -59,7 +59,7 @@ pub enum ModelError {
         /// Its value.
         value: String,
     },
-    /// A config field that says that the checkpoint is of another kind than its `model_type`.
+    /// A config field that shows that the checkpoint is of another kind than its `model_type`.
     #[error("{}: `{field}` = {value}: {reason}", path.display())]
     OtherKind {
         /// The config file.

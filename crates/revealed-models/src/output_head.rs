@@ -1,7 +1,7 @@
 //! Whether the output head is the embedding, by the tensors that are there.
 //!
-//! As in Transformers 5, `tie_word_embeddings` is a wish: two different tensors are never tied,
-//! whatever it says, and where one of two tied tensors is missing the other stands for both.
+//! As in Transformers 5, `tie_word_embeddings` alone does not decide: two different tensors are never
+//! tied, and where one of two tied tensors is missing the other is used for both.
 
 use serde_json::Value;
 
@@ -39,11 +39,11 @@ impl HeadNames {
     }
 }
 
-/// Makes config and files agree on the head: after it `tie_word_embeddings` says what is so, and
+/// Makes config and files agree on the head: after it `tie_word_embeddings` is true exactly where they are tied, and
 /// the tensors that it asks for are found.
 ///
 /// # Errors
-/// When a tensor is missing and no other stands for it, or one is there under two names.
+/// When a tensor is missing and no other is used for it, or one is there under two names.
 pub(crate) fn settle(config: &mut HfConfig, files: &mut TensorFiles) -> Result<(), ModelError> {
     let names = HeadNames::of(config)?;
     let (embedding, head) = (names.embedding, names.heads[0]);

@@ -1,9 +1,9 @@
 //! The rope settings of `config.json`, resolved as Transformers 5 resolves them.
 //!
 //! A non-empty `rope_scaling` replaces `rope_parameters` as a whole. Inside the chosen object
-//! `rope_type` goes before `type`, and its `rope_theta` and `partial_rotary_factor` go before the
-//! fields of the same name at the top level (GPT-NeoX: before `rotary_emb_base` and `rotary_pct`).
-//! `original_max_position_embeddings` is the other way round: the top level goes before the object,
+//! `rope_type` has priority over `type`, and its `rope_theta` and `partial_rotary_factor` have priority
+//! over the fields of the same name at the top level (GPT-NeoX: over `rotary_emb_base` and
+//! `rotary_pct`). For `original_max_position_embeddings` the top level has priority over the object,
 //! and `max_position_embeddings` is the default.
 
 use std::borrow::Cow;
@@ -185,7 +185,7 @@ impl Settings<'_> {
         match (self.dialect, self.config.present(top)) {
             (Dialect::GptNeoX, Some(value)) if value.as_f64() != Some(used) => {
                 let reason = format!(
-                    "GPT-NeoX does not read this field, and what it reads says {used}; set rotary_emb_base, rotary_pct or rope_parameters to the right values and remove this one"
+                    "GPT-NeoX does not read this field, and the fields that it reads give {used}; set rotary_emb_base, rotary_pct or rope_parameters to the right values and remove this one"
                 );
                 Err(self.config.other_kind(top, value, &reason))
             }

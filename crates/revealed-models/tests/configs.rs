@@ -211,7 +211,7 @@ fn samples_have_the_log_probs_of_whole_rows_or_are_refused() {
         let model = named(name);
         let error = sample(&model, &[prompt(length)], &config(new)).unwrap_err().to_string();
         assert!(error.contains("rope depends on the row's length"), "{error}");
-        let decoded = PrefixCache::new(&model).greedy(&[prompt(length)], new as usize, |_| false);
+        let decoded = PrefixCache::new(&model).greedy(&[prompt(length)], new, |_| false);
         assert!(decoded.unwrap_err().to_string().contains("rope"), "{name}");
     }
 }

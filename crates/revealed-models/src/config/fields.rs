@@ -1,4 +1,4 @@
-//! Which fields each class of Transformers reads, and which say that a checkpoint is of another
+//! Which fields each class of Transformers reads, and which show that a checkpoint is of another
 //! kind.
 
 use serde_json::Value;
@@ -167,7 +167,7 @@ const GPT_NEOX: &[&str] = fields![
     "use_parallel_residual",
 ];
 
-/// Whether a value says that there is nothing.
+/// Whether a value switches a field off.
 pub(super) fn is_off(value: &Value) -> bool {
     match value {
         Value::Null | Value::Bool(false) => true,
@@ -178,7 +178,7 @@ pub(super) fn is_off(value: &Value) -> bool {
     }
 }
 
-/// The values of a field that say nothing, besides those that are off.
+/// The values of a field that have no effect, in addition to those that switch it off.
 #[derive(Clone, Copy)]
 enum Neutral {
     None,
