@@ -384,6 +384,33 @@ fn tokenizer_json_decides_about_bos_and_a_setting_that_differs_is_noted() {
 }
 
 #[test]
+fn a_prompt_without_tokens_is_refused() {
+    let bytes = std::fs::read(folder(&[]).path().join("tokenizer.json")).unwrap();
+    let mut tokenizer: Value = serde_json::from_slice(&bytes).unwrap();
+    tokenizer["post_processor"] = Value::Null;
+    let encoder = encoder(&[("tokenizer.json", tokenizer)], EncodeOptions::default()).unwrap();
+    assert_eq!(encoder.prompt(&text("a")).unwrap(), [7]);
+    assert!(matches!(encoder.prompt(&text("")), Err(DataError::EmptyPrompt)));
+}
+
+#[test]
+fn a_pad_token_outside_the_models_vocabulary_is_replaced_and_noted() {
+    let config = json!({"bos_token": "<s>", "eos_token": "</s>", "pad_token": "[PAD]"});
+    let model = |size: u32| json!({"vocab_size": size, "pad_token_id": 300});
+    let pad = |size| {
+        let files = [("tokenizer_config.json", config.clone()), ("config.json", model(size))];
+        let encoder = encoder(&files, EncodeOptions::default()).unwrap();
+        (encoder.pad_id(), encoder.notes().concat())
+    };
+    // tokenizer.json has 266 tokens, so the pad token is number 266, as in Transformers.
+    assert_eq!(pad(512), (266, String::new()));
+    let (id, note) = pad(266);
+    assert!(id == 2 && note.contains("pad token 266") && note.contains("266;"), "{note}");
+    let unset = [("config.json", json!({"pad_token_id": -1}))];
+    assert_eq!(encoder(&unset, EncodeOptions::default()).unwrap().pad_id(), 2);
+}
+
+#[test]
 fn a_missing_or_damaged_tokenizer_is_an_error_that_names_it() {
     let empty = tempfile::tempdir().unwrap();
     let error = Encoder::from_folder(empty.path(), EncodeOptions::default()).unwrap_err();
