@@ -96,6 +96,8 @@ pub struct EncodedSet {
     pub dropped: Vec<Dropped>,
     /// Ids of the demonstrations that were cut.
     pub truncated: Vec<String>,
+    /// Ids of the demonstrations whose prompt and completion are tokenized separately.
+    pub separate: Vec<String>,
     /// Fields that the chat template does not write and that change nothing that is learned, with
     /// the number of demonstrations that have them.
     pub unwritten: BTreeMap<String, usize>,

@@ -73,7 +73,7 @@ impl Task {
     /// # Errors
     /// When a file is unusable, or too little is left of it.
     pub fn load(data: &DataSection, encoder: Encoder, seed: u64) -> Result<Self, TrainError> {
-        let mut notes = Vec::new();
+        let mut notes = encoder.notes();
         let mut demonstrations = demonstrations_of(&data.demonstrations, &mut notes)?;
         let rows = demonstrations.len();
         let kept = keep_encodable(&encoder, &mut demonstrations, &mut notes)?;
@@ -237,6 +237,16 @@ fn keep_encodable(
     }
     if set.dropped.len() > 3 {
         notes.push(format!("… and {} more dropped", set.dropped.len() - 3));
+    }
+    for (field, count) in &set.unwritten {
+        notes.push(format!("{count} demonstrations: the chat template does not write {field}"));
+    }
+    if let Some(first) = set.separate.first() {
+        notes.push(format!(
+            "{} demonstrations: a token would span prompt and completion, so they are tokenized \
+             separately; `revealed check` shows them (the first: {first})",
+            set.separate.len()
+        ));
     }
     let keep: HashSet<usize> = set.rows.iter().map(|(index, _)| *index).collect();
     let mut index = 0;

@@ -90,11 +90,15 @@ impl Encoder {
             rows: Vec::new(),
             dropped: Vec::new(),
             truncated: Vec::new(),
+            separate: Vec::new(),
             unwritten: BTreeMap::new(),
         };
         for (index, (row, encoded)) in demonstrations.iter().zip(encoded).enumerate() {
             match kept(&row.id, row.place.as_ref(), encoded)? {
                 Ok((encoded, noted)) => {
+                    if noted.boundary != Boundary::Stable {
+                        set.separate.push(row.id.clone());
+                    }
                     for field in noted.unwritten {
                         *set.unwritten.entry(field).or_default() += 1;
                     }

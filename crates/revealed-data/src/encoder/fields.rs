@@ -204,10 +204,9 @@ fn remove(messages: &mut [Message], name: &str) {
 
 /// Refuses two different reasonings: a template is given one.
 fn check_reasoning(message: &Message) -> Result<(), DataError> {
-    let given = |name: &&str| {
-        message.fields().get(*name).filter(|value| !value.is_null()).map(|value| (*name, value))
-    };
-    let mut all = REASONING_FIELDS.iter().filter_map(given);
+    let given =
+        REASONING_FIELDS.iter().filter_map(|name| Some((name, message.fields().get(*name)?)));
+    let mut all = given.filter(|(_, value)| !value.is_null());
     let Some((first, reasoning)) = all.next() else { return Ok(()) };
     match all.find(|(_, other)| *other != reasoning) {
         Some((other, _)) => {
