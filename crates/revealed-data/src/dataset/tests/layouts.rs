@@ -174,7 +174,8 @@ fn pairs_never_take_a_part_of_their_answers_for_the_prompt() {
 fn other_columns_are_listed_with_their_rows() {
     let turns = json!([{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]);
     let rows = [
-        json!({"messages": turns, "prompt": "q", "score": 0.5, "note": null, "images": []}),
+        json!({"messages": turns, "prompt": "q", "score": 0.5, "note": null, "images": [],
+            "conversations": []}),
         json!({"messages": turns, "score": 0.5, "labels": ["x"], "answer": "42", "weight": 1, "parallel_tool_calls": false}),
     ];
     let text = rows.map(|row| row.to_string()).join("\n");
@@ -185,6 +186,7 @@ fn other_columns_are_listed_with_their_rows() {
         ("prompt", 1),
         ("score", 2),
         ("images", 1),
+        ("conversations", 1),
         ("labels", 1),
         ("answer", 1),
         ("weight", 1),
