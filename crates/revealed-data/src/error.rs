@@ -64,7 +64,7 @@ pub enum DataError {
         path: PathBuf,
         /// The cause.
         #[source]
-        source: revealed_hub::HubError,
+        source: Box<revealed_hub::HubError>,
     },
     /// A file whose rows are all marked as no demonstrations.
     #[error(

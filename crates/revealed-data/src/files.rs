@@ -43,8 +43,9 @@ fn resolve_with(
     }
     if let Some(name) = hub::parse(path) {
         let name = name.map_err(|reason| refuse(path, reason))?;
-        let paths =
-            fetch(&name).map_err(|source| DataError::Hub { path: path.to_owned(), source })?;
+        let unavailable =
+            |source| DataError::Hub { path: path.to_owned(), source: Box::new(source) };
+        let paths = fetch(&name).map_err(unavailable)?;
         return Ok(Files { paths, notes: Vec::new() });
     }
     if is_pattern(path) {
