@@ -202,7 +202,7 @@ mod tests {
         let content =
             |_: &hub::Name| Err(HubError::Content { id: "own/set".into(), reason: "none".into() });
         let error = resolve_with(Path::new("own/set"), content).unwrap_err();
-        assert!(error.to_string().contains("own/set is no file or folder"), "{error}");
+        assert!(error.to_string().contains("own/set is not a file or folder"), "{error}");
         let local = resolve_with(folder.path(), |_| unreachable!("the folder exists"));
         assert!(matches!(local, Err(DataError::Files { .. })));
     }

@@ -62,5 +62,5 @@ fn a_data_set_of_the_hub_is_read_from_its_cache() {
     };
     assert_eq!(count("own/set"), rows.lines().count());
     assert_eq!(count("hf://datasets/own/set?split=test"), 1);
-    check("own/other").failed_with(&["own/other is no file or folder", "hub"]);
+    check("own/other").failed_with(&["own/other is not a file or folder", "hub"]);
 }

@@ -266,7 +266,7 @@ fn numbers_that_json_does_not_have_matter_only_where_they_are_read() {
         r#"{"prompt":"a","completion":"b","score":NaN,"big":123456789012345678901234567890}"#;
     assert_eq!(demonstrations(fine).len(), 1);
     for (row, words) in [
-        (r#"{"prompt":NaN,"completion":"b"}"#, "NaN, which is no number of JSON in `prompt`"),
+        (r#"{"prompt":NaN,"completion":"b"}"#, "NaN, which is not a JSON number in `prompt`"),
         (
             r#"{"messages":[{"role":"user","content":"a"},{"role":"assistant","content":"","tool_calls":[{"function":{"name":"f","arguments":{"x":-Infinity}}}]}]}"#,
             "`messages[1].tool_calls[0].function.arguments.x`",
