@@ -1,4 +1,5 @@
-//! The `configs` at the head of a data set's README: which files belong to which configuration and split.
+//! The `configs` at the head of a data set's README: which files belong to which configuration and
+//! split.
 
 use yaml_rust2::{Yaml, YamlLoader};
 

@@ -66,7 +66,8 @@ impl Client {
     /// What the hub has at the repository's revision.
     pub fn list(&self, repository: &Repository) -> Result<Listing, Failure> {
         let api = self.repo(repository, &repository.revision);
-        // Descriptions of repositories with many files are long: the limit is that of both timeouts.
+        // Descriptions of repositories with many files are long: the limit is that of both
+        // timeouts.
         let limit = self.settings.answer_timeout + self.settings.download_timeout;
         let what = match repository.revision.as_str() {
             "main" => repository.id.clone(),
@@ -139,7 +140,7 @@ impl Client {
             Answer::Got(Ok(value)) => Ok(value),
             Answer::Got(Err(error)) => {
                 let answered = status(&error).is_some_and(|code| code < 500);
-                failure(format!("the hub {hub} did not give {what}: {}", told(&error)), answered)
+                failure(format!("the hub {hub} did not give {what}: {}", explain(&error)), answered)
             }
             Answer::Silent(limit) => {
                 let reason = format!(
@@ -175,7 +176,7 @@ fn status(error: &ApiError) -> Option<u16> {
 }
 
 /// An error with what to do about it.
-fn told(error: &ApiError) -> String {
+fn explain(error: &ApiError) -> String {
     match status(error) {
         Some(401) => {
             "it does not exist, or it is private and needs a token: set HF_TOKEN (status 401)"
@@ -234,8 +235,8 @@ enum Answer<T> {
     Ended,
 }
 
-/// What `work` gives, as long as `received` grows: first within the limit `first`, then within `silent`
-/// each time. A thread whose work is given up is left to end by itself.
+/// What `work` gives, as long as `received` grows: first within the limit `first`, then within
+/// `silent` each time. A thread whose work is given up is left to end by itself.
 fn within<T: Send + 'static>(
     first: Duration,
     silent: Duration,

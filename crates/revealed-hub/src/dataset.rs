@@ -24,15 +24,16 @@ enum Source {
 }
 
 impl Hub {
-    /// The files of a data set's split, in the order in which they are read. The hub is asked for the list
-    /// of files; offline, or where it cannot be reached, the cache has to hold the split.
+    /// The files of a data set's split, in the order in which they are read. The hub is asked for
+    /// the list of files; offline, or where it cannot be reached, the cache has to hold the split.
     ///
-    /// `revision` is a branch, a tag or a commit (`id@revision` names it too); `config` is a configuration,
-    /// by default the only one or the one that the data set calls its default; `split` is by default `train`.
+    /// `revision` is a branch, a tag or a commit (`id@revision` names it too); `config` is a
+    /// configuration, by default the only one or the one that the data set calls its default;
+    /// `split` is by default `train`.
     ///
     /// # Errors
-    /// When the data set, the configuration, the split or one of its files is not there, or a file has a
-    /// format that is not read.
+    /// When the data set, the configuration, the split or one of its files is not there, or a file
+    /// has a format that is not read.
     pub fn dataset(
         &self,
         id: &str,
@@ -161,7 +162,8 @@ fn configurations(
     Ok(Vec::new())
 }
 
-/// The first file that names like `train-00000-of-00002.parquet` say there is, and that is not among them.
+/// The first file that names like `train-00000-of-00002.parquet` say there is, and that is not
+/// among them.
 fn absent_shard(files: &[String]) -> Option<String> {
     let shard = regex::Regex::new(r"\A(.*)-([0-9]{5})-of-([0-9]{5})(.*)\z").ok()?;
     for file in files {

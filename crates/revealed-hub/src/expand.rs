@@ -1,4 +1,5 @@
-//! `~` and `$NAME` in a path, as Python's `os.path.expanduser` and `os.path.expandvars` replace them.
+//! `~` and `$NAME` in a path, as Python's `os.path.expanduser` and `os.path.expandvars` replace
+//! them.
 
 /// What an environment variable is set to.
 pub(crate) type Vars<'a> = &'a dyn Fn(&str) -> Option<String>;

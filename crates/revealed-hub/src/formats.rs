@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use crate::glob::base;
 
-/// Extensions of data files that `datasets` knows, with the format's name. Formats of one name are read alike.
+/// Extensions of data files that `datasets` knows, with the format's name. Formats of one name are
+/// read alike.
 const FORMATS: &[(&str, &str)] = &[
     ("parquet", "parquet"),
     ("geoparquet", "parquet"),
@@ -66,8 +67,8 @@ pub(crate) fn chosen_format(file: &str) -> Option<&'static str> {
     extensions(file).find_map(format_of)
 }
 
-/// The files of a split that are read. Among files found by their names, those of the most common format
-/// are its data; files that metadata names are all data.
+/// The files of a split that are read. Among files found by their names, those of the most common
+/// format are its data; files that metadata names are all data.
 pub(crate) fn readable(files: Vec<&str>, by_name: bool) -> Result<Vec<String>, String> {
     let Some(common) = most_common(&files) else {
         return Err("the patterns of the split match no data files of the repository".into());

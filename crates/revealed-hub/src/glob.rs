@@ -42,8 +42,8 @@ impl Pattern {
         self.text.contains(['*', '?', '['])
     }
 
-    /// Hidden files, files in hidden folders and in folders that begin with `__` match only a pattern
-    /// that names as many of those.
+    /// Hidden files, files in hidden folders and in folders that begin with `__` match only a
+    /// pattern that names as many of those.
     fn is_match(&self, file: &str) -> bool {
         let name = base(file);
         let ignored = NO_DATA.contains(&name) && base(&self.text) != name;
@@ -112,7 +112,8 @@ fn translate_part(part: &str, regex: &mut String) {
     }
 }
 
-/// A class behind its `[`, and what is left after its `]`; a `]` that comes first is part of the class.
+/// A class behind its `[`, and what is left after its `]`; a `]` that comes first is part of the
+/// class.
 fn class(text: &str) -> Option<(String, &str)> {
     let negated = text.starts_with('!');
     let body = &text[usize::from(negated)..];

@@ -31,8 +31,8 @@ impl Hub {
         HubSettings::from_env().map(Self::new)
     }
 
-    /// The folder of a model: `name` if it is a folder, else that of the hub id `name`. What the cache holds in
-    /// full is used without a request.
+    /// The folder of a model: `name` if it is a folder, else that of the hub id `name`. What the
+    /// cache holds in full is used without a request.
     ///
     /// # Errors
     /// When the name is neither a folder nor a cached or reachable model with safetensors weights.
@@ -78,7 +78,8 @@ impl Hub {
         self.fetch(&repository).map_err(|error| error.into_error(self, &repository, missing))
     }
 
-    /// Completes a snapshot that has weights and no tokenizer; it is used as it is where that fails.
+    /// Completes a snapshot that has weights and no tokenizer; it is used as it is where that
+    /// fails.
     fn with_tokenizer(&self, repository: &Repository, snapshot: Snapshot) -> PathBuf {
         let known = |name: &str| snapshot.file(name).is_some() || snapshot.known_to_lack(name);
         let complete = self.settings.offline
@@ -94,7 +95,8 @@ impl Hub {
         snapshot.folder
     }
 
-    /// Fetches the tokenizer's and the template's files, and records which of them the repository does not have.
+    /// Fetches the tokenizer's and the template's files, and records which of them the repository
+    /// does not have.
     fn fetch_companions(
         client: &Client,
         repository: &Repository,
@@ -151,10 +153,15 @@ impl Hub {
         missing: String,
         reason: String,
     ) -> HubError {
+        // An empty path is the working folder.
+        let cache = match self.settings.cache.as_os_str().is_empty() {
+            true => PathBuf::from("."),
+            false => self.settings.cache.clone(),
+        };
         HubError::Unresolved {
             id: repository.name.clone(),
             kind: repository.kind.word(),
-            cache: self.settings.cache.clone(),
+            cache,
             missing,
             reason,
         }

@@ -1,4 +1,5 @@
-//! Which of a repository's files are a data set's: by its metadata, else by the conventions of `datasets`.
+//! Which of a repository's files are a data set's: by its metadata, else by the conventions of
+//! `datasets`.
 //!
 //! Source: <https://huggingface.co/docs/datasets/repository_structure>.
 
@@ -135,7 +136,12 @@ fn matches<'a>(pattern: &str, files: &'a [String]) -> Result<Vec<&'a str>, Strin
 
 /// Splits by the names of files and folders, as `datasets` finds them without metadata.
 fn conventional(files: &[String], folder: &str) -> Result<Splits, String> {
-    let any = |pattern: &String| Ok(!matches(&join(folder, pattern)?, files)?.is_empty());
+    if !files.iter().any(|file| chosen_format(file).is_some()) {
+        return Err("the repository has no data files (.parquet, .jsonl, .json, .csv)".into());
+    }
+    // Files of any kind make a split.
+    let any =
+        |pattern: &String| Ok(!Pattern::new(&join(folder, pattern)?)?.matches(files).is_empty());
     let sharded = sharded(files, folder)?;
     if !sharded.is_empty() {
         return Ok(sharded);
@@ -156,16 +162,16 @@ fn conventional(files: &[String], folder: &str) -> Result<Splits, String> {
     let all = "**".to_owned();
     match any(&all)? {
         true => Ok(vec![("train".into(), vec![all])]),
-        false => Err("the repository has no data files (.parquet, .jsonl, .json, .csv)".into()),
+        false => Err(format!("the repository has no files below `{folder}`")),
     }
 }
 
 /// Files `data/SPLIT-00000-of-00001.parquet`: their splits, the usual ones first.
 fn sharded(files: &[String], folder: &str) -> Result<Splits, String> {
     let shards = format!("{FIVE}-of-{FIVE}*.*");
-    let found = matches(&join(folder, &format!("data/*-{shards}"))?, files)?;
+    let found = Pattern::new(&join(folder, &format!("data/*-{shards}"))?)?;
     let mut splits: BTreeMap<(usize, &str), Vec<String>> = BTreeMap::new();
-    for file in found {
+    for file in found.matches(files) {
         let Some(split) = split_of(base(file)) else { continue };
         if !split.split('.').all(word) {
             return Err(format!(

@@ -20,7 +20,8 @@ pub use error::HubError;
 pub use hub::Hub;
 pub use settings::HubSettings;
 
-/// The folder of a model: a folder as it is, a hub id such as `owner/name@revision` through the cache or the hub.
+/// The folder of a model: a folder as it is, a hub id such as `owner/name@revision` through the
+/// cache or the hub.
 ///
 /// # Errors
 /// As [`Hub::model`], and when an environment variable has a value that cannot be used.

@@ -1,4 +1,5 @@
-//! The settings that huggingface_hub reads from environment variables, with the same names, defaults and rules.
+//! The settings that huggingface_hub reads from environment variables, with the same names,
+//! defaults and rules.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

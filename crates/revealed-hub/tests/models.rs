@@ -202,6 +202,19 @@ fn a_model_is_fetched_into_the_cache_s_layout_once() {
 }
 
 #[test]
+fn a_token_is_sent_from_its_file_unless_that_is_disabled() {
+    for (disabled, right) in [("0", Some("Bearer hf_file".to_owned())), ("1", None)] {
+        let home = tempfile::tempdir().unwrap();
+        fs::write(home.path().join("token"), "hf_file\n").unwrap();
+        let server = Server::start("owner/name", TINY, Mood::Serves);
+        let more = [("HF_HUB_DISABLE_IMPLICIT_TOKEN", disabled)];
+        hub(home.path(), &server.endpoint, &more).model("owner/name").unwrap();
+        let sent = server.authorizations();
+        assert!(!sent.is_empty() && sent.iter().all(|token| *token == right), "{sent:?}");
+    }
+}
+
+#[test]
 fn an_interrupted_fetch_is_continued_and_broken_links_are_replaced() {
     let home = tempfile::tempdir().unwrap();
     let files = [

@@ -13,7 +13,7 @@ use crate::decoder::{Decoder, Shape, linear};
 use crate::error::ModelError;
 use crate::folder;
 use crate::layers::{Linear, project, rounded};
-use crate::lora::{self, LoraConfig, LoraWeights};
+use crate::lora::{self, Factors, LoraConfig, LoraWeights};
 use crate::weights::{Source, TensorFiles};
 
 /// A decoder with its output head. The head is absent where it is tied to the embedding.
@@ -228,19 +228,20 @@ impl CausalLm {
         self
     }
 
+    /// Attaches the factors that are given for a layer; `config` is what [`lora`](Self::lora) gives
+    /// afterwards.
     pub(crate) fn set_lora(
         &mut self,
-        config: &LoraConfig,
-        mut factors: impl FnMut(&Linear) -> Result<Option<(Vec<f32>, Vec<f32>)>, ModelError>,
+        config: LoraConfig,
+        mut factors: impl FnMut(&Linear) -> Result<Option<Factors>, ModelError>,
     ) -> Result<(), ModelError> {
-        config.check(self.decoder.linears())?;
         let device = self.device();
         for layer in self.decoder.linears_mut() {
-            if let Some((a, b)) = factors(layer)? {
-                lora::set(layer, config, a, b, &device);
+            if let Some(factors) = factors(layer)? {
+                lora::set(layer, factors, &device);
             }
         }
-        self.lora = Some(config.clone());
+        self.lora = Some(config);
         Ok(())
     }
 

@@ -127,6 +127,14 @@ impl Decoder {
         }
     }
 
+    /// The name of the embedding's module in a folder.
+    pub(crate) fn embedding_name(&self) -> &'static str {
+        match self {
+            Self::Llama(_) => "model.embed_tokens",
+            Self::GptNeoX(_) => "gpt_neox.embed_in",
+        }
+    }
+
     /// Names of the classes in Transformers, for `architectures`: causal, classification.
     pub(crate) fn class_names(&self, model_type: &str) -> [String; 2] {
         let stem = match model_type {

@@ -4,10 +4,11 @@ use std::path::PathBuf;
 
 use crate::error::ModelError;
 
-/// Resolves a model folder, or a hub id such as `EleutherAI/pythia-1b-deduped` or `owner/name@revision`.
+/// Resolves a model folder, or a hub id such as `EleutherAI/pythia-1b-deduped` or
+/// `owner/name@revision`.
 ///
-/// A folder that exists is used as it is and nothing is contacted. An id is looked up in the hub's cache
-/// first, and fetched only when something of it is not there.
+/// A folder that exists is used as it is and nothing is contacted. An id is looked up in the hub's
+/// cache first, and fetched only when something of it is not there.
 ///
 /// # Errors
 /// When the name is neither a folder nor a cached or reachable model.

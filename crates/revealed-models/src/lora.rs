@@ -95,6 +95,12 @@ impl LoraConfig {
         &self,
         layers: impl Iterator<Item = &'a Linear>,
     ) -> Result<(), ModelError> {
+        self.check_numbers()?;
+        self.check_targets(layers)
+    }
+
+    /// Refuses a rank or a numerator out of range.
+    pub(crate) fn check_numbers(&self) -> Result<(), ModelError> {
         if !(1..=1 << 16).contains(&self.r) {
             return Err(ModelError::Adapter {
                 field: "r",
@@ -109,6 +115,13 @@ impl LoraConfig {
                 expected: "a positive number",
             });
         }
+        Ok(())
+    }
+
+    fn check_targets<'a>(
+        &self,
+        layers: impl Iterator<Item = &'a Linear>,
+    ) -> Result<(), ModelError> {
         if self.target_modules.is_empty() {
             return Err(ModelError::Adapter {
                 field: "target_modules",
@@ -147,27 +160,30 @@ pub(crate) fn attach<'a>(
         let bound = 1.0 / (width as f32).sqrt();
         let a = (0..config.r * width).map(|_| rng.random_range(-bound..bound)).collect();
         let b = vec![0f32; out * config.r];
-        set(layer, config, a, b, device);
+        set(layer, Factors { r: config.r, scale: config.scale(), a, b }, device);
     }
 }
 
-/// Gives a layer the factors `a` `[r, in]` and `b` `[out, r]`, trainable.
-pub(crate) fn set(
-    layer: &mut Linear,
-    config: &LoraConfig,
-    a: Vec<f32>,
-    b: Vec<f32>,
-    device: &Device,
-) {
+/// The factors of one layer: `a` `[r, in]`, `b` `[out, r]`, and their scale.
+pub(crate) struct Factors {
+    pub r: usize,
+    pub scale: f64,
+    pub a: Vec<f32>,
+    pub b: Vec<f32>,
+}
+
+/// Gives a layer its factors, trainable.
+pub(crate) fn set(layer: &mut Linear, factors: Factors, device: &Device) {
     let [out, width] = layer.weight.val().dims();
+    let Factors { r, scale, a, b } = factors;
     let tracked = device.clone().autodiff();
     let param = |suffix: &str, values: Vec<f32>, shape: [usize; 2]| {
         let tensor = Tensor::from_data(TensorData::new(values, shape), &tracked).require_grad();
         named_param(&format!("{}.{suffix}", layer.name), tensor)
     };
     layer.lora = Some(LoraWeights {
-        a: param("lora_A.weight", a, [config.r, width]),
-        b: param("lora_B.weight", b, [out, config.r]),
-        scale: config.scale(),
+        a: param("lora_A.weight", a, [r, width]),
+        b: param("lora_B.weight", b, [out, r]),
+        scale,
     });
 }

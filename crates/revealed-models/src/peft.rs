@@ -1,15 +1,20 @@
 //! Adapters as PEFT folders: `adapter_config.json` and `adapter_model.safetensors`.
 
+mod pattern;
+mod settings;
+mod targets;
+
 use std::fs;
 use std::path::Path;
 
 use serde_json::{Map, Value, json};
 
-use crate::causal_lm::CausalLm;
-use crate::config::HfConfig;
+use self::settings::Settings;
+use crate::causal_lm::{CausalLm, harmless};
 use crate::error::ModelError;
 use crate::folder::{write_json, write_tensors};
-use crate::lora::LoraConfig;
+use crate::layers::Linear;
+use crate::lora::{Factors, LoraConfig};
 use crate::scalar::ScalarModel;
 use crate::weights::TensorFiles;
 
@@ -31,16 +36,30 @@ impl CausalLm {
     /// Attaches the adapter of a PEFT folder, trainable.
     ///
     /// # Errors
-    /// When it is not a plain LoRA adapter for this model, or a tensor is missing, extra or misshapen.
+    /// When it is not a LoRA adapter for this model that computes what PEFT's does, or a tensor is
+    /// missing, extra or misshapen.
     pub fn with_adapter(mut self, folder: &Path) -> Result<Self, ModelError> {
-        let files = attach(&mut self, folder)?;
-        files.finish(|_| false)?;
+        let settings = Settings::read(folder)?;
+        if let Some(name) = settings.saved.first() {
+            let reason = match HEADS.contains(&name.as_str()) {
+                true => {
+                    "it is an adapter of a classifier, which is a reward here and no language model"
+                }
+                false => "modules that an adapter holds whole are not read",
+            };
+            return Err(settings.refuse("modules_to_save", reason));
+        }
+        for module in [self.decoder.head_name(), self.decoder.embedding_name()] {
+            refuse_target(&settings, module)?;
+        }
+        attach(&mut self, &settings, folder)?.finish(harmless)?;
         Ok(self)
     }
 }
 
 impl ScalarModel {
-    /// Writes adapter and head as a PEFT folder of task `SEQ_CLS`, the head under `modules_to_save`.
+    /// Writes adapter and head as a PEFT folder of task `SEQ_CLS`, the head under
+    /// `modules_to_save`.
     ///
     /// # Errors
     /// When no adapter is attached, or the folder cannot be written.
@@ -59,13 +78,34 @@ impl ScalarModel {
     /// # Errors
     /// As [`CausalLm::with_adapter`].
     pub fn load_adapter(mut base: CausalLm, folder: &Path) -> Result<Self, ModelError> {
-        let mut files = attach(&mut base, folder)?;
+        let settings = Settings::read(folder)?;
+        if settings.saved.iter().any(|name| !HEADS.contains(&name.as_str())) {
+            let reason = "of modules that an adapter holds whole only the head `score` is read";
+            return Err(settings.refuse("modules_to_save", reason));
+        }
+        for module in [Self::HEAD, base.decoder.embedding_name()] {
+            refuse_target(&settings, module)?;
+        }
+        let mut files = attach(&mut base, &settings, folder)?;
         let width = base.shape().hidden_size;
+        if let Some(found) = files.shape(&head_name()).filter(|shape| *shape != [1, width]) {
+            let reason = match found {
+                [outputs, found] if *found == width => {
+                    format!("it has {outputs} outputs; a reward has one")
+                }
+                found => misfit(found, &[1, width], &settings),
+            };
+            let path = folder.join(WEIGHTS);
+            return Err(ModelError::Tensor { path, tensor: head_name(), reason });
+        }
         let head = files.read(&head_name(), &[1, width])?;
-        files.finish(|_| false)?;
+        files.finish(harmless)?;
         Ok(Self::with_head(base, head))
     }
 }
+
+/// Names under which PEFT saves a classifier's head.
+const HEADS: [&str; 2] = ["score", "classifier"];
 
 fn head_name() -> String {
     format!("base_model.model.{}.weight", ScalarModel::HEAD)
@@ -78,16 +118,9 @@ fn adapter_json(
     task: &str,
     saved: Option<&str>,
 ) -> Value {
-    // PEFT counts the reward's head among all linear layers, so that word is not passed on.
-    let mut targets: Vec<&str> = match config.all_linear() {
-        true => {
-            (model.decoder.linears()).filter_map(|layer| layer.name.rsplit('.').next()).collect()
-        }
-        false => config.target_modules.iter().map(String::as_str).collect(),
-    };
-    targets.sort_unstable();
-    targets.dedup();
+    let (ranks, alphas) = exceptions(model, config);
     json!({
+        "alpha_pattern": alphas,
         "base_model_name_or_path": base,
         "bias": "none",
         "fan_in_fan_out": false,
@@ -98,103 +131,193 @@ fn adapter_json(
         "modules_to_save": saved.map(|name| vec![name]),
         "peft_type": "LORA",
         "r": config.r,
-        "target_modules": targets,
+        "rank_pattern": ranks,
+        "target_modules": target_names(model, config),
         "task_type": task,
         "use_dora": false,
         "use_rslora": config.use_rslora,
     })
 }
 
-/// Settings that are read, or that do not change what a trained adapter computes.
-const KNOWN: &[&str] = &[
-    "auto_mapping",
-    "base_model_name_or_path",
-    "bias",
-    "inference_mode",
-    "init_lora_weights",
-    "lora_alpha",
-    "lora_dropout",
-    "megatron_core",
-    "modules_to_save",
-    "peft_type",
-    "peft_version",
-    "qalora_group_size",
-    "r",
-    "revision",
-    "target_modules",
-    "task_type",
-    "use_rslora",
-];
-
-/// Refuses settings under which an adapter would compute something else than `x·Wᵀ + s·(x·Aᵀ)·Bᵀ`.
-fn read_config(folder: &Path) -> Result<LoraConfig, ModelError> {
-    let path = folder.join(CONFIG);
-    if !path.is_file() {
-        return Err(ModelError::MissingFile { folder: folder.into(), file: CONFIG });
-    }
-    let text = fs::read_to_string(&path).map_err(ModelError::io(&path))?;
-    let fields: Map<String, Value> = serde_json::from_str(&text)
-        .map_err(|source| ModelError::Json { path: path.clone(), source })?;
-    let config = HfConfig::new(&path, fields);
-    if config.text("peft_type")? != Some("LORA") {
-        return Err(config.wrong("peft_type", "\"LORA\""));
-    }
-    let plain = [("bias", json!("none")), ("init_lora_weights", json!(true))];
-    for (field, value) in plain {
-        config.only(field, &[value])?;
-    }
-    for (field, value) in config.fields() {
-        let unset = match value {
-            Value::Null | Value::Bool(false) => true,
-            Value::Object(map) => map.is_empty(),
-            Value::Array(items) => items.is_empty(),
-            _ => false,
-        };
-        if !unset && !KNOWN.contains(&field.as_str()) {
-            return Err(config.unsupported(field, value));
+/// The names that the settings have, where they mean the layers with factors, else those layers by
+/// their whole names.
+fn target_names<'a>(model: &'a CausalLm, config: &'a LoraConfig) -> Vec<&'a str> {
+    let exact = (model.decoder.linears())
+        .all(|layer| layer.lora.is_some() == config.applies_to(&layer.name));
+    let mut targets: Vec<&str> = match (exact, config.all_linear()) {
+        // PEFT counts the reward's head among all linear layers, so that word is not passed on.
+        (true, true) => {
+            (model.decoder.linears()).filter_map(|layer| layer.name.rsplit('.').next()).collect()
         }
-    }
-    if let Some(saved) = config.present("modules_to_save") {
-        let heads = |names: &Vec<Value>| names.iter().all(|n| n == "score" || n == "classifier");
-        if !saved.as_array().is_some_and(heads) {
-            return Err(config.unsupported("modules_to_save", saved));
+        (true, false) => config.target_modules.iter().map(String::as_str).collect(),
+        (false, _) => {
+            let adapted = model.decoder.linears().filter(|layer| layer.lora.is_some());
+            adapted.map(|layer| layer.name.as_str()).collect()
         }
-    }
-    let targets = match config.present("target_modules") {
-        Some(Value::String(name)) => vec![name.clone()],
-        Some(Value::Array(names)) => {
-            names.iter().filter_map(|name| name.as_str().map(String::from)).collect()
-        }
-        _ => Vec::new(),
     };
-    if targets.is_empty() {
-        return Err(config.wrong("target_modules", "a list of layer names"));
-    }
-    let r = config.size("r")?;
-    Ok(LoraConfig {
-        r,
-        lora_alpha: config.number("lora_alpha", 8.0)?,
-        target_modules: targets,
-        use_rslora: config.flag("use_rslora", false)?,
-    })
+    targets.sort_unstable();
+    targets.dedup();
+    targets
 }
 
-fn attach(model: &mut CausalLm, folder: &Path) -> Result<TensorFiles, ModelError> {
-    let config = read_config(folder)?;
+/// Layers whose rank or scale is not that of the settings, as `rank_pattern` and `alpha_pattern`.
+fn exceptions(model: &CausalLm, config: &LoraConfig) -> (Map<String, Value>, Map<String, Value>) {
+    let (mut ranks, mut alphas) = (Map::new(), Map::new());
+    for layer in model.decoder.linears() {
+        let Some(lora) = &layer.lora else { continue };
+        let [r, _] = lora.a.val().dims();
+        if r != config.r {
+            ranks.insert(layer.name.clone(), json!(r));
+        }
+        let same = LoraConfig { r, ..config.clone() };
+        if lora.scale != same.scale() {
+            // The scale of a numerator of 1.
+            let unit = LoraConfig { lora_alpha: 1.0, ..same }.scale();
+            alphas.insert(layer.name.clone(), json!(lora.scale / unit));
+        }
+    }
+    (ranks, alphas)
+}
+
+/// Refuses factors of a module that is no linear layer of the decoder.
+fn refuse_target(settings: &Settings, module: &str) -> Result<(), ModelError> {
+    // Without a pattern the embedding and the head are not among the linear layers that are meant.
+    match !settings.targets.all_linear() && settings.targets(module)? {
+        true => {
+            let reason = format!("factors of `{module}` are not read");
+            Err(settings.refuse("target_modules", &reason))
+        }
+        false => Ok(()),
+    }
+}
+
+/// Attaches the factors in a folder and gives the file, whose other tensors are still to be read.
+fn attach(
+    model: &mut CausalLm,
+    settings: &Settings,
+    folder: &Path,
+) -> Result<TensorFiles, ModelError> {
     let path = folder.join(WEIGHTS);
     if !path.is_file() {
-        return Err(ModelError::MissingFile { folder: folder.into(), file: WEIGHTS });
+        return Err(no_weights(folder));
     }
     let mut files = TensorFiles::open(std::slice::from_ref(&path), path.clone())?;
-    model.set_lora(&config, |layer| {
-        let [out, width] = layer.weight.val().dims();
-        let name = |factor| format!("base_model.model.{}.{factor}.weight", layer.name);
-        if !config.applies_to(&layer.name) {
+    check_names(&files, &path)?;
+    let mut adapted: Vec<String> = Vec::new();
+    for layer in model.decoder.linears() {
+        if settings.targets(&layer.name)? {
+            adapted.push(layer.name.clone());
+        }
+    }
+    if adapted.is_empty() {
+        return Err(no_target(model, settings));
+    }
+    let config = lora_config(model, settings, &adapted);
+    config.check_numbers()?;
+    model.set_lora(config, |layer| {
+        if !adapted.contains(&layer.name) {
             return Ok(None);
         }
-        let a = files.read(&name("lora_A"), &[config.r, width])?;
-        let b = files.read(&name("lora_B"), &[out, config.r])?;
-        Ok(Some((a, b)))
+        let (r, lora_alpha) = settings.rank_and_alpha(&layer.name)?;
+        let one =
+            LoraConfig { r, lora_alpha, use_rslora: settings.use_rslora, target_modules: vec![] };
+        one.check_numbers()?;
+        let scale = one.scale();
+        let [a, b] = read_factors(&mut files, &path, layer, r, settings)?;
+        Ok(Some(Factors { r, scale, a, b }))
     })?;
     Ok(files)
+}
+
+/// The settings in the form that is written again: the names as they are where they are a plain
+/// list, else the names of the layers.
+fn lora_config(model: &CausalLm, settings: &Settings, adapted: &[String]) -> LoraConfig {
+    let mut config = LoraConfig {
+        r: settings.r,
+        lora_alpha: settings.lora_alpha,
+        use_rslora: settings.use_rslora,
+        target_modules: match settings.targets.all_linear() {
+            true => vec!["all-linear".into()],
+            false => settings.targets.list().to_vec(),
+        },
+    };
+    let same = |layer: &Linear| config.applies_to(&layer.name) == adapted.contains(&layer.name);
+    if !model.decoder.linears().all(same) {
+        config.target_modules = adapted.to_vec();
+    }
+    config
+}
+
+fn no_target(model: &CausalLm, settings: &Settings) -> ModelError {
+    let target = match settings.config.fields().get("target_modules") {
+        Some(Value::String(text)) => {
+            format!("{text} (a text is a regular expression for whole names, a list holds names)")
+        }
+        Some(names) => names.to_string(),
+        None => String::new(),
+    };
+    let mut last: Vec<&str> =
+        model.decoder.linears().filter_map(|layer| layer.name.rsplit('.').next()).collect();
+    last.sort_unstable();
+    last.dedup();
+    ModelError::NoTarget { target, available: last.join(", ") }
+}
+
+fn no_weights(folder: &Path) -> ModelError {
+    let pickle = folder.join("adapter_model.bin");
+    match pickle.is_file() {
+        true => ModelError::Weights {
+            path: pickle,
+            reason: "the adapter's weights are a pickle, which can run code when it is read; load the adapter with PEFT and save it again (save_pretrained), which writes adapter_model.safetensors".into(),
+        },
+        false => ModelError::MissingFile { folder: folder.into(), file: WEIGHTS },
+    }
+}
+
+/// Refuses names that PEFT's `save_pretrained` does not write, and biases.
+fn check_names(files: &TensorFiles, path: &Path) -> Result<(), ModelError> {
+    for name in files.names() {
+        let reason = if name.ends_with(".bias") {
+            "it is a trained bias (bias = \"all\" or \"lora_only\" in adapter_config.json), which is not read; fold the adapter into its base with PEFT (merge_and_unload)"
+        } else if name.contains(".lora_magnitude_vector") {
+            "it is a factor of DoRA, which is not supported; fold the adapter into its base with PEFT (merge_and_unload)"
+        } else if name.contains(".lora_A.") || name.contains(".lora_B.") {
+            let plain = name.starts_with("base_model.model.")
+                && (name.ends_with(".lora_A.weight") || name.ends_with(".lora_B.weight"));
+            if plain {
+                continue;
+            }
+            "PEFT does not load a factor of this name; expected base_model.model.LAYER.lora_A.weight, as PEFT's save_pretrained writes it"
+        } else {
+            continue;
+        };
+        return Err(ModelError::Tensor { path: path.into(), tensor: name, reason: reason.into() });
+    }
+    Ok(())
+}
+
+fn read_factors(
+    files: &mut TensorFiles,
+    path: &Path,
+    layer: &Linear,
+    r: usize,
+    settings: &Settings,
+) -> Result<[Vec<f32>; 2], ModelError> {
+    let [out, width] = layer.weight.val().dims();
+    let mut read = |factor: &str, shape: [usize; 2]| {
+        let tensor = format!("base_model.model.{}.{factor}.weight", layer.name);
+        if let Some(found) = files.shape(&tensor).filter(|found| *found != shape) {
+            let reason = misfit(found, &shape, settings);
+            return Err(ModelError::Tensor { path: path.into(), tensor, reason });
+        }
+        files.read(&tensor, &shape)
+    };
+    Ok([read("lora_A", [r, width])?, read("lora_B", [out, r])?])
+}
+
+fn misfit(found: &[usize], expected: &[usize], settings: &Settings) -> String {
+    format!(
+        "found shape {found:?}, this model and the adapter's rank ask for {expected:?}; the adapter was made for {}",
+        settings.base()
+    )
 }

@@ -252,15 +252,13 @@ fn adapters_that_are_not_plain_lora_are_refused_by_the_setting() {
     let file = "adapter_config.json";
     for (field, value) in [
         ("peft_type", json!("IA3")),
-        ("bias", json!("all")),
         ("use_dora", json!(true)),
-        ("fan_in_fan_out", json!(true)),
-        ("rank_pattern", json!({"q_proj": 8})),
-        ("alpha_pattern", json!({"q_proj": 8})),
-        ("layers_to_transform", json!([0])),
+        ("rank_pattern", json!({"q_proj": "8"})),
+        ("alpha_pattern", json!(8)),
+        ("layers_to_transform", json!("0")),
         ("modules_to_save", json!(["lm_head"])),
         ("init_lora_weights", json!("pissa")),
-        ("exclude_modules", json!(["v_proj"])),
+        ("exclude_modules", json!([1])),
         ("use_new_thing", json!(true)),
         ("target_modules", json!([])),
         ("target_modules", json!(3)),
@@ -270,7 +268,7 @@ fn adapters_that_are_not_plain_lora_are_refused_by_the_setting() {
         let message = refused("llama3-lora", |folder| set(folder, file, field, value));
         assert_names(&message, &[file, field]);
     }
-    let targets = json!(["q_proj", "w_pack"]);
+    let targets = json!(["w_pack"]);
     let message = refused("llama3-lora", |folder| set(folder, file, "target_modules", targets));
     assert_names(&message, &["w_pack", "q_proj", "down_proj"]);
     let message = refused("llama3-lora", |folder| set(folder, file, "r", json!(3)));

@@ -103,7 +103,9 @@ fn truncated_weights_name_the_file() {
 #[test]
 fn missing_tokenizer_config_model_and_adapter_are_named() {
     let world = World::new("llama");
-    world.recipe("align", &["model.path=no-such"]).failed_with(&["no-such", "no such folder"]);
+    world
+        .recipe("align", &["model.path=no-such"])
+        .failed_with(&["`no-such` is not a folder", "offline mode is on"]);
     let sample = ["sample", "--model", "model", "--prompts", "pairs.jsonl", "--adapter", "model"];
     world.revealed(&sample).failed_with(&["adapter_config.json"]);
     let score = ["score", "--reward", "model", "--data", "pairs.jsonl"];

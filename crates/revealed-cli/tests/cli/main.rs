@@ -6,6 +6,7 @@ mod data;
 mod evals;
 #[cfg(target_os = "linux")]
 mod faults;
+mod hub;
 mod judge;
 #[cfg(unix)]
 mod pages;

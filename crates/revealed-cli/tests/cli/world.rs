@@ -45,11 +45,12 @@ pub fn revealed(folder: &Path, args: &[&str]) -> Done {
     revealed_with(folder, args, &[])
 }
 
-/// As [`revealed`], with environment variables.
-pub fn revealed_with(folder: &Path, args: &[&str], variables: &[(&str, &Path)]) -> Done {
+/// The program with some environment variables; it never contacts the hub.
+pub fn revealed_with(folder: &Path, args: &[&str], variables: &[(&str, &str)]) -> Done {
     let Output { status, stdout, stderr } = Command::new(env!("CARGO_BIN_EXE_revealed"))
         .current_dir(folder)
         .args(args)
+        .env("HF_HUB_OFFLINE", "1")
         .envs(variables.iter().copied())
         .output()
         .unwrap();

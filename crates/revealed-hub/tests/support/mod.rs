@@ -83,43 +83,42 @@ fn answer(
         headers.insert(name.to_lowercase(), value.trim().to_owned());
     }
     seen.lock().unwrap().push((path.clone(), headers.get("authorization").cloned()));
-    let mut stream = stream;
+    respond(stream, &path, headers.get("range").map(String::as_str), (id, files), mood)
+}
+
+const REFUSED: &str = "No\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+
+fn respond(
+    mut stream: TcpStream,
+    path: &str,
+    range: Option<&str>,
+    (id, files): (&str, &BTreeMap<String, String>),
+    mood: Mood,
+) -> std::io::Result<()> {
     let described = path.starts_with("/api/");
     match mood {
         Mood::Silent => {
             thread::sleep(std::time::Duration::from_secs(60));
             return Ok(());
         }
-        Mood::Status(status) => {
-            return write!(
-                stream,
-                "HTTP/1.1 {status} No\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
-            );
-        }
-        Mood::NoFiles if !described => {
-            return write!(
-                stream,
-                "HTTP/1.1 500 No\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
-            );
-        }
+        Mood::Status(status) => return write!(stream, "HTTP/1.1 {status} {REFUSED}"),
+        Mood::NoFiles if !described => return write!(stream, "HTTP/1.1 500 {REFUSED}"),
         _ => {}
     }
     let body = match described {
-        true => description(&path, id, files),
-        false => file(&path, id, files).map(|text| (text, "text/plain")),
+        true => description(path, id, files),
+        false => file(path, id, files).map(|text| (text, "text/plain")),
     };
     let Some((body, kind)) = body else {
-        return write!(stream, "HTTP/1.1 404 No\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+        return write!(stream, "HTTP/1.1 404 {REFUSED}");
     };
-    let start = headers.get("range").and_then(|range| {
+    let asked = range.and_then(|range| {
         let (from, to) = range.strip_prefix("bytes=")?.split_once('-')?;
-        Some((
-            from.parse::<usize>().ok()?,
-            to.parse::<usize>().ok().map_or(body.len(), |to| to + 1),
-        ))
+        let to = to.parse::<usize>().ok().map_or(body.len(), |to| to + 1);
+        Some((from.parse::<usize>().ok()?, to))
     });
     let whole = body.len();
-    let (status, range, part) = match start {
+    let (status, range, part) = match asked {
         Some((from, to)) => {
             let range = format!("Content-Range: bytes {from}-{}/{whole}\r\n", to.max(1) - 1);
             ("206 Part", range, &body[from..to])
@@ -128,10 +127,10 @@ fn answer(
     };
     let etag =
         body.bytes().fold(7u64, |hash, byte| hash.wrapping_mul(31).wrapping_add(byte.into()));
+    let length = part.len();
     write!(
         stream,
-        "HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {}\r\nETag: \"{etag:016x}\"\r\nX-Repo-Commit: {COMMIT}\r\n{range}Connection: close\r\n\r\n{part}",
-        part.len()
+        "HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\nETag: \"{etag:016x}\"\r\nX-Repo-Commit: {COMMIT}\r\n{range}Connection: close\r\n\r\n{part}"
     )
 }
 
