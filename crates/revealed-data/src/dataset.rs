@@ -166,7 +166,7 @@ pub fn read(path: &Path) -> Result<Dataset, DataError> {
 /// The files that a path stands for, as [`read`] takes them, in order.
 ///
 /// # Errors
-/// A folder without data files, a pattern that matches nothing, or a data set that cannot be had.
+/// A folder without data files, a pattern that matches nothing, or a data set that cannot be fetched.
 pub fn data_files(path: &Path) -> Result<Vec<PathBuf>, DataError> {
     Ok(files::resolve(path)?.paths)
 }

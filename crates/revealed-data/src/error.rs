@@ -43,7 +43,7 @@ pub enum DataError {
     },
     /// A file of another type.
     #[error(
-        "{} is no file that is read (.jsonl, .ndjson, .json, .parquet, .csv, .tsv); {}",
+        "{} is not a file type that is read (.jsonl, .ndjson, .json, .parquet, .csv, .tsv); {}",
         path.display(), what_to_do(path)
     )]
     Extension {
@@ -58,14 +58,14 @@ pub enum DataError {
         /// What was found, and what to do.
         reason: String,
     },
-    /// A data set of the hub that cannot be had.
-    #[error("{} is no file or folder, and it cannot be had as a data set of the hub", path.display())]
+    /// A data set of the hub that cannot be fetched.
+    #[error("{} is not a file or folder, and it cannot be fetched as a data set of the hub", path.display())]
     Hub {
         /// The name as it was given.
         path: PathBuf,
         /// The cause.
         #[source]
-        source: revealed_hub::HubError,
+        source: Box<revealed_hub::HubError>,
     },
     /// A file whose rows are all marked as no demonstrations.
     #[error(

@@ -43,8 +43,9 @@ fn resolve_with(
     }
     if let Some(name) = hub::parse(path) {
         let name = name.map_err(|reason| refuse(path, reason))?;
-        let paths =
-            fetch(&name).map_err(|source| DataError::Hub { path: path.to_owned(), source })?;
+        let unavailable =
+            |source| DataError::Hub { path: path.to_owned(), source: Box::new(source) };
+        let paths = fetch(&name).map_err(unavailable)?;
         return Ok(Files { paths, notes: Vec::new() });
     }
     if is_pattern(path) {
@@ -201,7 +202,7 @@ mod tests {
         let content =
             |_: &hub::Name| Err(HubError::Content { id: "own/set".into(), reason: "none".into() });
         let error = resolve_with(Path::new("own/set"), content).unwrap_err();
-        assert!(error.to_string().contains("own/set is no file or folder"), "{error}");
+        assert!(error.to_string().contains("own/set is not a file or folder"), "{error}");
         let local = resolve_with(folder.path(), |_| unreachable!("the folder exists"));
         assert!(matches!(local, Err(DataError::Files { .. })));
     }

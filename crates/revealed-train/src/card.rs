@@ -137,7 +137,7 @@ pub(crate) fn loading(library: &str, class: &str, arguments: &str) -> String {
 /// Data and settings.
 fn made(text: &mut String, state: &State, recipe: &Recipe, task: &Task) {
     let kept = state.reports.iter().filter(|report| report.accepted).count();
-    // A path of this machine is nobody's business; the name of a data set of the hub is whole.
+    // A card is published, so it names a local file without its folder.
     let name = |path: &std::path::Path| match path.starts_with("hf:") {
         true => path.display().to_string(),
         false => path.file_name().unwrap_or_default().to_string_lossy().into_owned(),

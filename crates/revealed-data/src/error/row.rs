@@ -121,7 +121,7 @@ pub enum RowProblem {
         /// What it is.
         found: String,
     },
-    /// A column, or a field of a message, that asks for something that is not done.
+    /// A column, or a field of a message, that asks for something that is not supported.
     #[error("it has `{column}` = {found}: {reason}")]
     Refused {
         /// The column, with the path to the value.

@@ -113,13 +113,22 @@ impl<'a> Reading<'a> {
         let unread: Vec<(&str, &Value)> = self.unread().collect();
         for (name, value) in unread {
             refused::column(name, value)?;
-            let blank = value.as_str().is_some_and(|text| text.trim().is_empty());
-            if is_content(name) && !blank && !repeats(name, value) {
+            if is_content(name) && !is_blank(value) && !repeats(name, value) {
                 return Err(RowProblem::OtherLayout { column: name.to_owned(), kind });
             }
             self.findings.unread(name);
         }
         Ok(())
+    }
+}
+
+/// Whether a column holds nothing: null, text without letters, or an empty list.
+pub(super) fn is_blank(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::String(text) => text.trim().is_empty(),
+        Value::Array(parts) => parts.is_empty(),
+        _ => false,
     }
 }
 

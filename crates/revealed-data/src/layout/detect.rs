@@ -1,18 +1,13 @@
 //! Which layout a file has, told from its first row.
 
+use super::columns::is_blank;
 use super::*;
 
 /// The layout that the columns of a row have.
 pub(crate) fn detect(path: &Path, row: Row, columns: &Columns) -> Result<Layout, DataError> {
     let problem = |problem| crate::rows::refuse(path, row, problem);
     let present = |name: &str| columns.get(name).is_some_and(|value| !value.is_null());
-    let filled = |name: &str| {
-        columns.get(name).is_some_and(|value| match value {
-            Value::Null => false,
-            Value::String(text) => !text.trim().is_empty(),
-            _ => true,
-        })
-    };
+    let filled = |name: &str| columns.get(name).is_some_and(|value| !is_blank(value));
     if present("chosen") && present("rejected") {
         return Ok(preferences(present));
     }

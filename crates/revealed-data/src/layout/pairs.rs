@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::columns::{DIALOGUES, QUESTIONS, Reading, text};
+use super::columns::{DIALOGUES, QUESTIONS, Reading, is_blank, text};
 use super::turns::{answer, looks_stored, turns};
 use super::{Layout, context, repeats};
 use crate::Kind;
@@ -62,10 +62,7 @@ fn side(column: &'static str, value: &Value) -> Result<Side, RowProblem> {
 
 /// The columns that could hold the prompt. `input` belongs to `instruction`.
 fn candidates(reading: &Reading<'_>) -> Vec<&'static str> {
-    let filled = |name: &&&'static str| {
-        let blank = |value: &Value| value.as_str().is_some_and(|text| text.trim().is_empty());
-        reading.peek(name).is_some_and(|value| !blank(value))
-    };
+    let filled = |name: &&&'static str| reading.peek(name).is_some_and(|value| !is_blank(value));
     let mut found: Vec<&'static str> =
         QUESTIONS.iter().chain(&DIALOGUES).filter(filled).copied().collect();
     if found.contains(&"instruction") {

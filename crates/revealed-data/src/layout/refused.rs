@@ -1,4 +1,4 @@
-//! Columns and fields that would change what is learned, and that are not done.
+//! Columns and fields that would change what is learned, and that are not supported.
 
 use serde_json::Value;
 
@@ -24,7 +24,7 @@ const MEDIA: &str = "only text is trained and scored; remove the row, or the col
 const WEIGHT: &str =
     "rows and messages are not weighted; remove what should not count, and the column";
 const MASK: &str = "the completion is what is trained and scored, and the prompt is not; remove the \
-     column, and split rows where another part is meant";
+     column, and write rows whose completion is the part to train";
 const TOKENS: &str = "rows are tokenized from their text; remove the column";
 const SEVERAL: &str = "a row has one completion; write a row for each, with the same prompt, as \
      `completion`";

@@ -10,7 +10,7 @@ use crate::rows::type_name;
 
 const MESSAGE: &str = "a message: an object with `role` and `content` (or `from` and `value`)";
 const CONTENT: &str = "text, a list of text parts, or null in a message with `tool_calls`";
-const CALLS: &str = "a list of calls, each an object with `function`";
+const CALLS: &str = "a list of calls, each an object";
 
 /// Messages, with what their fields say apart from text.
 pub(super) struct Turns {
@@ -94,8 +94,7 @@ fn message(
         });
     }
     if let Some(calls) = fields.get("tool_calls") {
-        let is_call = |call: &Value| call.get("function").is_some_and(Value::is_object);
-        let calls = calls.as_array().filter(|calls| calls.iter().all(is_call));
+        let calls = calls.as_array().filter(|calls| calls.iter().all(Value::is_object));
         calls.ok_or_else(|| {
             wrong_type(&format!("{path}.tool_calls"), &fields["tool_calls"], CALLS)
         })?;

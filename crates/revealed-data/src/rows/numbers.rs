@@ -73,7 +73,7 @@ fn after_word(bytes: &[u8], start: usize) -> usize {
 /// What a number is that cannot be kept.
 fn description(word: &str) -> Option<String> {
     if matches!(word, "NaN" | "Infinity" | "-Infinity") {
-        return Some(format!("{word}, which is no number of JSON"));
+        return Some(format!("{word}, which is not a JSON number"));
     }
     let digits = word.strip_prefix('-').unwrap_or(word);
     if digits.len() > SAFE_DIGITS && digits.bytes().all(|byte| byte.is_ascii_digit()) {

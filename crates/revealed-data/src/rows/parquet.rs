@@ -140,7 +140,7 @@ fn failure(
 fn json(field: &Field) -> Value {
     let number = |value: f64| match value.is_finite() {
         true => Value::from(value),
-        false => unreadable(format!("{value}, which is no number of JSON")),
+        false => unreadable(format!("{value}, which is not a JSON number")),
     };
     match field {
         Field::Null => Value::Null,

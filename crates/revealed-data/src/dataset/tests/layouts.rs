@@ -174,7 +174,8 @@ fn pairs_never_take_a_part_of_their_answers_for_the_prompt() {
 fn other_columns_are_listed_with_their_rows() {
     let turns = json!([{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]);
     let rows = [
-        json!({"messages": turns, "prompt": "q", "score": 0.5, "note": null, "images": []}),
+        json!({"messages": turns, "prompt": "q", "score": 0.5, "note": null, "images": [],
+            "conversations": []}),
         json!({"messages": turns, "score": 0.5, "labels": ["x"], "answer": "42", "weight": 1, "parallel_tool_calls": false}),
     ];
     let text = rows.map(|row| row.to_string()).join("\n");
@@ -185,6 +186,7 @@ fn other_columns_are_listed_with_their_rows() {
         ("prompt", 1),
         ("score", 2),
         ("images", 1),
+        ("conversations", 1),
         ("labels", 1),
         ("answer", 1),
         ("weight", 1),
@@ -264,7 +266,7 @@ fn numbers_that_json_does_not_have_matter_only_where_they_are_read() {
         r#"{"prompt":"a","completion":"b","score":NaN,"big":123456789012345678901234567890}"#;
     assert_eq!(demonstrations(fine).len(), 1);
     for (row, words) in [
-        (r#"{"prompt":NaN,"completion":"b"}"#, "NaN, which is no number of JSON in `prompt`"),
+        (r#"{"prompt":NaN,"completion":"b"}"#, "NaN, which is not a JSON number in `prompt`"),
         (
             r#"{"messages":[{"role":"user","content":"a"},{"role":"assistant","content":"","tool_calls":[{"function":{"name":"f","arguments":{"x":-Infinity}}}]}]}"#,
             "`messages[1].tool_calls[0].function.arguments.x`",
