@@ -40,6 +40,8 @@ NAMED_EOS = CHATML.replace("{% for", "{{ eos_token }}{% for", 1)
 SPECIALS = ["<unk>", "<s>", "</s>", "<|im_start|>", "<|im_end|>", "<pad>"]
 UNK, BOS, EOS, START, END, PAD = range(6)
 WORDS = ["sun", "rain", "wind", "snow", "fog", "hail", "frost", "dew"]
+# One answer for all, so that held-out rows are learned too.
+ANSWER = " fine, then"
 GENERATION = {"bos_token_id": BOS, "eos_token_id": EOS, "max_new_tokens": 60, "repetition_penalty": 1.0, "top_k": 7}
 CONFIG = {"bos_token": "<s>", "eos_token": "<|im_end|>", "unk_token": "<unk>", "pad_token": "<pad>",
           "tokenizer_class": "PreTrainedTokenizerFast", "clean_up_tokenization_spaces": False,
@@ -139,8 +141,8 @@ def make_base(folder, config, generation=None, map=None, model=None, jinja=None,
 
 
 def fit(llama, tokenizer, plain):
-    """Teaches the answers, each ended by `</s>`: what a run has to change is the end."""
-    texts = [(f"name {word}", f" {word} {word}") for word in WORDS]
+    """Teaches the answer, ended by `</s>`: what a run has to change is the end."""
+    texts = [(f"name {word}", ANSWER) for word in WORDS]
     if not plain:
         texts = [(f"<|im_start|>user\n{prompt}<|im_end|>\n<|im_start|>assistant\n", answer) for prompt, answer in texts]
     ids = [tokenizer.encode(prompt + answer).ids + [EOS] for prompt, answer in texts]
@@ -167,7 +169,7 @@ def run(program, *arguments):
 
 def rows(case):
     """Demonstrations, as messages or, without a template, as text."""
-    pairs = [(f"name {word}", f" {word} {word}") for word in WORDS]
+    pairs = [(f"name {word}", ANSWER) for word in WORDS]
     if case.get("template") == "none":
         return [{"prompt": prompt, "completion": answer} for prompt, answer in pairs]
     return [{"messages": [{"role": "user", "content": prompt}, {"role": "assistant", "content": answer}]} for prompt, answer in pairs]
@@ -263,7 +265,7 @@ def check_case(program, name, case, scratch):
         pathlib.Path(template).write_text(case["file"])
     rows_file = scratch / name / "rows.jsonl"
     trained = lines(run(program, "log-probs", "--model", base, "--data", rows_file, "--template", template))
-    for tuning, lr, epochs in (("full", 5e-3, 120), ("lora", 1e-2, 120)):
+    for tuning, lr, epochs in (("full", 2e-3, 40), ("lora", 1e-2, 150)):
         out = scratch / name / tuning
         recipe = scratch / name / f"{tuning}.toml"
         recipe.write_text(RECIPE.format(base=base, tuning=tuning, data=rows_file, template=template, lr=lr, epochs=epochs, out=out))
