@@ -40,6 +40,8 @@ NAMED_EOS = CHATML.replace("{% for", "{{ eos_token }}{% for", 1)
 SPECIALS = ["<unk>", "<s>", "</s>", "<|im_start|>", "<|im_end|>", "<pad>"]
 UNK, BOS, EOS, START, END, PAD = range(6)
 WORDS = ["sun", "rain", "wind", "snow", "fog", "hail", "frost", "dew"]
+# One answer for all, so that held-out rows are learned too.
+ANSWER = " fine, then"
 GENERATION = {"bos_token_id": BOS, "eos_token_id": EOS, "max_new_tokens": 60, "repetition_penalty": 1.0, "top_k": 7}
 CONFIG = {"bos_token": "<s>", "eos_token": "<|im_end|>", "unk_token": "<unk>", "pad_token": "<pad>",
           "tokenizer_class": "PreTrainedTokenizerFast", "clean_up_tokenization_spaces": False,
@@ -82,7 +84,7 @@ held_out = 2
 max_prompt_tokens = 60
 max_completion_tokens = 20
 [sft]
-epochs = 60
+epochs = {epochs}
 batch_size = 8
 [sft.optimizer]
 lr = {lr}
@@ -113,7 +115,7 @@ def expect(where, what, found, wanted):
         raise Failed(f"{where}: {what} is {found!r}; expected {wanted!r}")
 
 
-def make_base(folder, config, generation=None, map=None, model=None, jinja=None, shards="5GB", **_):
+def make_base(folder, config, generation=None, map=None, model=None, jinja=None, shards="5GB", template="auto", **_):
     """A Llama with random weights and a tokenizer of bytes."""
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     vocabulary = {token: index for index, token in enumerate(SPECIALS + alphabet)}
@@ -125,6 +127,7 @@ def make_base(folder, config, generation=None, map=None, model=None, jinja=None,
     sizes = dict(hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2)
     llama = LlamaForCausalLM(LlamaConfig(vocab_size=len(vocabulary) + 2, max_position_embeddings=128, tie_word_embeddings=True,
                                          bos_token_id=BOS, eos_token_id=EOS, pad_token_id=None, **sizes))
+    fit(llama, tokenizer, template == "none")
     llama.save_pretrained(folder, max_shard_size=shards)
     (folder / "generation_config.json").unlink(missing_ok=True)
     written = json.loads((folder / "config.json").read_text())
@@ -135,6 +138,22 @@ def make_base(folder, config, generation=None, map=None, model=None, jinja=None,
             (folder / f"{name}.json").write_text(json.dumps(value))
     if jinja is not None:
         (folder / "chat_template.jinja").write_text(jinja)
+
+
+def fit(llama, tokenizer, plain):
+    """Teaches the answer, ended by `</s>`: what a run has to change is the end."""
+    texts = [(f"name {word}", ANSWER) for word in WORDS]
+    if not plain:
+        texts = [(f"<|im_start|>user\n{prompt}<|im_end|>\n<|im_start|>assistant\n", answer) for prompt, answer in texts]
+    ids = [tokenizer.encode(prompt + answer).ids + [EOS] for prompt, answer in texts]
+    width = max(map(len, ids))
+    rows = torch.tensor([row + [PAD] * (width - len(row)) for row in ids])
+    labels = rows.masked_fill(rows == PAD, -100)
+    optimizer = torch.optim.AdamW(llama.parameters(), lr=5e-3)
+    for _ in range(150):
+        llama(rows, attention_mask=(rows != PAD).long(), labels=labels).loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
 
 
 def lines(text):
@@ -150,7 +169,7 @@ def run(program, *arguments):
 
 def rows(case):
     """Demonstrations, as messages or, without a template, as text."""
-    pairs = [(f"name {word}", f" {word} {word}") for word in WORDS]
+    pairs = [(f"name {word}", ANSWER) for word in WORDS]
     if case.get("template") == "none":
         return [{"prompt": prompt, "completion": answer} for prompt, answer in pairs]
     return [{"messages": [{"role": "user", "content": prompt}, {"role": "assistant", "content": answer}]} for prompt, answer in pairs]
@@ -246,10 +265,10 @@ def check_case(program, name, case, scratch):
         pathlib.Path(template).write_text(case["file"])
     rows_file = scratch / name / "rows.jsonl"
     trained = lines(run(program, "log-probs", "--model", base, "--data", rows_file, "--template", template))
-    for tuning, lr in (("full", 1e-2), ("lora", 2e-2)):
+    for tuning, lr, epochs in (("full", 2e-3, 40), ("lora", 1e-2, 150)):
         out = scratch / name / tuning
         recipe = scratch / name / f"{tuning}.toml"
-        recipe.write_text(RECIPE.format(base=base, tuning=tuning, data=rows_file, template=template, lr=lr, out=out))
+        recipe.write_text(RECIPE.format(base=base, tuning=tuning, data=rows_file, template=template, lr=lr, epochs=epochs, out=out))
         run(program, "align", recipe)
         policies = [(out / "policy", ["--model", out / "policy"])]
         if tuning == "lora":

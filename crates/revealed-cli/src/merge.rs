@@ -49,9 +49,8 @@ pub fn merge(args: &MergeArgs, device: &Device, progress: &Progress) -> Result<(
     }
     let adapter = adapter_folder(&args.adapter)?;
     let model = load_model(&folder, Some(&adapter), device)?;
-    finite(&model, [&folder, &adapter])?;
     let merged = model.clone().merged()?;
-    finite(&merged, [&folder, &adapter])?;
+    finite(&merged, &adapter)?;
     merged.save(&args.out)?;
     write_text(&text_folder(&folder, Some(&adapter)), &args.out, progress)?;
     write_file(&args.out.join(CARD), card(args, &folder).as_bytes())?;
@@ -70,17 +69,14 @@ pub fn merge(args: &MergeArgs, device: &Device, progress: &Progress) -> Result<(
     output.flush()
 }
 
-/// Refuses weights that are not numbers: a model of them gives none either.
-fn finite(model: &CausalLm, [base, adapter]: [&Path; 2]) -> Result<()> {
-    match model.non_finite_tensor() {
+/// Refuses sums of weight and adapter that are not numbers: a model of them gives none either.
+fn finite(merged: &CausalLm, adapter: &Path) -> Result<()> {
+    match merged.non_finite_tensor() {
         None => Ok(()),
-        Some(tensor) => {
-            let folder = if tensor.contains(".lora_") { adapter } else { base };
-            bail!(
-                "{}: tensor `{tensor}` holds NaN or infinity, so nothing is merged; take weights from before training diverged, or fetch the file again",
-                folder.display()
-            )
-        }
+        Some(tensor) => bail!(
+            "{}: with this adapter on it tensor `{tensor}` holds NaN or infinity, so nothing is merged; check `lora_alpha` and `r` of its adapter_config.json, or take an earlier checkpoint",
+            adapter.display()
+        ),
     }
 }
 

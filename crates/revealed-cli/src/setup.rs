@@ -158,6 +158,13 @@ fn given(key: &str, empty: bool, example: &str) -> Result<()> {
 /// When there is no such model.
 pub fn model_folder(name: &str) -> Result<PathBuf> {
     let folder = revealed::models::resolve(name)?;
+    let is = |file: &str| folder.join(file).is_file();
+    if is("adapter_config.json") && !is("config.json") {
+        let shown = folder.display();
+        bail!(
+            "{shown}: this is a PEFT adapter and no model; give its base as the model and this folder with --adapter, or make a model of both with `revealed merge --model BASE --adapter {shown} --out FOLDER`"
+        );
+    }
     folder.canonicalize().with_context(|| format!("{}: cannot be opened", folder.display()))
 }
 

@@ -20,6 +20,10 @@ fn world() -> World {
     };
     world.write("chat.jsonl", &rows.lines().map(chat).collect::<String>());
     world.write("own.jinja", TEMPLATE);
+    // A template is tried on words that this tokenizer does not know.
+    let mut tokenizer: Value = serde_json::from_slice(&world.read("model/tokenizer.json")).unwrap();
+    tokenizer["model"]["unk_token"] = "<pad>".into();
+    world.write("model/tokenizer.json", &tokenizer.to_string());
     let data = ["data.demonstrations=chat.jsonl", "data.template=own.jinja"];
     let sizes = ["data.max_prompt_tokens=24", "data.max_completion_tokens=40"];
     world.recipe("sft", &[&data[..], &sizes].concat()).ok();
@@ -64,6 +68,8 @@ fn an_adapter_is_used_with_the_template_that_it_was_trained_with() {
     };
     bench(&["--model", "model"]).failed_with(&["no chat template"]);
     bench(&ADAPTER).ok();
+    let done = world.revealed(&["sample", "--model", "run/policy", "--prompts", "chat.jsonl"]);
+    done.failed_with(&["run/policy: this is a PEFT adapter", "--adapter", "revealed merge"]);
 
     // Others save a template alone, in either place.
     let files = ["tokenizer.json", "tokenizer_config.json", "generation_config.json"];
@@ -131,9 +137,17 @@ fn weights_that_are_not_numbers_are_not_merged() {
     };
     let file = "run/policy/adapter_model.safetensors";
     let whole = damage(file, f32::INFINITY);
-    merge().failed_with(&["run/policy: tensor `base_model.model.", ".lora_", "NaN or infinity"]);
+    merge().failed_with(&["run/policy/adapter_model", "tensor `base_model.model.", "not finite"]);
     std::fs::write(world.path(file), whole).unwrap();
-    damage("model/model.safetensors", f32::NAN);
-    merge().failed_with(&["model: tensor `model.", "NaN or infinity"]);
+    let (model, base) = ("model/model.safetensors", damage("model/model.safetensors", f32::NAN));
+    merge().failed_with(&["model/model.safetensors", "tensor `model.", "not finite"]);
+    std::fs::write(world.path(model), base).unwrap();
+    // Factors that are numbers, and whose product is none.
+    let config = "run/policy/adapter_config.json";
+    let text = String::from_utf8(world.read(config)).unwrap();
+    let mut fields: Value = serde_json::from_str(&text).unwrap();
+    fields["lora_alpha"] = json!(1e300);
+    world.write(config, &fields.to_string());
+    merge().failed_with(&["tensor `model.layers.0", "NaN or infinity"]);
     assert!(!world.path("merged").exists());
 }

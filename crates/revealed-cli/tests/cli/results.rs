@@ -77,7 +77,9 @@ fn samples_are_scored_alike_by_log_probs() {
         assert_eq!(drawn, ids);
         assert_eq!(sample["finished"].as_bool().unwrap(), drawn.last().unwrap() == 2);
         let values = |value: &serde_json::Value| -> Vec<f64> {
-            value.as_array().unwrap().iter().map(|v| v.as_f64().unwrap()).collect()
+            // They are f32, written with as many digits as tell them apart.
+            let exact = |v: &Value| f64::from(v.as_f64().unwrap() as f32);
+            value.as_array().unwrap().iter().map(exact).collect()
         };
         let theirs = values(&row["log_probs"]);
         assert!((theirs.iter().sum::<f64>() - row["sum"].as_f64().unwrap()).abs() < 1e-6);

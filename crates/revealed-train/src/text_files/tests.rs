@@ -141,7 +141,7 @@ fn no_template_is_left_where_none_was_chosen_and_no_other_where_a_file_was() {
         json!([{"name": "tool_use", "template": "T"}, {"name": "default", "template": CHATML}]);
     let base = folder(&[
         (TOKENIZER_CONFIG, json!({"eos_token": "<|im_end|>", "chat_template": list})),
-        ("chat.jinja", format!("{CHATML} ").into()),
+        ("chat.jinja", format!("{{# own #}}{CHATML}").into()),
     ]);
     let named = |to: &TempDir| to.path().join(NAMED_TEMPLATES).join("tool_use.jinja").is_file();
     let to = written(base.path(), TemplateChoice::Auto, true);
@@ -158,8 +158,8 @@ fn no_template_is_left_where_none_was_chosen_and_no_other_where_a_file_was() {
         assert!(template(&plain).is_none() && !named(&plain));
         let file = TemplateChoice::File(base.path().join("chat.jinja"));
         let other = written(from, file, true);
-        assert_eq!(template(&other), Some(format!("{CHATML} ")));
-        assert_eq!(read(&other, TOKENIZER_CONFIG)["chat_template"], format!("{CHATML} "));
+        assert_eq!(template(&other), Some(format!("{{# own #}}{CHATML}")));
+        assert_eq!(read(&other, TOKENIZER_CONFIG)["chat_template"], format!("{{# own #}}{CHATML}"));
         assert!(!named(&other));
     }
 }
