@@ -185,14 +185,6 @@ impl HfConfig {
         }
     }
 
-    /// Refuses a field unless it is missing or has one of the listed values.
-    pub(crate) fn only(&self, field: &str, accepted: &[Value]) -> Result<(), ModelError> {
-        match self.present(field) {
-            Some(value) if !accepted.contains(value) => Err(self.unsupported(field, value)),
-            _ => Ok(()),
-        }
-    }
-
     /// Refuses fields that show that the checkpoint is of another kind than its `model_type`.
     pub(crate) fn refuse_other_kinds(&self) -> Result<(), ModelError> {
         let model_type = self.model_type()?;

@@ -9,9 +9,11 @@ use serde_json::{Value, json};
 use crate::stub::{Act, Stub};
 use crate::world::World;
 
+/// Starts a run that reacts to SIGHUP, whatever the tests themselves were started with.
 fn start(world: &World, settings: &[&str]) -> Child {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_revealed"));
-    command.current_dir(world.folder.path()).args(["align", "recipe.toml"]);
+    let mut command = Command::new("env");
+    command.current_dir(world.folder.path());
+    command.args(["--default-signal=HUP", env!("CARGO_BIN_EXE_revealed"), "align", "recipe.toml"]);
     settings.iter().for_each(|setting| {
         command.args(["--set", setting]);
     });
