@@ -9,6 +9,13 @@ mod shown;
 pub use row::RowProblem;
 pub use shown::{Columns, LineFault, Place, Row, Token, Tokens};
 
+fn with_fields(fields: &Columns) -> String {
+    match fields.0.is_empty() {
+        true => String::new(),
+        false => format!(" and the fields {fields}"),
+    }
+}
+
 fn named(id: &str, place: Option<&Place>) -> String {
     match place {
         Some(place) => format!("{place} (id {id:?})"),
@@ -213,9 +220,9 @@ pub enum DataError {
     },
     /// A conversation and no template to write it with.
     #[error(
-        "{} has no chat template for a conversation with the roles {roles} (further fields: \
-         {fields}); set template to a file, or use prompt and completion as text",
-        folder.display()
+        "{} has no chat template for a conversation with the roles {roles}{}; set template to a \
+         file, or use prompt and completion as text",
+        folder.display(), with_fields(fields)
     )]
     NoTemplate {
         /// The model folder.
