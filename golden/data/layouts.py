@@ -98,7 +98,7 @@ AS_THEY_ARE = {
     "answer_is_a_call": {"messages": [user(Q), assistant("", tool_calls=[CALL])], "tools": [TOOL]},
     "answer_after_a_call": {"messages": [user(Q), assistant("", tool_calls=[CALL]), RESULT, assistant(A)], "tools": [TOOL]},
     "null_content_with_a_call": {"messages": [user(Q), {"role": "assistant", "content": None, "tool_calls": [CALL]}], "tools": [TOOL]},
-    "fields_that_arrow_fills": {"messages": [{**user(Q), "tool_calls": None, "name": None}, {**assistant("", tool_calls=[{**CALL, "id": None}]), "name": None}], "tools": [{**TOOL, "strict": None}], "documents": None},
+    "fields_that_arrow_fills": {"messages": [{**user(Q), "tool_calls": None, "name": None}, {**assistant("", tool_calls=[CALL]), "name": None}], "tools": [TOOL], "documents": None},
     "tools_as_text": {"messages": [user(Q), assistant(A)], "tools": json.dumps([TOOL])},
     "no_tools": {"messages": [user(Q), assistant(A)], "tools": []},
     "documents": {"messages": [user(Q), assistant(A)], "documents": [{"title": "Doors", "text": "A door is 2 m high."}]},

@@ -14,10 +14,10 @@ from transformers import AutoTokenizer
 
 transformers.logging.set_verbosity_error()
 
-TEXTS = ["a b", " a b", "  a", "a</s>b", "a</s> b", "a</s>  b", "a[X]b", "a [X] b", "ab c<|u|>a", "\na", ""]
+TEXTS = ["a b", " a b", "  a", "a</s>b", "a</s> b", "a</s>  b", "a[X]b", "a [X] b", "ab c<|u|>a", "\na", "", "12", "a 12", "a   12"]
 CHATML = ("{{ bos_token }}{% for m in messages %}<|u|>{{ m['content'] }}</s>{% endfor %}"
           "{% if add_generation_prompt %}<|u|>{% endif %}")
-CHATS = [["a", "b c"], ["a ", " b"], ["a", "\nb"]]
+CHATS = [["a", "b c"], ["a ", " b"], ["a", "\nb"], ["a  1", " 12"]]
 
 
 def special(id, content, special=True, **flags):
@@ -47,6 +47,27 @@ def sentencepiece(normalizer, pre_tokenizer):
                   "vocab": vocab, "merges": [["▁", "▁"], ["▁", "a"], ["▁", "b"], ["▁", "c"]]}}
 
 
+def byte_level():
+    """Splits digits; "Ġ1" is a token that only a tokenizer without that rule finds."""
+    letters = [chr(code) for code in [*range(33, 127), *range(161, 173), *range(174, 256)]]
+    letters += [chr(256 + n) for n in range(68)]
+    pieces = ["<unk>", "<s>", "</s>", *letters, "ĠĠ", "Ġ1", "12", "Ġa", "<|u|>", "[X]"]
+    vocab = {piece: id for id, piece in enumerate(pieces)}
+    return {
+        "version": "1.0", "truncation": None, "padding": None,
+        "added_tokens": [special(0, "<unk>"), special(1, "<s>"), special(2, "</s>"),
+                         special(vocab["<|u|>"], "<|u|>"), special(vocab["[X]"], "[X]", special=False)],
+        "normalizer": None,
+        "pre_tokenizer": {"type": "Sequence", "pretokenizers": [
+            {"type": "Digits", "individual_digits": True},
+            {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}]},
+        "post_processor": None,
+        "decoder": {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True, "use_regex": True},
+        "model": {"type": "BPE", "dropout": None, "unk_token": None, "continuing_subword_prefix": None,
+                  "end_of_word_suffix": None, "fuse_unk": False, "byte_fallback": False, "ignore_merges": False,
+                  "vocab": vocab, "merges": [["Ġ", "Ġ"], ["Ġ", "1"], ["1", "2"], ["Ġ", "a"]]}}
+
+
 PREPEND = {"type": "Sequence", "normalizers": [
     {"type": "Prepend", "prepend": "▁"},
     {"type": "Replace", "pattern": {"String": " "}, "content": "▁"}]}
@@ -61,6 +82,7 @@ TOKENIZERS = {
     "metaspace-first": sentencepiece(None, metaspace("first")),
     "metaspace-always": sentencepiece(None, metaspace("always")),
     "metaspace-never": sentencepiece(None, metaspace("never")),
+    "digits": byte_level(),
 }
 NAMED = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
 FLAGS = {"lstrip": True, "rstrip": True, "normalized": False, "single_word": False, "special": True}
@@ -88,15 +110,24 @@ def cases():
     yield "prepend", {**NAMED, "tokenizer_class": "PreTrainedTokenizerFast", "add_bos_token": False}, None
     yield "prepend", {**NAMED, "tokenizer_class": "PreTrainedTokenizerFast",
                       "extra_special_tokens": {"image_token": "[X]"}}, None
+    # The model type decides whether the class is followed.
+    for model_type in ["llama", "mistral", "gpt_neox", "qwen3"]:
+        for legacy in [True, False]:
+            yield "prepend", {**NAMED, "tokenizer_class": "LlamaTokenizer", "legacy": legacy}, None, model_type
+    yield "digits", {**NAMED, "tokenizer_class": "GPT2Tokenizer"}, None, "llama"
+    yield "digits", {**NAMED, "tokenizer_class": "GPT2Tokenizer"}, None, "mistral"
+    yield "digits", {**NAMED, "tokenizer_class": "PreTrainedTokenizerFast"}, None, "llama"
 
 
 def main():
     out = []
-    for name, config, special_map in cases():
+    for name, config, special_map, *model_type in cases():
         with tempfile.TemporaryDirectory() as folder:
             write = lambda file, value: json.dump(value, open(os.path.join(folder, file), "w"))
             write("tokenizer.json", TOKENIZERS[name])
             write("tokenizer_config.json", config)
+            if model_type:
+                write("config.json", {"model_type": model_type[0]})
             if special_map:
                 write("special_tokens_map.json", special_map)
             tokenizer = AutoTokenizer.from_pretrained(folder)
@@ -109,6 +140,7 @@ def main():
                     some, chat_template=CHATML, add_generation_prompt=add, tokenize=True, return_dict=False)
                 chats.append({"messages": messages, "prompt": apply(messages[:1], True), "whole": apply(messages, False)})
             case = {"tokenizer": name, "tokenizer_config": config, "special_tokens_map": special_map,
+                    "model_type": model_type[0] if model_type else None,
                     "specials": tokenizer.special_tokens_map, "ids": ids,
                     "prefix": whole[: len(whole) - len(bare)], "chats": chats}
             out.append(case)

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use revealed::Device;
-use revealed::data::Prompt;
+use revealed::data::{Prompt, PromptColumns};
 use revealed::models::{CausalLm, Decoding, Sample, SamplingConfig};
 use revealed::train::derive;
 use serde::Serialize;
@@ -59,7 +59,8 @@ pub struct SampleArgs {
 struct Line<'a> {
     id: &'a str,
     sample: usize,
-    prompt: &'a Prompt,
+    #[serde(flatten)]
+    prompt: PromptColumns<'a>,
     completion: String,
     completion_ids: Vec<u32>,
     log_probs: Vec<f32>,
@@ -69,7 +70,8 @@ struct Line<'a> {
 #[derive(Serialize)]
 struct Failed<'a> {
     id: &'a str,
-    prompt: &'a Prompt,
+    #[serde(flatten)]
+    prompt: PromptColumns<'a>,
     error: String,
 }
 
@@ -127,7 +129,7 @@ fn complete(
             Ok(ids) => ids,
             Err(error) => {
                 failed += 1;
-                output.line(&Failed { id, prompt, error })?;
+                output.line(&Failed { id, prompt: prompt.columns(), error })?;
                 continue;
             }
         };
@@ -147,5 +149,6 @@ fn line<'a>(
 ) -> Line<'a> {
     let Sample { index, token_ids: completion_ids, log_probs, finished, .. } = sample;
     let completion = rows.encoder.completion_text(prompt_ids, &completion_ids);
+    let prompt = prompt.columns();
     Line { id, sample: index, prompt, completion, completion_ids, log_probs, finished }
 }

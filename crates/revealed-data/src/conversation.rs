@@ -155,6 +155,44 @@ impl Prompt {
     }
 }
 
+impl Prompt {
+    /// The columns of a row that reads as this prompt again.
+    pub fn columns(&self) -> PromptColumns<'_> {
+        match self {
+            Self::Text(text) => {
+                let prompt = TextOrMessages::Text(text);
+                PromptColumns { prompt, tools: None, documents: None, chat_template_kwargs: None }
+            }
+            Self::Chat(chat) => PromptColumns {
+                prompt: TextOrMessages::Messages(&chat.messages),
+                tools: chat.tools.as_deref(),
+                documents: chat.documents.as_deref(),
+                chat_template_kwargs: Some(&chat.chat_template_kwargs)
+                    .filter(|all| !all.is_empty()),
+            },
+        }
+    }
+}
+
+/// A prompt as columns of a row: `prompt`, and what belongs to it.
+#[derive(Debug, Clone, Serialize)]
+pub struct PromptColumns<'a> {
+    prompt: TextOrMessages<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tools: Option<&'a [Value]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    documents: Option<&'a [Value]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    chat_template_kwargs: Option<&'a Map<String, Value>>,
+}
+
+#[derive(Debug, Clone, Serialize)]
+#[serde(untagged)]
+enum TextOrMessages<'a> {
+    Text(&'a str),
+    Messages(&'a [Message]),
+}
+
 impl From<Vec<Message>> for Prompt {
     fn from(messages: Vec<Message>) -> Self {
         Self::Chat(messages.into())

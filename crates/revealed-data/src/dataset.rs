@@ -126,7 +126,7 @@ pub struct Dataset {
     pub kind: Kind,
     /// The rows.
     pub records: Records,
-    /// The columns that are not read, which change nothing.
+    /// The columns that are not read.
     pub unread_columns: Vec<UnreadColumn>,
     /// What should be known of how the columns were read, one sentence each; the unread columns are
     /// in the last one.

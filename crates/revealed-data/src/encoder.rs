@@ -61,6 +61,7 @@ pub struct Encoder {
     terminator: u32,
     pad_id: u32,
     bos_id: Option<u32>,
+    class: String,
     notes: Vec<String>,
 }
 
@@ -252,6 +253,7 @@ impl Encoder {
             terminator,
             pad_id: folder.pad_id.unwrap_or(terminator),
             bos_id: folder.bos_id,
+            class: folder.class,
             notes: folder.notes,
         };
         encoder.prefix = encoder.find_prefix()?;
@@ -314,6 +316,12 @@ impl Encoder {
             Ok(text) if !text.is_empty() && !text.contains('\u{FFFD}') => text,
             _ => piece,
         }
+    }
+
+    /// The tokenizer class that Transformers takes for the folder, without `Fast`; empty where it
+    /// uses tokenizer.json as it is, whatever class the folder names.
+    pub fn tokenizer_class(&self) -> &str {
+        &self.class
     }
 
     /// The token that ends a completion.

@@ -17,8 +17,12 @@ pub(crate) struct Files {
     pub(crate) notes: Vec<String>,
 }
 
-/// Names of splits, as files of the hub have them.
-const SPLITS: [&str; 7] = ["train", "validation", "valid", "val", "dev", "test", "eval"];
+/// Words in file names that name a split, as `datasets` reads them.
+const SPLITS: [(&str, &[&str]); 3] = [
+    ("train", &["train", "training"]),
+    ("validation", &["validation", "valid", "val", "dev"]),
+    ("test", &["test", "testing", "eval", "evaluation"]),
+];
 /// Files that describe a data set and hold no rows.
 const DESCRIPTIONS: [&str; 4] =
     ["dataset_info.json", "dataset_infos.json", "dataset_dict.json", "state.json"];
@@ -64,7 +68,8 @@ fn refuse(path: &Path, reason: impl Into<String>) -> DataError {
 
 fn pattern(path: &Path) -> Result<Files, DataError> {
     let text = path.to_str().ok_or_else(|| refuse(path, "the pattern is not UTF-8"))?;
-    let matches = glob::glob(text).map_err(|error| {
+    let options = glob::MatchOptions { require_literal_leading_dot: true, ..Default::default() };
+    let matches = glob::glob_with(text, options).map_err(|error| {
         refuse(path, format!("it is neither a file nor a pattern that can be read: {error}"))
     })?;
     let mut paths = Vec::new();
@@ -99,7 +104,8 @@ fn folder(path: &Path) -> Result<Files, DataError> {
         ));
     }
     let is_data = |name: &&String| {
-        ENDINGS.contains(&ending(Path::new(name)).as_str())
+        !name.starts_with('.')
+            && ENDINGS.contains(&ending(Path::new(name)).as_str())
             && !DESCRIPTIONS.contains(&name.as_str())
     };
     let mut data: Vec<&String> = names.iter().filter(is_file).filter(is_data).collect();
@@ -170,20 +176,20 @@ fn check_alike(path: &Path, data: &[&String]) -> Result<(), DataError> {
             format!(
                 "the folder has files of several splits ({}); give one file or a pattern such as {}",
                 found.join(", "),
-                path.join(format!("train*.{}", endings[0])).display()
+                path.join(format!("*train*.{}", endings[0])).display()
             ),
         ));
     }
     Ok(())
 }
 
-/// The split that a file's name begins with, as `datasets` reads it: `train-00000-of-00002.parquet`.
+/// The split that a word of a file's name names: `train-00000-of-00002.parquet`, `sft_test.jsonl`.
 fn split(name: &str) -> Option<&'static str> {
-    let begins = |split: &&&str| {
-        name.strip_prefix(**split)
-            .is_some_and(|rest| !rest.starts_with(|next: char| next.is_alphanumeric()))
-    };
-    SPLITS.iter().find(begins).copied()
+    let name = name.to_lowercase();
+    let mut words = name.split(|character: char| !character.is_alphabetic());
+    words.find_map(|word| {
+        SPLITS.iter().find(|(_, words)| words.contains(&word)).map(|(split, _)| *split)
+    })
 }
 
 #[cfg(test)]

@@ -36,6 +36,8 @@ pub(crate) struct Folder {
     pub(crate) stop_ids: Vec<u32>,
     /// Settings of the folder that are not followed, for the reader.
     pub(crate) notes: Vec<String>,
+    /// The tokenizer class that is followed; empty where tokenizer.json is used as it is.
+    pub(crate) class: String,
 }
 
 impl Folder {
@@ -47,8 +49,9 @@ impl Folder {
         let generation = json(&generation_file)?;
         let model_file = files.file("config.json");
         let model = json(&model_file)?;
-        let specials = specials(&config, &map);
-        let tokenizer = tokenizer_file::read(path, &config, &specials)?;
+        let class = tokenizer_file::class(&config, &model);
+        let specials = specials((&config, &class), &map);
+        let tokenizer = tokenizer_file::read(path, (&config, &class), &specials)?;
 
         let id_of = |name: &str| specials.get(name).and_then(|token| tokenizer.token_to_id(token));
         let named = |field: &'static str| -> Result<Vec<u32>, DataError> {
@@ -86,6 +89,7 @@ impl Folder {
             bos_id,
             pad_id: pad_id.filter(inside),
             stop_ids,
+            class,
             notes,
         })
     }
@@ -93,8 +97,7 @@ impl Folder {
 
 /// Special tokens by the name under which a template reads them, as Transformers collects them:
 /// from `tokenizer_config.json`, else `special_tokens_map.json`, else the tokenizer class.
-fn specials(config: &Value, map: &Value) -> BTreeMap<String, String> {
-    let class = config["tokenizer_class"].as_str().unwrap_or_default();
+fn specials((config, class): (&Value, &str), map: &Value) -> BTreeMap<String, String> {
     let defaults = tokenizer_file::default_specials(class);
     let mut specials = BTreeMap::new();
     for name in SPECIALS {

@@ -285,6 +285,8 @@ fn labelled_true(reading: &mut Reading<'_>) -> Result<bool, RowProblem> {
         match reading.get(column)? {
             None => {}
             Some(Value::Bool(label)) => all &= label,
+            Some(Value::Number(label)) if label.as_f64() == Some(1.0) => {}
+            Some(Value::Number(label)) if label.as_f64() == Some(0.0) => all = false,
             Some(other) => {
                 return Err(RowProblem::WrongType {
                     column: column.to_owned(),

@@ -20,7 +20,7 @@ mod tokenizer_file;
 mod unreadable;
 
 pub use batch::{BatchPlan, plan_batches, shuffled};
-pub use conversation::{Completion, Conversation, Message, Prompt};
+pub use conversation::{Completion, Conversation, Message, Prompt, PromptColumns};
 pub use dataset::{
     Dataset, Demonstration, Kind, PlacedRow, Preference, PromptRow, Records, UnreadColumn,
     data_files, read, read_demonstrations, read_preferences, read_prompts, read_rows,

@@ -27,7 +27,7 @@ pub struct DataReport {
     pub kind: Kind,
     /// Its rows.
     pub rows: usize,
-    /// The columns that are not read, which change nothing.
+    /// The columns that are not read.
     pub unread_columns: Vec<UnreadColumn>,
     /// Tokens of the prompts that are kept.
     pub prompt_tokens: Lengths,

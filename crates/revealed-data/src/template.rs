@@ -92,6 +92,11 @@ impl ChatTemplate {
         Ok(Self { environment, text, origin, variables, now, hidden })
     }
 
+    /// The file that the template came from.
+    pub(crate) fn origin(&self) -> &Path {
+        &self.origin
+    }
+
     /// The template's text as given.
     pub fn text(&self) -> &str {
         &self.text

@@ -16,11 +16,25 @@ pub(crate) const PANICKED: &str =
 
 type Refusal = Box<dyn std::error::Error + Send + Sync>;
 
-/// Reads the tokenizer of a folder; `config` is its `tokenizer_config.json`, `specials` its special
-/// tokens by name.
+/// The tokenizer class that Transformers 5 takes for a model type and the class that
+/// `tokenizer_config.json` (or `config.json`) names; empty where tokenizer.json is used as it is.
+pub(crate) fn class(config: &Value, model: &Value) -> String {
+    let named = config["tokenizer_class"].as_str().or(model["tokenizer_class"].as_str());
+    let named = named.unwrap_or_default();
+    match model["model_type"].as_str().unwrap_or_default() {
+        // The class that is registered for these is another one, for files of Mistral's own format.
+        "mistral" | "mistral3" | "mixtral" | "ministral" | "ministral3" => String::new(),
+        // Its folders are known to name wrong classes.
+        "qwen2" if !named.is_empty() => "Qwen2Tokenizer".to_owned(),
+        _ => named.strip_suffix("Fast").unwrap_or(named).to_owned(),
+    }
+}
+
+/// Reads the tokenizer of a folder; `config` is its `tokenizer_config.json`, `class` its class,
+/// `specials` its special tokens by name.
 pub(crate) fn read(
     folder: &Path,
-    config: &Value,
+    (config, class): (&Value, &str),
     specials: &BTreeMap<String, String>,
 ) -> Result<Tokenizer, DataError> {
     let path = folder.join("tokenizer.json");
@@ -29,7 +43,7 @@ pub(crate) fn read(
     };
     let load = || -> Result<Tokenizer, Refusal> {
         let mut file: Value = serde_json::from_slice(&bytes)?;
-        follow_class(&mut file, config);
+        follow_class(&mut file, config, class);
         let mut tokenizer = Tokenizer::from_bytes(file.to_string())?;
         // Files keep what their last user set; limits and padding are ours alone.
         tokenizer.with_truncation(None)?;
@@ -44,7 +58,7 @@ pub(crate) fn read(
 /// Special tokens of a tokenizer class, for folders whose configuration does not name them
 /// (defaults of the constructors in Transformers 5).
 pub(crate) fn default_specials(class: &str) -> &'static [(&'static str, &'static str)] {
-    match class.strip_suffix("Fast").unwrap_or(class) {
+    match class {
         "LlamaTokenizer" | "CodeLlamaTokenizer" => {
             &[("bos_token", "<s>"), ("eos_token", "</s>"), ("unk_token", "<unk>")]
         }
@@ -94,11 +108,20 @@ pub(crate) fn bos_note(
     })
 }
 
-/// Transformers 5 rebuilds a Llama tokenizer from its vocabulary: the space before a text comes
-/// from the pre-tokenizer, before every part between added tokens (`legacy`) or before the first.
-fn follow_class(file: &mut Value, config: &Value) {
-    let class = config["tokenizer_class"].as_str().unwrap_or_default();
-    let is_llama = matches!(class, "LlamaTokenizer" | "LlamaTokenizerFast");
+/// Transformers 5 rebuilds tokenizers of some classes from their vocabulary. A GPT-2 tokenizer
+/// splits by its own pattern, whatever else tokenizer.json asks for (SmolLM2's splits digits). A
+/// Llama tokenizer adds the space before a text in the pre-tokenizer, before every part between
+/// added tokens (`legacy`) or before the first.
+fn follow_class(file: &mut Value, config: &Value, class: &str) {
+    let is_llama = class == "LlamaTokenizer";
+    if class == "GPT2Tokenizer" && file["model"]["type"] == "BPE" {
+        let spaced = config["add_prefix_space"].as_bool().unwrap_or(false);
+        file["normalizer"] = Value::Null;
+        file["pre_tokenizer"] = json!({
+            "type": "ByteLevel", "add_prefix_space": spaced, "trim_offsets": true, "use_regex": true
+        });
+        return;
+    }
     let parts = |field: &str, list: &str| {
         let part = &file[field];
         part[list].as_array().cloned().unwrap_or_else(|| vec![part.clone()])

@@ -30,6 +30,8 @@ pub struct TextSide {
     template: Template,
     /// Whether conversations with tools have a template of their own.
     tools: bool,
+    /// Whether tokenizer.json is used as it is, whatever class the base's folder names.
+    as_it_is: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -75,6 +77,7 @@ impl TextSide {
             pad_token: encoder.added_token(pad_id),
             bos_id: encoder.bos_id(),
             template,
+            as_it_is: encoder.tokenizer_class().is_empty(),
             tools: encoder.recipe().tool_template.is_some(),
         }
     }
@@ -120,8 +123,9 @@ pub fn write_text_files(from: &TextFolder, to: &Path, text: &TextSide) -> Result
     }
     let path = to.join(TOKENIZER_CONFIG);
     let mut config = JsonObject::read(&path)?.unwrap_or_default();
-    if config.get("tokenizer_class").is_null() && !to.join(CONFIG).is_file() {
-        // AutoTokenizer takes the class from one of the two files.
+    let unnamed = config.get("tokenizer_class").is_null() || text.as_it_is;
+    if unnamed && !to.join(CONFIG).is_file() {
+        // Without config.json, AutoTokenizer takes the class that is named here.
         config.set("tokenizer_class", &json!("PreTrainedTokenizerFast"));
     }
     special_tokens(&mut config, text);

@@ -19,7 +19,7 @@ fn columns_that_are_not_read_are_listed_by_check_and_at_the_start_of_a_run() {
     let report: serde_json::Value = serde_json::from_str(&done.stdout).unwrap();
     let listed = serde_json::json!([{"name": "mood", "rows": 1}, {"name": "score", "rows": 1}]);
     assert_eq!(report["unread_columns"], listed);
-    let words = "not read and change nothing: `mood` (1 rows), `score` (1 rows)";
+    let words = "not read: `mood` (1 rows), `score` (1 rows)";
     assert!(report["warnings"].to_string().contains(words), "{}", report["warnings"]);
     assert!(world.revealed(&check).ok().stdout.contains(words));
     let run = world.recipe("sft", &["data.demonstrations=more.jsonl", "sft.max_steps=1"]).ok();

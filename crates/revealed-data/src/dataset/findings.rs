@@ -94,6 +94,6 @@ impl Findings {
             0 => String::new(),
             more => format!(" and {more} more"),
         };
-        format!("columns that are not read and change nothing: {}{more}", shown.join(", "))
+        format!("columns that are not read: {}{more}", shown.join(", "))
     }
 }

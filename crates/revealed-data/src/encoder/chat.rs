@@ -73,6 +73,14 @@ impl ChatTemplates {
             return Err(DataError::UnusableTemplate { source: source.clone() });
         }
         let tools = self.tools.as_ref().filter(|_| chat.tools.is_some());
-        Ok(tools.or(self.default.as_ref()))
+        match (tools.or(self.default.as_ref()), &self.tools) {
+            (None, Some(tools)) => Err(DataError::Config {
+                path: tools.origin().to_owned(),
+                field: "chat_template",
+                found: "the template \"tool_use\" alone".to_owned(),
+                expected: "a template named \"default\" too, for conversations without tools",
+            }),
+            (template, _) => Ok(template),
+        }
     }
 }

@@ -104,7 +104,7 @@ impl Rendered<'_> {
             }
             let text = message.text();
             let text = text.trim();
-            let found = parts.is_none() && text.len() >= SHORT && written.contains(text);
+            let found = parts.is_none() && text.len() >= SHORT && self.is_written(text, written);
             if text.is_empty() || found || !self.is_same_after(|chat| replace_text(chat, index)) {
                 continue;
             }
@@ -121,12 +121,19 @@ impl Rendered<'_> {
         Ok(())
     }
 
+    /// Whether a text is written as often as messages hold it, and not by the template itself.
+    fn is_written(&self, text: &str, written: &str) -> bool {
+        let held = self.chat.messages.iter().flat_map(texts).map(|held| held.matches(text).count());
+        written.matches(text).count() >= held.sum() && !self.template.text().contains(text)
+    }
+
     fn check_context(&self) -> Result<(), DataError> {
         let not_written = |field: &str| Err(DataError::NotWritten { field: field.to_owned() });
         if self.chat.tools.is_some() && self.is_same_after(|chat| chat.tools = None) {
             return not_written("`tools`");
         }
-        if self.chat.documents.is_some() && self.is_same_after(|chat| chat.documents = None) {
+        let documents = self.chat.documents.as_ref().is_some_and(|all| !all.is_empty());
+        if documents && self.is_same_after(|chat| chat.documents = None) {
             return not_written("`documents`");
         }
         Ok(())

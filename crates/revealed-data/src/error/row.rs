@@ -145,10 +145,14 @@ pub enum RowProblem {
         /// Why that is ambiguous, and what to do.
         reason: &'static str,
     },
+    /// A quote in a CSV file that is not closed.
+    #[error("a cell opens with a quote that nothing closes; close it, or write the quote twice")]
+    OpenQuote,
     /// A column that belongs to another layout than the first row's.
     #[error(
-        "it has `{column}`, which is not read in a file of {kind} (told from the first row) and does \
-         not repeat what is read; remove the column, or rename the columns so that one layout is left"
+        "it has `{column}`, which is not read in a file of {kind} and does not repeat what is read; the \
+         first row decides what a file is: if its answer is empty or missing, fill it or remove that row; \
+         otherwise remove the column, or rename columns so that one layout is left"
     )]
     OtherLayout {
         /// The column.

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::refused;
 use crate::dataset::Findings;
@@ -183,16 +183,8 @@ pub(super) fn check_texts(column: &str, value: &Value) -> Result<(), RowProblem>
     }
 }
 
-/// A value without the nulls of its objects, which Arrow and Parquet fill missing fields with. Nulls
-/// in lists remain.
-pub(super) fn without_nulls(value: &Value) -> Value {
-    match value {
-        Value::Array(parts) => parts.iter().map(without_nulls).collect(),
-        Value::Object(parts) => parts
-            .iter()
-            .filter(|(_, part)| !part.is_null())
-            .map(|(key, part)| (key.clone(), without_nulls(part)))
-            .collect(),
-        other => other.clone(),
-    }
+/// The fields of an object that are not null.
+pub(super) fn without_nulls(fields: &Map<String, Value>) -> Map<String, Value> {
+    let given = fields.iter().filter(|(_, part)| !part.is_null());
+    given.map(|(key, part)| (key.clone(), part.clone())).collect()
 }

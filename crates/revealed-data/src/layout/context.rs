@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::columns::{Reading, text, without_nulls};
+use super::columns::{Reading, text};
 use crate::conversation::{Conversation, Message};
 use crate::error::{Columns as Names, RowProblem};
 use crate::rows::type_name;
@@ -50,9 +50,7 @@ pub(super) fn none_for_text(reading: &mut Reading<'_>) -> Result<(), RowProblem>
             None => false,
             Some(Value::String(text)) => !matches!(text.trim(), "" | "[]" | "{}"),
             Some(Value::Array(parts)) => !parts.is_empty(),
-            Some(value @ Value::Object(_)) => {
-                without_nulls(value).as_object().is_some_and(|parts| !parts.is_empty())
-            }
+            Some(Value::Object(parts)) => parts.values().any(|part| !part.is_null()),
             Some(_) => true,
         };
         if asks {
@@ -142,11 +140,8 @@ fn objects(
     reading: &mut Reading<'_>,
     column: &'static str,
 ) -> Result<Option<Vec<Value>>, RowProblem> {
-    let stored = reading.peek(column).is_some_and(Value::is_string);
     let Some(value) = reading.structure(column)? else { return Ok(None) };
-    // Nulls within a text were written on purpose; those of a struct fill its missing fields.
-    let value = if stored { value.into_owned() } else { without_nulls(&value) };
-    match value {
+    match value.into_owned() {
         Value::Array(list) if list.iter().all(Value::is_object) => Ok(Some(list)),
         Value::Array(list) => {
             let other = list.iter().find(|part| !part.is_object()).map_or("null", type_name);
@@ -164,12 +159,15 @@ fn objects(
 fn variables(reading: &mut Reading<'_>) -> Result<Map<String, Value>, RowProblem> {
     let column = "chat_template_kwargs";
     let Some(value) = reading.structure(column)? else { return Ok(Map::new()) };
-    let Value::Object(variables) = without_nulls(&value) else {
-        return Err(RowProblem::WrongType {
-            column: column.to_owned(),
-            found: type_name(&value),
-            expected: "an object, or JSON text of one",
-        });
+    let variables = match value.into_owned() {
+        Value::Object(variables) => variables,
+        other => {
+            return Err(RowProblem::WrongType {
+                column: column.to_owned(),
+                found: type_name(&other),
+                expected: "an object, or JSON text of one",
+            });
+        }
     };
     match variables.iter().find(|(name, _)| TAKEN.contains(&name.as_str())) {
         Some((name, value)) => Err(RowProblem::Refused {

@@ -32,6 +32,8 @@ const PAIR: &str = "a pair has the columns `chosen` and `rejected`; rename the c
      pairs, or remove this one for demonstrations";
 const REASONING: &str = "reasoning belongs to the assistant's message; write the row as `messages` whose \
      last one has `reasoning_content`, or put it into the answer's text, or remove the column";
+const LABEL: &str = "it marks answers that are not demonstrations; name the column `label` (false: \
+     the row is left out), or remove these rows";
 const CALLS: &str = "calls belong to a message; write the row as `messages` whose last one has \
      `tool_calls`, or remove the column";
 const TEMPLATE: &str = "variables of the chat template belong into the column `chat_template_kwargs` \
@@ -40,7 +42,16 @@ const TEMPLATE: &str = "variables of the chat template belong into the column `c
 const COLUMNS: &[(&[&str], Harmless, &str)] = &[
     (&["images", "image", "videos", "video", "audio", "audios"], Harmless::Empty, MEDIA),
     (
-        &["weight", "weights", "sample_weight", "sample_weights", "loss_weight", "loss_weights"],
+        &[
+            "weight",
+            "weights",
+            "sample_weight",
+            "sample_weights",
+            "example_weight",
+            "example_weights",
+            "loss_weight",
+            "loss_weights",
+        ],
         Harmless::One,
         WEIGHT,
     ),
@@ -49,6 +60,8 @@ const COLUMNS: &[(&[&str], Harmless, &str)] = &[
     (
         &[
             "mask",
+            "masks",
+            "train_mask",
             "loss_mask",
             "completion_mask",
             "assistant_mask",
@@ -80,7 +93,12 @@ const COLUMNS: &[(&[&str], Harmless, &str)] = &[
         "rename it to `tools`, with each function as {\"type\": \"function\", \"function\": …}",
     ),
     (&["function_call", "tool_calls"], Harmless::Empty, CALLS),
-    (&["reasoning_content", "reasoning", "thinking"], Harmless::Empty, REASONING),
+    (
+        &["reasoning_content", "reasoning", "thinking", "thoughts", "cot", "chain_of_thought"],
+        Harmless::Empty,
+        REASONING,
+    ),
+    (&["desirable", "is_chosen", "is_preferred"], Harmless::One, LABEL),
     (
         &["enable_thinking", "add_generation_prompt", "continue_final_message"],
         Harmless::None,

@@ -37,7 +37,7 @@ pub(super) fn turns(column: &str, value: &Value, answer: bool) -> Result<Turns, 
         let path = format!("{column}[{index}]");
         let Value::Object(given) = turn else { return Err(wrong_type(&path, turn, MESSAGE)) };
         check_texts(&path, turn)?;
-        let Value::Object(mut fields) = without_nulls(turn) else { unreachable!("an object") };
+        let mut fields = without_nulls(given);
         let is_answer = answer && index + 1 == list.len();
         let untrained = take_training_fields(&path, &mut fields, is_answer)?;
         if fields.contains_key("from") {
@@ -84,7 +84,8 @@ fn message(
     mut fields: Map<String, Value>,
     given: &Map<String, Value>,
 ) -> Result<Message, RowProblem> {
-    let role = text(&format!("{path}.role"), fields.get("role").unwrap_or(&Value::Null))?;
+    let Some(role) = fields.get("role") else { return Err(missing(path, "role", given)) };
+    let role = text(&format!("{path}.role"), role)?;
     if role.is_empty() {
         let expected = "the name of a role";
         return Err(RowProblem::WrongType {
@@ -111,7 +112,7 @@ fn message(
             let calls =
                 ["tool_calls", "function_call"].iter().any(|name| fields.contains_key(*name));
             if !calls {
-                return Err(wrong_type(&column, &Value::Null, CONTENT));
+                return Err(missing(path, "content", given));
             }
             if given.contains_key("content") {
                 fields.insert("content".to_owned(), Value::Null);
@@ -119,6 +120,13 @@ fn message(
         }
     }
     Ok(Message::from_fields(fields))
+}
+
+/// A field that a message needs, and that is null or not there.
+fn missing(path: &str, name: &str, given: &Map<String, Value>) -> RowProblem {
+    let found = if given.contains_key(name) { "null" } else { "nothing" };
+    let expected = if name == "role" { "the name of a role" } else { CONTENT };
+    RowProblem::WrongType { column: format!("{path}.{name}"), found, expected }
 }
 
 fn check_part(column: &str, part: &Value) -> Result<(), RowProblem> {

@@ -10,7 +10,7 @@ use super::{Columns, Each, numbers, refuse};
 use crate::DataError;
 use crate::error::{Row, RowProblem};
 
-/// Columns of true or false, or of a weight. Python writes `True`, JSON `true`.
+/// Columns of true or false, or of a weight. Python writes `True`, JSON `true`, spreadsheets `TRUE`.
 const SCALAR_COLUMNS: [&str; 10] = [
     "label",
     "kto_tag",
@@ -29,6 +29,9 @@ const SCALAR_COLUMNS: [&str; 10] = [
 pub(super) fn file(path: &Path, delimiter: u8, each: &mut Each<'_>) -> Result<(), DataError> {
     let bytes = whole(path)?;
     let bytes = without_mark(&bytes);
+    if let Some(line) = unclosed_quote(bytes, delimiter) {
+        return Err(refuse(path, Row::Line(line), RowProblem::OpenQuote));
+    }
     let mut lines = Lines { bytes, at: 0, line: 1 };
     let mut reader = ReaderBuilder::new().delimiter(delimiter).from_reader(bytes);
     let names = header(path, reader.byte_headers().map_err(|error| other(path, error))?)?;
@@ -53,6 +56,23 @@ pub(super) fn file(path: &Path, delimiter: u8, each: &mut Each<'_>) -> Result<()
         }
         each(row, columns)?;
     }
+}
+
+/// The line of a quote that opens a cell and that nothing closes: the rest of the file would be one
+/// cell.
+fn unclosed_quote(bytes: &[u8], delimiter: u8) -> Option<usize> {
+    let (mut line, mut begins, mut opened) = (1, true, None);
+    let mut rest = bytes.iter().peekable();
+    while let Some(&byte) = rest.next() {
+        line += usize::from(byte == b'\n');
+        match (opened, byte) {
+            (Some(_), b'"') if rest.next_if(|next| **next == b'"').is_none() => opened = None,
+            (Some(_), _) => {}
+            (None, b'"') if begins => opened = Some(line),
+            (None, _) => begins = byte == delimiter || matches!(byte, b'\r' | b'\n'),
+        }
+    }
+    opened
 }
 
 /// The line of a record. The CSV reader does not count the line break of the record before.
@@ -97,8 +117,8 @@ fn cell(name: &str, bytes: &[u8]) -> Result<Value, RowProblem> {
     }
     if SCALAR_COLUMNS.contains(&name) {
         let parsed = match text {
-            "True" => Some(Value::Bool(true)),
-            "False" => Some(Value::Bool(false)),
+            _ if text.eq_ignore_ascii_case("true") => Some(Value::Bool(true)),
+            _ if text.eq_ignore_ascii_case("false") => Some(Value::Bool(false)),
             _ => numbers::parse(text).ok(),
         };
         return Ok(parsed.unwrap_or_else(|| Value::from(text)));

@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::{Columns, Each, check_size, open};
 use crate::DataError;
-use crate::error::Row;
+use crate::error::{Row, RowProblem};
 use crate::guard::guarded;
 use crate::unreadable::unreadable;
 
@@ -25,6 +25,12 @@ pub(super) fn file(path: &Path, each: &mut Each<'_>) -> Result<(), DataError> {
     let refuse = |source| DataError::Parquet { path: path.to_owned(), row: None, source };
     let reader = guarded(|| reader(path)).unwrap_or_else(|| Ok(Err(damaged())))?.map_err(refuse)?;
     let schema = reader.metadata().file_metadata().schema().clone();
+    let mut names: Vec<&str> = schema.get_fields().iter().map(|field| field.name()).collect();
+    names.sort_unstable();
+    if let Some(twice) = names.windows(2).find(|pair| pair[0] == pair[1]) {
+        let problem = RowProblem::HeaderTwice { column: twice[0].to_owned() };
+        return Err(super::refuse(path, Row::Index(1), problem));
+    }
     let mut failing = Failing::new();
     let mut done = 0;
     while let Err((index, source)) = pass(&reader, &schema, &failing, done, each)? {
@@ -161,9 +167,13 @@ fn json(field: &Field) -> Value {
             Ok(text) => Value::from(text),
             Err(_) => unreadable("bytes that are not UTF-8 text (a binary column)"),
         },
-        Field::Group(row) => {
-            row.get_column_iter().map(|(name, field)| (name.clone(), json(field))).collect()
-        }
+        // A struct has every field in every row: null is how missing ones are written. The content
+        // of a message that calls tools is null in itself.
+        Field::Group(row) => row
+            .get_column_iter()
+            .filter(|(name, field)| !matches!(field, Field::Null) || *name == "content")
+            .map(|(name, field)| (name.clone(), json(field)))
+            .collect(),
         Field::ListInternal(list) => list.elements().iter().map(json).collect(),
         Field::MapInternal(_) => unreadable("a Parquet map"),
         Field::Decimal(_) => unreadable("a decimal"),

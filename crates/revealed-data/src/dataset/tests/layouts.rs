@@ -78,7 +78,7 @@ fn what_cannot_be_honoured_is_refused_by_name() {
         (with("reasoning_content", json!("r")), "last one has `reasoning_content`"),
         (with("context", json!("c")), "`context`"),
         (with("history", json!([["a", "b"]])), "`history`"),
-        (with("label", json!(1)), "a number in `label`"),
+        (with("label", json!(2)), "a number in `label`"),
         (with("tools", json!({"name": "f"})), "an object in `tools`"),
         (with("tools", json!("[{]")), "`tools` is not JSON"),
         (with("documents", json!(["d"])), "text in `documents[…]`"),
@@ -193,7 +193,7 @@ fn other_columns_are_listed_with_their_rows() {
         ("parallel_tool_calls", 1),
     ];
     assert_eq!(unread, expected);
-    assert!(dataset.notes[0].contains("change nothing: `prompt` (1 rows), `score` (2 rows)"));
+    assert!(dataset.notes[0].contains("not read: `prompt` (1 rows), `score` (2 rows)"));
 }
 
 #[test]
@@ -364,4 +364,27 @@ fn listed_or_used(record: &str, value: &Value) -> bool {
         }
         _ => true,
     }
+}
+
+#[test]
+fn nulls_within_tools_and_calls_of_json_stay_as_they_are_written() {
+    // apply_chat_template of Transformers writes them: an optional argument has `"default": null`.
+    let tool =
+        json!({"type": "function", "function": {"name": "f", "parameters": {"default": null}}});
+    let call = json!({"function": {"name": "f", "arguments": {"a": null, "b": [null]}}});
+    let row = json!({
+        "messages": [
+            {"role": "user", "content": "a", "name": null},
+            {"role": "assistant", "content": null, "tool_calls": [call]}
+        ],
+        "tools": [tool],
+        "chat_template_kwargs": {"mood": null}
+    });
+    let dataset = read_text("a.jsonl", &row.to_string()).unwrap();
+    let Records::Demonstrations(rows) = dataset.records else { unreachable!("demonstrations") };
+    let Prompt::Chat(chat) = &rows[0].prompt else { unreachable!("messages") };
+    assert_eq!(chat.tools, Some(vec![tool]));
+    assert_eq!(chat.chat_template_kwargs["mood"], Value::Null);
+    assert!(chat.messages[0].is_plain());
+    assert_eq!(rows[0].completion.message().fields()["tool_calls"], json!([call]));
 }

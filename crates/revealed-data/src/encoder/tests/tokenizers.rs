@@ -18,6 +18,7 @@ struct Case {
     tokenizer: String,
     tokenizer_config: Value,
     special_tokens_map: Option<Value>,
+    model_type: Option<String>,
     specials: BTreeMap<String, String>,
     ids: Vec<Vec<u32>>,
     prefix: Vec<u32>,
@@ -46,6 +47,8 @@ fn encoders() -> Vec<(Encoder, Case, Vec<String>)> {
             ("chat_template.jinja", template.as_str().into()),
             ("generation_config.json", json!({"eos_token_id": 2})),
         ];
+        let model = case.model_type.as_ref().map(|name| json!({"model_type": name}));
+        files.extend(model.map(|model| ("config.json", model)));
         files.extend(case.special_tokens_map.clone().map(|map| ("special_tokens_map.json", map)));
         let encoder = encoder(&files, EncodeOptions::default()).unwrap();
         (encoder, case, texts.clone())
