@@ -21,7 +21,7 @@ os.environ.update(HF_HUB_OFFLINE="1", HF_DATASETS_OFFLINE="1", TOKENIZERS_PARALL
 from lm_eval.api.task import ConfigurableTask
 from lm_eval.evaluator import evaluate
 from lm_eval.models.huggingface import HFLM
-from transformers import PreTrainedTokenizerFast
+from transformers import AutoTokenizer
 
 CHOICE = {
     "output_type": "multiple_choice",
@@ -95,7 +95,7 @@ def main():
     parser.add_argument("--tasks", nargs="+", default=[name for name, _, _ in TASKS])
     args = parser.parse_args()
     # Transformers 5 may rebuild a tokenizer of a named class from its vocabulary and lose tokenizer.json's own rules.
-    side = PreTrainedTokenizerFast.from_pretrained(args.model)
+    side = AutoTokenizer.from_pretrained(args.model)
     lm = HFLM(pretrained=args.model, tokenizer=side, dtype="float32", device="cpu", batch_size=1)
     tasks = [task for task in TASKS if task[0] in args.tasks]
     with tempfile.TemporaryDirectory() as folder:

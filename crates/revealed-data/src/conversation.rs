@@ -265,6 +265,19 @@ mod tests {
     }
 
     #[test]
+    fn a_prompt_s_columns_are_those_of_a_row() {
+        let messages = vec![Message::new("user", "hi")];
+        let tools = Some(vec![json!({"type": "function"})]);
+        let prompt = Prompt::Chat(Conversation { messages, tools, ..Conversation::default() });
+        assert_eq!(
+            serde_json::to_value(prompt.columns()).unwrap(),
+            json!({"prompt": [{"role": "user", "content": "hi"}], "tools": [{"type": "function"}]})
+        );
+        let text = Prompt::Text("a".to_owned());
+        assert_eq!(serde_json::to_value(text.columns()).unwrap(), json!({"prompt": "a"}));
+    }
+
+    #[test]
     fn parts_are_joined_and_calls_have_no_text() {
         let fields = json!({"role": "user", "content": [{"type": "text", "text": "a "},
             {"type": "text", "text": "b"}]});

@@ -76,6 +76,8 @@ fn a_folder_and_a_pattern_are_read_in_order_with_ids_that_count_on() {
 fn folders_that_are_no_single_data_set_are_refused() {
     for (files, words) in [
         (vec![("train.jsonl", ROW), ("test.jsonl", ROW)], "several splits (test, train)"),
+        (vec![("sft_train.jsonl", ROW), ("sft_test.jsonl", ROW)], "several splits (test, train)"),
+        (vec![("x.TRAIN.jsonl", ROW), ("x.eval-2.jsonl", ROW)], "several splits (test, train)"),
         (vec![("a.jsonl", ROW), ("b.csv", "a\nb\n")], "several kinds (.csv, .jsonl)"),
         (vec![("data-00000-of-00001.arrow", ""), ("state.json", "{}")], "save_to_disk"),
         (vec![("dataset_dict.json", "{}"), ("train/data.arrow", "")], "save_to_disk"),
@@ -85,6 +87,9 @@ fn folders_that_are_no_single_data_set_are_refused() {
         let error = read(folder.path()).unwrap_err().to_string();
         assert!(error.contains(words), "{error}");
     }
+    let hidden = folder(&[("a.jsonl", ROW), (".b.jsonl", ROW), ("._a.jsonl", "x")]);
+    assert_eq!(read(hidden.path()).unwrap().records.len(), 1);
+    assert_eq!(read(&hidden.path().join("*.jsonl")).unwrap().records.len(), 1);
     let other = folder(&[("a.jsonl", ROW), ("b.jsonl", r#"{"question":"a","answer":"b"}"#)]);
     let error = chain(&read(other.path()).unwrap_err());
     assert!(error.contains("b.jsonl: line 1"), "{error}");
@@ -122,4 +127,14 @@ fn parquet_text_that_is_not_utf8_is_named() {
 
 fn problem_of(name: &str, text: &str) -> String {
     chain(&read_text(name, text).unwrap_err())
+}
+
+#[test]
+fn a_quote_that_nothing_closes_is_an_error_with_its_line() {
+    let error = problem_of("a.csv", "question,answer\nq,\"a\nq2,b\n");
+    assert!(error.contains("line 2") && error.contains("nothing closes"), "{error}");
+    let folder = folder(&[("a.csv", "question,answer\nq,\"a \"\"b\"\"\n\"\nq2,b \" c\n")]);
+    let rows = read_demonstrations(&folder.path().join("a.csv")).unwrap();
+    let texts: Vec<_> = rows.iter().map(|row| row.completion.text().into_owned()).collect();
+    assert_eq!(texts, ["a \"b\"\n", "b \" c"]);
 }

@@ -90,6 +90,8 @@ fn tools_documents_and_earlier_calls_need_a_template_that_takes_them() {
     let error = encode(CHAT, tools, answer()).unwrap_err().to_string();
     assert!(error.contains("`tools`"), "{error}");
     let documents = Conversation { documents: Some(vec![json!({"text": "d"})]), ..ask() };
+    let none = Conversation { documents: Some(Vec::new()), ..ask() };
+    assert!(encode(CHAT, none, answer()).is_ok());
     let error = encode(TOOLS, documents, answer()).unwrap_err().to_string();
     assert!(error.contains("`documents`"), "{error}");
     let mut called = ask();
@@ -134,6 +136,12 @@ fn a_message_that_the_template_leaves_out_is_refused() {
     let mut chat = ask();
     chat.messages.insert(0, Message::new("system", "b c"));
     let answer = json!({"role": "assistant", "content": "b"});
+    assert!(encode(CHAT, chat.clone(), answer.clone()).is_ok());
+    let error = encode(&skips, chat, answer.clone()).unwrap_err().to_string();
+    assert!(error.contains("the content of message 1 (system)"), "{error}");
+    // Its text is in another message too.
+    let mut chat = ask();
+    chat.messages.insert(0, Message::new("system", "a b c a b"));
     assert!(encode(CHAT, chat.clone(), answer.clone()).is_ok());
     let error = encode(&skips, chat, answer).unwrap_err().to_string();
     assert!(error.contains("the content of message 1 (system)"), "{error}");
@@ -182,4 +190,9 @@ fn tools_choose_the_template_that_is_named_for_them() {
     let again = Encoder::from_recipe(folder.path(), encoder.recipe()).unwrap();
     assert_eq!(again.recipe(), encoder.recipe());
     assert!(encoder.recipe().tool_template.is_some());
+    let alone = json!([{"name": "tool_use", "template": TOOLS}]);
+    let config = json!({"bos_token": "<s>", "eos_token": "</s>", "chat_template": alone});
+    let encoder = super::encoder(&[("tokenizer_config.json", config)], EncodeOptions::default());
+    let error = encoder.unwrap().prompt(&Prompt::Chat(ask())).unwrap_err().to_string();
+    assert!(error.contains("\"default\""), "{error}");
 }
