@@ -154,8 +154,8 @@ pub fn tokenizer(data: &[u8]) {
         bench.with(data, |_| {
             let options = bench.world.recipe.data.encode_options();
             let Ok(encoder) = Encoder::from_folder(&bench.folder, options) else { return };
-            let prompts = [Prompt::Text("a b".into()), Prompt::Messages(conversation())];
-            for row in prompts.iter().filter_map(|prompt| encoder.encode(prompt, "b a").ok()) {
+            let prompts = [Prompt::Text("a b".into()), Prompt::from(conversation())];
+            for row in prompts.iter().filter_map(|prompt| encoder.encode(prompt, &"b a".into()).ok()) {
                 encoder.decode(&row.input_ids);
             }
         });
@@ -163,7 +163,7 @@ pub fn tokenizer(data: &[u8]) {
 }
 
 fn conversation() -> Vec<Message> {
-    let turn = |role: &str, content: &str| Message { role: role.into(), content: content.into() };
+    let turn = |role: &str, content: &str| Message::new(role, content);
     vec![turn("system", "s"), turn("user", "u\n{{ x }}"), turn("assistant", "a"), turn("user", "v")]
 }
 
@@ -179,7 +179,7 @@ pub fn template(data: &[u8]) {
     let variables = [("bos_token", "<s>"), ("eos_token", "</s>")];
     let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
     let Ok(template) = ChatTemplate::new(text, "template".as_ref(), variables, 0) else { return };
-    let messages = conversation();
+    let messages = conversation().into();
     let _ = template.render(&messages, GenerationPrompt::Add);
     let _ = template.render_with_generation(&messages, GenerationPrompt::Omit);
 }
