@@ -138,3 +138,11 @@ fn a_quote_that_nothing_closes_is_an_error_with_its_line() {
     let texts: Vec<_> = rows.iter().map(|row| row.completion.text().into_owned()).collect();
     assert_eq!(texts, ["a \"b\"\n", "b \" c"]);
 }
+
+#[test]
+fn an_empty_list_in_a_cell_is_no_image() {
+    let folder = folder(&[("a.csv", "question,answer,images\nq,a,[]\n")]);
+    assert_eq!(read_demonstrations(&folder.path().join("a.csv")).unwrap().len(), 1);
+    let error = problem_of("a.csv", "question,answer,images\nq,a,\"[\"\"x.png\"\"]\"\n");
+    assert!(error.contains("`images`"), "{error}");
+}
