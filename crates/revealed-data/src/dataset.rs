@@ -163,7 +163,7 @@ pub fn read(path: &Path) -> Result<Dataset, DataError> {
     Ok(Dataset { path: path.to_owned(), kind: layout.kind, records, unread_columns, notes })
 }
 
-/// The files that a path stands for, as [`read`] takes them, in order.
+/// The files that [`read`] reads for a path, in order.
 ///
 /// # Errors
 /// A folder without data files, a pattern that matches nothing, or a data set that cannot be fetched.

@@ -1,4 +1,4 @@
-//! The files that a path stands for: one file, a folder of them, a pattern, or a data set of the hub.
+//! From a path to the files to read: one file, a folder, a pattern, or a data set of the hub.
 
 use std::path::{Path, PathBuf};
 
