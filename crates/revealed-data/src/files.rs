@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use revealed_hub::{HubError, resolve_dataset};
+use revealed_hub::{HubError, SPLIT_WORDS, resolve_dataset};
 
 use crate::DataError;
 use crate::rows::{ENDINGS, ending};
@@ -17,12 +17,6 @@ pub(crate) struct Files {
     pub(crate) notes: Vec<String>,
 }
 
-/// Words in file names that name a split, as `datasets` reads them.
-const SPLITS: [(&str, &[&str]); 3] = [
-    ("train", &["train", "training"]),
-    ("validation", &["validation", "valid", "val", "dev"]),
-    ("test", &["test", "testing", "eval", "evaluation"]),
-];
 /// Files that describe a data set and hold no rows.
 const DESCRIPTIONS: [&str; 4] =
     ["dataset_info.json", "dataset_infos.json", "dataset_dict.json", "state.json"];
@@ -188,7 +182,7 @@ fn split(name: &str) -> Option<&'static str> {
     let name = name.to_lowercase();
     let mut words = name.split(|character: char| !character.is_alphabetic());
     words.find_map(|word| {
-        SPLITS.iter().find(|(_, words)| words.contains(&word)).map(|(split, _)| *split)
+        SPLIT_WORDS.iter().find(|(_, words)| words.contains(&word)).map(|(split, _)| *split)
     })
 }
 

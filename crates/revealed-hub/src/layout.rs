@@ -9,8 +9,8 @@ use crate::card::Configuration;
 use crate::formats::{chosen_format, readable};
 use crate::glob::{Pattern, base};
 
-/// Words in names of files and folders that name a split.
-const KEYWORDS: [(&str, &[&str]); 3] = [
+/// Words in names of files and folders that name a split, as `datasets` reads them.
+pub const SPLIT_WORDS: [(&str, &[&str]); 3] = [
     ("train", &["train", "training"]),
     ("validation", &["validation", "valid", "dev", "val"]),
     ("test", &["test", "testing", "eval", "evaluation"]),
@@ -148,7 +148,7 @@ fn conventional(files: &[String], folder: &str) -> Result<Splits, String> {
     }
     for patterns in [folder_patterns, file_patterns] {
         let mut splits: Splits = Vec::new();
-        for (split, keywords) in KEYWORDS {
+        for (split, keywords) in SPLIT_WORDS {
             let patterns: Vec<String> = keywords.iter().flat_map(|word| patterns(word)).collect();
             let found: Vec<bool> = patterns.iter().map(any).collect::<Result<_, String>>()?;
             if found.contains(&true) {
@@ -178,8 +178,8 @@ fn sharded(files: &[String], folder: &str) -> Result<Splits, String> {
                 "`{file}`: `{split}` is no name of a split: it has to be letters, digits, `_` and `.`"
             ));
         }
-        let usual = KEYWORDS.iter().position(|(name, _)| *name == split);
-        let key = (usual.unwrap_or(KEYWORDS.len()), split);
+        let usual = SPLIT_WORDS.iter().position(|(name, _)| *name == split);
+        let key = (usual.unwrap_or(SPLIT_WORDS.len()), split);
         splits.insert(key, vec![format!("data/{split}-{shards}")]);
     }
     Ok(splits.into_iter().map(|((_, split), patterns)| (split.to_owned(), patterns)).collect())

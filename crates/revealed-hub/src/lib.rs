@@ -18,6 +18,7 @@ use std::path::PathBuf;
 
 pub use error::HubError;
 pub use hub::Hub;
+pub use layout::SPLIT_WORDS;
 pub use settings::HubSettings;
 
 /// The folder of a model: a folder as it is, a hub id such as `owner/name@revision` through the
