@@ -7,7 +7,7 @@ use revealed::models::CausalLm;
 use revealed::train::{Recipe, Run, RunFolder, State, Task, align};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    revealed::keep_freed();
+    revealed::tune_allocator();
     let mut args = std::env::args().skip(1);
     let (Some(model), Some(data)) = (args.next(), args.next()) else {
         return Err("usage: align MODEL DATA [OUT]".into());

@@ -99,7 +99,7 @@ pub enum Stage {
 
 fn main() -> Result<()> {
     let args = Args::parse();
-    revealed::keep_freed();
+    revealed::tune_allocator();
     // rayon's pool is made at first use. Sound: no other thread runs yet.
     #[allow(unsafe_code)]
     unsafe {

@@ -207,13 +207,13 @@ fn round(args: &Args, setup: &Setup) -> Result<Vec<Line>> {
     (recipe.negatives.initial, recipe.negatives.policy) = (0, 2);
     (recipe.reward.steps, recipe.reward.batch_size) = (args.steps, args.batch.min(16));
     recipe.policy.solver = args.solver;
-    (recipe.policy.steps, recipe.policy.inner_epochs) = (args.steps, 1);
+    (recipe.policy.steps, recipe.policy.num_ppo_epochs) = (args.steps, 1);
     (recipe.policy.batch_size, recipe.policy.mini_batch_size) = (args.batch, args.batch);
     recipe.policy.samples_per_prompt = 4;
     recipe.gate = recipe.gate.without_bounds();
-    recipe.gate.judge = Judge::None;
+    recipe.gate.validation_reward = Judge::None;
     recipe.gate.samples = 2;
-    (recipe.guard.max_kl, recipe.guard.max_length_factor) = (f64::INFINITY, f64::INFINITY);
+    (recipe.health.max_kl, recipe.health.max_length_factor) = (f64::INFINITY, f64::INFINITY);
     recipe.run.rounds = args.rounds;
     (recipe.run.shown_samples, recipe.run.save_steps) = (0, 0);
     recipe.check()?;

@@ -112,7 +112,7 @@ fn reward_bench() -> Bench {
     Bench::new(Tuning::Full, |world| {
         let folder = world.folder.path().join("reward");
         let member = RewardModel::new(world.base.clone(), 0);
-        let reward = RewardEnsemble { members: vec![member.clone(), member], disagreement: 0.5 };
+        let reward = RewardEnsemble { members: vec![member.clone(), member], uncertainty_penalty: 0.5 };
         reward.save(&folder, 0, &serde_json::json!({})).expect("the tiny reward can be written");
         (folder, vec!["reward.json", "ensemble.json", "config.json", "model.safetensors"])
     })

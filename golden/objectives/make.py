@@ -9,8 +9,8 @@ Writes `expected.json` beside this file: for each case its inputs, its output an
 
 - whitening: TRL 0.24.0 `core.masked_whiten`; entropy and group deviation: TRL 1.16.0 `entropy_from_logits`, `nanstd`;
 - logistic, cross-entropy, hinge, Poisson and squared losses: `torch.nn.functional`; gradients: torch.autograd;
-- DPO, IPO and the centring loss: the lines of TRL 1.16.0 `DPOTrainer` and `RewardTrainer`;
-- the product of experts: the normalised product of two probabilities; fading weights: the gradient of the logistic loss;
+- DPO, IPO and the `center_rewards` loss: the lines of TRL 1.16.0 `DPOTrainer` and `RewardTrainer`;
+- the product of experts: the normalised product of two probabilities; negative reweighting: the gradient of the logistic loss;
 - GAE, leave-one-out, shaped rewards, sequence reductions, IQ-Learn: plain Python loops over unpadded rows, written from the
   equations; the running baseline: its closed form; the KL controller: plain Python.
 
@@ -136,7 +136,7 @@ def policies():
     rho = torch.exp(new - old)
     loss = -torch.min(rho * a, rho.clamp(1 - low, 1 + high) * a)
     base = {"log_probs": new, "old_log_probs": old, "advantages": a}
-    clips = {"clip_low": low, "clip_high": high}
+    clips = {"epsilon": low, "epsilon_high": high}
     case("clipped_surrogate", loss, base, clips)
     active = ((a > 0) & (rho > 1 + high)) | ((a < 0) & (rho < 1 - low))
     assert 0 < active.sum() < active.numel()
@@ -209,13 +209,13 @@ def more_pairs():
     numbers = {"label_smoothing": 0.1}
     right, wrong = torch.full_like(d, 0.9), torch.full_like(d, 0.1)
     bce, mse = F.binary_cross_entropy_with_logits, F.mse_loss
-    case("centring", (d + s) ** 2, base)
+    case("center_rewards", (d + s) ** 2, base)
     losses = bce(d, right, reduction="none") + bce(s, wrong, reduction="none")
     case("bce_discriminator_smoothed", losses, base, numbers)
     losses = (mse(d, right, reduction="none") + mse(s, wrong, reduction="none")) / 2
     case("least_squares_smoothed", losses, base, numbers)
     (slope,) = torch.autograd.grad(-F.logsigmoid(d - s).sum(), [d])
-    case("fading_weights", -2 * slope, {k: v.detach() for k, v in base.items()})
+    case("negative_weights", -2 * slope, {k: v.detach() for k, v in base.items()})
 
     scores, expert, c = draw(6).requires_grad_(), draw(6), 0.7
     p, e = scores.sigmoid(), expert.sigmoid() ** c

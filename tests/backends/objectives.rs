@@ -74,7 +74,7 @@ const OF_PAIRS: &[OfPairs] = &[
     ("least_squares", least_squares),
     ("least_squares_smoothed", |d, s| least_squares_smoothed(d, s, 0.1)),
     ("reward_l2", reward_l2),
-    ("centring", centring),
+    ("center_rewards", center_rewards),
     ("spin_logistic", |d, s| spin_logistic(d, s, 0.5)),
     ("spin_hinge", |d, s| spin_hinge(d, s, 0.5)),
     ("irft_linear", |d, s| irft_linear(d, s, 0.5)),

@@ -7,7 +7,7 @@ use revealed::models::{PaddingSide, ScalarModel, TokenBatch};
 use revealed::objectives::PairLoss;
 use revealed::reward::RewardModel;
 use revealed::train::{
-    Negative, OptimizerConfig, Origin, Recipe, Row, Schedule, fit_reward, pairs,
+    Negative, NegativeSource, OptimizerConfig, Recipe, Row, Schedule, fit_reward, pairs,
 };
 
 use crate::world::{PAD, World};
@@ -32,7 +32,7 @@ pub fn pair_step(world: &World, reward: &RewardModel, negatives: Vec<Row>) -> Ve
     let each = negatives.len() / world.task.train.len();
     let negative = |(index, row)| Negative {
         demonstration: index / each,
-        origin: Origin::Policy,
+        origin: NegativeSource::Policy,
         round: 1,
         row,
     };

@@ -7,7 +7,7 @@ use revealed::data::Encoder;
 use revealed::models::{CausalLm, CompletionBatch, HfConfig, PaddingSide};
 use revealed::objectives::{PairLoss, RewardObjective};
 use revealed::train::{
-    Anchor, Average, Judge, MissingEos, Pool, Recipe, RewardStart, Row, Run, ScaleFrom, Task,
+    Average, Judge, KlReference, MissingEos, Pool, Recipe, RewardStart, Row, Run, ScaleFrom, Task,
     Tuning,
 };
 use serde_json::{Value, json};
@@ -146,8 +146,8 @@ fn recipe(seed: u64) -> Recipe {
     recipe.policy.samples_per_prompt = 8;
     recipe.policy.batch_size = 8 * EACH * PROMPTS as usize;
     recipe.policy.mini_batch_size = recipe.policy.batch_size;
-    recipe.policy.inner_epochs = 1;
-    recipe.policy.anchor = Anchor::Moving;
+    recipe.policy.num_ppo_epochs = 1;
+    recipe.policy.reference = KlReference::Moving;
     recipe.policy.kl_coef = 2.0;
     // The reward alone says what a missing end is worth.
     recipe.policy.missing_eos = MissingEos::Penalty;
@@ -157,7 +157,7 @@ fn recipe(seed: u64) -> Recipe {
     recipe.run.rounds = 14;
     recipe.run.micro_batch_tokens = 1 << 14;
     recipe.run.sample_batch_size = 1 << 10;
-    recipe.gate.judge = Judge::None;
+    recipe.gate.validation_reward = Judge::None;
     recipe.gate = recipe.gate.without_bounds();
     // One reward a round, in the policy's unit, unless a test asks otherwise.
     (recipe.reward.average, recipe.reward.scale_from) = (Average::None, ScaleFrom::Policy);

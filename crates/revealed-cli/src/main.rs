@@ -92,7 +92,7 @@ enum Command {
 
 fn main() -> ExitCode {
     output::leave_quietly_when_stdout_closes();
-    revealed::keep_freed();
+    revealed::tune_allocator();
     let cli = Cli::parse();
     let verbosity = Verbosity::new(cli.global.quiet, cli.global.verbose);
     progress::start_log(verbosity);

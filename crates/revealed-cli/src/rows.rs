@@ -10,7 +10,7 @@ use revealed::data::{
     Completion, DataError, Demonstration, EncodeOptions, Encoded, Encoder, LongCompletion,
     LongPrompt, Prompt, TemplateChoice, TextFolder, TooLong,
 };
-use revealed::models::{CausalLm, Shape};
+use revealed::models::{CausalLm, ModelDims};
 
 use crate::output::chain;
 use crate::progress::Progress;
@@ -98,14 +98,14 @@ pub struct Rows {
     /// The path from text to tokens.
     pub encoder: Encoder,
     /// The model's sizes.
-    pub shape: Shape,
+    pub shape: ModelDims,
     /// Demonstrations whose `completion_ids` are those of another tokenizer.
     foreign: AtomicUsize,
 }
 
 impl Rows {
     /// For a model of these sizes.
-    pub fn new(encoder: Encoder, shape: Shape) -> Self {
+    pub fn new(encoder: Encoder, shape: ModelDims) -> Self {
         Self { encoder, shape, foreign: AtomicUsize::new(0) }
     }
 
@@ -157,7 +157,7 @@ impl Rows {
 
     /// Whether the model takes these tokens and `room` more; the reason where it does not.
     pub fn fits(&self, ids: &[u32], room: usize) -> Result<(), String> {
-        let Shape { context, vocab_size, .. } = self.shape;
+        let ModelDims { context, vocab_size, .. } = self.shape;
         if let Some(id) = ids.iter().find(|id| **id as usize >= vocab_size) {
             return Err(format!("token {id} is outside the model's vocabulary of {vocab_size}"));
         }

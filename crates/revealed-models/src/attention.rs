@@ -3,9 +3,9 @@
 use burn::tensor::{Bool, Device, Int, Tensor, TensorData, activation};
 
 use crate::batch::TokenBatch;
+use crate::custom_op::{CustomOp, apply};
 #[cfg(feature = "flex")]
 use crate::flex;
-use crate::operation::{Operation, apply};
 use crate::rotary::Rotary;
 
 /// A score so low that its softmax is 0; finite, so a row with nothing to see gives no NaN.
@@ -174,7 +174,7 @@ struct Kept {
     weights: Option<Tensor<4>>,
 }
 
-impl Operation<3, 4> for Attention {
+impl CustomOp<3, 4> for Attention {
     type Kept = Kept;
 
     fn forward(&self, [q, k, v]: [Tensor<4>; 3]) -> (Tensor<4>, Kept) {
@@ -377,7 +377,7 @@ impl KvCache {
 #[cfg(all(test, feature = "flex"))]
 mod tests {
     use super::*;
-    use crate::operation::{assert_as_autodiff, some_numbers};
+    use crate::custom_op::{assert_as_autodiff, some_numbers};
 
     fn attention(time: usize, past: usize, window: Option<usize>, padding: usize) -> Attention {
         let device = Device::flex();

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::attention::KvCache;
 use crate::batch::{CompletionBatch, Prompts, TokenBatch};
 use crate::config::{Class, HfConfig};
-use crate::decoder::{Decoder, Shape, linear};
+use crate::decoder::{Decoder, ModelDims, linear};
 use crate::error::ModelError;
 use crate::folder;
 use crate::layers::{Linear, project, rounded};
@@ -70,7 +70,7 @@ impl CausalLm {
         device: &Device,
     ) -> Result<Self, ModelError> {
         let decoder = Decoder::build(&config, source, device)?;
-        let Shape { vocab_size, hidden_size, tied, .. } = decoder.shape();
+        let ModelDims { vocab_size, hidden_size, tied, .. } = decoder.shape();
         let lm_head = match tied || class == Class::Classification {
             true => None,
             false => {
@@ -82,7 +82,7 @@ impl CausalLm {
     }
 
     /// Sizes.
-    pub fn shape(&self) -> Shape {
+    pub fn shape(&self) -> ModelDims {
         self.decoder.shape()
     }
 

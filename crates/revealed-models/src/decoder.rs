@@ -16,7 +16,7 @@ use crate::weights::{Init, Source};
 
 /// Sizes that all architectures share.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Shape {
+pub struct ModelDims {
     /// Rows of the embedding.
     pub vocab_size: usize,
     /// Width of a hidden state.
@@ -65,7 +65,7 @@ impl Decoder {
     }
 
     /// The sizes that a config gives.
-    pub(crate) fn shape_of(config: &HfConfig) -> Result<Shape, ModelError> {
+    pub(crate) fn shape_of(config: &HfConfig) -> Result<ModelDims, ModelError> {
         config.check_model_type()?;
         match gpt_neox::MODEL_TYPES.contains(&config.model_type()?) {
             true => Ok(GptNeoXConfig::read(config)?.shape),
@@ -74,7 +74,7 @@ impl Decoder {
     }
 
     /// Sizes.
-    pub fn shape(&self) -> Shape {
+    pub fn shape(&self) -> ModelDims {
         match self {
             Self::Llama(model) => model.config.shape,
             Self::GptNeoX(model) => model.config.shape,

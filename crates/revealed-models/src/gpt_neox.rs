@@ -11,7 +11,7 @@ use crate::activation::Activation;
 use crate::attention::{Attend, KvCache};
 use crate::batch::TokenBatch;
 use crate::config::HfConfig;
-use crate::decoder::{Shape, linear};
+use crate::decoder::{ModelDims, linear};
 use crate::error::ModelError;
 use crate::layers::{Embedding, LayerNorm, Linear};
 use crate::rope::{self, Dialect};
@@ -25,7 +25,7 @@ pub(crate) const MODEL_TYPES: &[&str] = &["gpt_neox"];
 #[derive(Debug, Clone)]
 pub struct GptNeoXConfig {
     /// Sizes that all architectures share.
-    pub shape: Shape,
+    pub shape: ModelDims,
     layer_norm_eps: f64,
     pub(crate) rotary: Rotary,
     activation: Activation,
@@ -51,7 +51,7 @@ impl GptNeoXConfig {
         let (rotary, context) = rope::read(config, Dialect::GptNeoX, head_dim, positions)?;
         refuse_sliding(config, context)?;
         Ok(Self {
-            shape: Shape {
+            shape: ModelDims {
                 intermediate_size: config.size("intermediate_size")?,
                 vocab_size: config.size("vocab_size")?,
                 hidden_size,
@@ -126,7 +126,7 @@ impl GptNeoX {
         source: &mut Source,
         device: &Device,
     ) -> Result<Self, ModelError> {
-        let Shape { vocab_size, hidden_size, layers, .. } = config.shape;
+        let ModelDims { vocab_size, hidden_size, layers, .. } = config.shape;
         let name = "gpt_neox.embed_in.weight";
         let weight = source.param(name, [vocab_size, hidden_size], Init::Normal, device)?;
         let layers = (0..layers)

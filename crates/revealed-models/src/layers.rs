@@ -3,10 +3,10 @@
 use burn::module::{Module, Param};
 use burn::tensor::{FloatDType, Int, Tensor, activation};
 
+use crate::custom_op::{CustomOp, apply};
 #[cfg(feature = "flex")]
 use crate::flex;
 use crate::lora::LoraWeights;
-use crate::operation::{Operation, apply};
 
 /// `y = x·Wᵀ + b`, plus `s·(x·A)·B` where an adapter is attached.
 ///
@@ -73,7 +73,7 @@ fn plain_projection(x: Tensor<2>, weight: Tensor<2>) -> Tensor<2> {
 #[derive(Debug, Clone)]
 struct Projection;
 
-impl Operation<2, 2> for Projection {
+impl CustomOp<2, 2> for Projection {
     /// The inputs.
     type Kept = [Tensor<2>; 2];
 
@@ -99,7 +99,7 @@ struct FrozenProjection {
     dtype: FloatDType,
 }
 
-impl Operation<1, 2> for FrozenProjection {
+impl CustomOp<1, 2> for FrozenProjection {
     type Kept = ();
 
     fn forward(&self, [x]: [Tensor<2>; 1]) -> (Tensor<2>, Self::Kept) {
@@ -187,7 +187,7 @@ impl Rms {
     }
 }
 
-impl Operation<2, 2> for Rms {
+impl CustomOp<2, 2> for Rms {
     /// The inputs.
     type Kept = [Tensor<2>; 2];
 
@@ -256,7 +256,7 @@ impl Gelu {
     }
 }
 
-impl Operation<1, 3> for Gelu {
+impl CustomOp<1, 3> for Gelu {
     type Kept = Tensor<3>;
 
     fn forward(&self, [x]: [Tensor<3>; 1]) -> (Tensor<3>, Self::Kept) {
@@ -279,7 +279,7 @@ pub(crate) fn swiglu(gate: Tensor<3>, up: Tensor<3>) -> Tensor<3> {
 #[derive(Debug, Clone)]
 struct SwiGlu;
 
-impl Operation<2, 3> for SwiGlu {
+impl CustomOp<2, 3> for SwiGlu {
     type Kept = [Tensor<3>; 2];
 
     fn forward(&self, [gate, up]: [Tensor<3>; 2]) -> (Tensor<3>, Self::Kept) {
@@ -311,7 +311,7 @@ impl Operation<2, 3> for SwiGlu {
 #[cfg(all(test, feature = "flex"))]
 mod tests {
     use super::*;
-    use crate::operation::{assert_as_autodiff, some_numbers};
+    use crate::custom_op::{assert_as_autodiff, some_numbers};
 
     #[test]
     fn norms_and_activations_have_autodiff_s_gradients() {

@@ -11,7 +11,7 @@ use crate::activation::Activation;
 use crate::attention::{Attend, KvCache};
 use crate::batch::TokenBatch;
 use crate::config::HfConfig;
-use crate::decoder::{Shape, linear};
+use crate::decoder::{ModelDims, linear};
 use crate::error::ModelError;
 use crate::layers::{Embedding, Linear, RmsNorm, swiglu};
 use crate::rope::{self, Dialect};
@@ -25,7 +25,7 @@ pub(crate) const MODEL_TYPES: &[&str] = &["llama", "mistral", "qwen2", "qwen3"];
 #[derive(Debug, Clone)]
 pub struct LlamaConfig {
     /// Sizes that all architectures share.
-    pub shape: Shape,
+    pub shape: ModelDims,
     activation: Activation,
     rms_norm_eps: f64,
     pub(crate) rotary: Rotary,
@@ -71,7 +71,7 @@ impl LlamaConfig {
         let attention_bias = reads_bias && config.flag("attention_bias", false)?;
         let (window, slides) = windows(config, model_type, layers, context)?;
         Ok(Self {
-            shape: Shape {
+            shape: ModelDims {
                 intermediate_size: config.size("intermediate_size")?,
                 vocab_size: config.size("vocab_size")?,
                 hidden_size,
@@ -227,7 +227,7 @@ impl Llama {
         source: &mut Source,
         device: &Device,
     ) -> Result<Self, ModelError> {
-        let Shape { vocab_size, hidden_size, layers, .. } = config.shape;
+        let ModelDims { vocab_size, hidden_size, layers, .. } = config.shape;
         let weight = source.param(
             "model.embed_tokens.weight",
             [vocab_size, hidden_size],
@@ -304,7 +304,7 @@ impl Layer {
         source: &mut Source,
         device: &Device,
     ) -> Result<Self, ModelError> {
-        let Shape { hidden_size, heads, kv_heads, head_dim, .. } = config.shape;
+        let ModelDims { hidden_size, heads, kv_heads, head_dim, .. } = config.shape;
         let at = |part: &str| format!("model.layers.{layer}.{part}");
         let mut dense = |part: &str, out: usize, width: usize, bias: bool| {
             linear(source, &at(part), [out, width], bias, device)

@@ -7,10 +7,10 @@ use std::borrow::Cow;
 use burn::tensor::{Device, Tensor};
 
 use crate::batch::TokenBatch;
+use crate::custom_op::{CustomOp, apply};
 use crate::error::ModelError;
 #[cfg(feature = "flex")]
 use crate::flex;
-use crate::operation::{Operation, apply};
 use crate::rope::kinds;
 
 /// How positions become angles.
@@ -138,7 +138,7 @@ struct Rotation {
     sin: Tensor<4>,
 }
 
-impl Operation<1, 4> for Rotation {
+impl CustomOp<1, 4> for Rotation {
     type Kept = ();
 
     fn forward(&self, [x]: [Tensor<4>; 1]) -> (Tensor<4>, ()) {
@@ -169,7 +169,7 @@ impl Operation<1, 4> for Rotation {
 #[cfg(all(test, feature = "flex"))]
 mod tests {
     use super::*;
-    use crate::operation::{assert_as_autodiff, some_numbers};
+    use crate::custom_op::{assert_as_autodiff, some_numbers};
 
     #[test]
     fn a_rotation_has_autodiff_s_gradient() {

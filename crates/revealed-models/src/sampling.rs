@@ -15,7 +15,7 @@ use crate::attention::KvCache;
 use crate::batch::{PaddingSide, TokenBatch};
 use crate::causal_lm::CausalLm;
 use crate::error::ModelError;
-use crate::lanes::{piece_size, pieces_at_once, side_by_side};
+use crate::workers::{map_parallel, max_concurrency, piece_size};
 
 pub(crate) mod draw;
 
@@ -184,10 +184,10 @@ pub fn sample(
     let rows = prompts.len().saturating_mul(copies);
     let size = (piece_size(&device, rows, config.batch_size, LEAST) / copies).max(1);
     let waves: Vec<&[usize]> = order.chunks(size).collect();
-    let at_once = pieces_at_once(&device, size * copies, config.batch_size);
+    let concurrency = max_concurrency(&device, size * copies, config.batch_size);
     let mut samples = Vec::new();
     let work = |wave: &&[usize]| decode_wave(&model, prompts, wave, config);
-    side_by_side(at_once, &waves, work, |wave| {
+    map_parallel(concurrency, &waves, work, |wave| {
         samples.extend(wave);
         Ok::<_, ModelError>(())
     })?;

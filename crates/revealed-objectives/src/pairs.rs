@@ -282,7 +282,7 @@ pub fn reward_l2(demonstration: Tensor<1>, sample: Tensor<1>) -> Tensor<1> {
 ///
 /// Source: the auxiliary loss of <https://arxiv.org/abs/2312.09244>, as `center_rewards_coefficient`
 /// weighs it in TRL 1.16 `RewardTrainer`.
-pub fn centring(demonstration: Tensor<1>, sample: Tensor<1>) -> Tensor<1> {
+pub fn center_rewards(demonstration: Tensor<1>, sample: Tensor<1>) -> Tensor<1> {
     assert_eq!(sample.dims(), demonstration.dims(), "sample and demonstration differ in shape");
     (demonstration + sample).square()
 }
@@ -324,7 +324,7 @@ pub fn product_of_experts(scores: Tensor<1>, expert: Tensor<1>, coefficient: f64
 ///
 /// Source: the modulating factor `1 − p` of Eq. 4 of <https://arxiv.org/abs/1708.02002> (γ = 1),
 /// times 2 and held constant.
-pub fn fading_weights(demonstration: Tensor<1>, sample: Tensor<1>) -> Tensor<1> {
+pub fn negative_weights(demonstration: Tensor<1>, sample: Tensor<1>) -> Tensor<1> {
     sigmoid(-gap(demonstration.detach(), sample.detach())) * 2.0
 }
 
@@ -396,7 +396,7 @@ mod tests {
         matches_pytorch("bce_discriminator", bce_discriminator);
         matches_pytorch("least_squares", least_squares);
         matches_pytorch("reward_l2", reward_l2);
-        matches_pytorch("centring", centring);
+        matches_pytorch("center_rewards", center_rewards);
     }
 
     #[test]
@@ -439,9 +439,9 @@ mod tests {
 
     #[test]
     fn fading_weights_are_the_logistic_gradient_and_have_none_themselves() {
-        let case = Case::load("fading_weights");
+        let case = Case::load("negative_weights");
         let (d, s) = (case.tracked::<1>("demonstration"), case.tracked("sample"));
-        let weights = fading_weights(d.clone(), s.clone());
+        let weights = negative_weights(d.clone(), s.clone());
         case.matches_output(0, &weights);
         assert_eq!(numbers(&weights)[0], 1.0);
         let gradients = (weights + d.clone() * 0.0).sum().backward();

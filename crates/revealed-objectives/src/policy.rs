@@ -43,8 +43,8 @@ pub fn ratio(log_probs: Tensor<2>, old_log_probs: Tensor<2>) -> Tensor<2> {
 /// `−A`, the policy gradient.
 ///
 /// # Shapes
-/// - `log_probs`, `old_log_probs`, `advantages`: `[B,T]`; `clip_low` in `(0, 1]`, `clip_high` > 0
-///   (equal in PPO; `clip_high` larger in DAPO)
+/// - `log_probs`, `old_log_probs`, `advantages`: `[B,T]`; `epsilon` in `(0, 1]`, `epsilon_high` > 0
+///   (equal in PPO; `epsilon_high` larger in DAPO)
 /// - output: `[B,T]`
 ///
 /// # Panics
@@ -56,10 +56,10 @@ pub fn clipped_surrogate(
     log_probs: Tensor<2>,
     old_log_probs: Tensor<2>,
     advantages: Tensor<2>,
-    clip_low: f64,
-    clip_high: f64,
+    epsilon: f64,
+    epsilon_high: f64,
 ) -> Tensor<2> {
-    let (plain, clipped) = surrogates(log_probs, old_log_probs, advantages, clip_low, clip_high);
+    let (plain, clipped) = surrogates(log_probs, old_log_probs, advantages, epsilon, epsilon_high);
     plain.max_pair(clipped)
 }
 
@@ -69,7 +69,7 @@ pub fn clipped_surrogate(
 /// means per token (the ratio of GSPO).
 ///
 /// # Shapes
-/// - `log_probs`, `old_log_probs`, `advantages`: `[B]`; `clip_low` in `(0, 1]`, `clip_high` > 0
+/// - `log_probs`, `old_log_probs`, `advantages`: `[B]`; `epsilon` in `(0, 1]`, `epsilon_high` > 0
 /// - output: `[B]`
 ///
 /// # Panics
@@ -81,10 +81,10 @@ pub fn sequence_clipped_surrogate(
     log_probs: Tensor<1>,
     old_log_probs: Tensor<1>,
     advantages: Tensor<1>,
-    clip_low: f64,
-    clip_high: f64,
+    epsilon: f64,
+    epsilon_high: f64,
 ) -> Tensor<1> {
-    let (plain, clipped) = surrogates(log_probs, old_log_probs, advantages, clip_low, clip_high);
+    let (plain, clipped) = surrogates(log_probs, old_log_probs, advantages, epsilon, epsilon_high);
     plain.max_pair(clipped)
 }
 
@@ -122,11 +122,11 @@ pub fn clip_fraction(
     log_probs: Tensor<2>,
     old_log_probs: Tensor<2>,
     advantages: Tensor<2>,
-    clip_low: f64,
-    clip_high: f64,
+    epsilon: f64,
+    epsilon_high: f64,
 ) -> Tensor<2> {
     let log_probs = log_probs.detach();
-    let (plain, clipped) = surrogates(log_probs, old_log_probs, advantages, clip_low, clip_high);
+    let (plain, clipped) = surrogates(log_probs, old_log_probs, advantages, epsilon, epsilon_high);
     clipped.greater(plain).float()
 }
 
@@ -175,8 +175,8 @@ fn surrogates<const D: usize>(
     log_probs: Tensor<D>,
     old_log_probs: Tensor<D>,
     advantages: Tensor<D>,
-    clip_low: f64,
-    clip_high: f64,
+    epsilon: f64,
+    epsilon_high: f64,
 ) -> (Tensor<D>, Tensor<D>) {
     assert_eq!(
         old_log_probs.dims(),
@@ -185,7 +185,7 @@ fn surrogates<const D: usize>(
     );
     assert_eq!(advantages.dims(), log_probs.dims(), "advantages and log_probs differ in shape");
     let ratio = (log_probs - old_log_probs).exp();
-    let clipped = ratio.clone().clamp(1.0 - clip_low, 1.0 + clip_high);
+    let clipped = ratio.clone().clamp(1.0 - epsilon, 1.0 + epsilon_high);
     let cost = -advantages;
     (cost.clone() * ratio, cost * clipped)
 }
@@ -199,7 +199,7 @@ mod tests {
     use crate::golden::{Case, gradient, numbers};
 
     fn clips(case: &Case) -> (f64, f64) {
-        (case.number("clip_low"), case.number("clip_high"))
+        (case.number("epsilon"), case.number("epsilon_high"))
     }
 
     #[test]

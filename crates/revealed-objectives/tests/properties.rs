@@ -46,7 +46,7 @@ fn pair_losses() -> Vec<(String, PairFn)> {
         all.push((format!("{loss:?}"), Box::new(objective)));
     }
     all.push(("reward_l2".into(), Box::new(pairs::reward_l2)));
-    all.push(("centring".into(), Box::new(pairs::centring)));
+    all.push(("center_rewards".into(), Box::new(pairs::center_rewards)));
     all.push(("length expert".into(), Box::new(beside_a_length_expert)));
     all
 }
@@ -226,7 +226,7 @@ proptest! {
         s in prop::collection::vec(-3.0f32..3.0, 4),
     ) {
         let reordered = |values: &[f32]| [2usize, 0, 3, 1].map(|i| values[i]);
-        let weights: PairFn = Box::new(pairs::fading_weights);
+        let weights: PairFn = Box::new(pairs::negative_weights);
         for (name, objective) in pair_losses().into_iter().chain([("weights".into(), weights)]) {
             let straight = numbers(&objective.loss(vector(&d), vector(&s)));
             let moved = objective.loss(vector(&reordered(&d)), vector(&reordered(&s)));
@@ -409,7 +409,7 @@ fn at_equal_rewards_every_loss_pulls_the_demonstration_up_and_the_sample_down() 
     // Between the targets of the smoothed squared loss.
     let equal = vector(&[0.25]);
     for (name, objective) in pair_losses() {
-        if name == "reward_l2" || name == "centring" {
+        if name == "reward_l2" || name == "center_rewards" {
             continue;
         }
         let (d, s) = (tracked(&equal), tracked(&equal));

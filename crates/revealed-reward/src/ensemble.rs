@@ -7,7 +7,7 @@
 //! | penalty | λ times the variance | λ times the standard deviation, which has the reward's own unit |
 //! | scores | as trained | each member calibrated, so that none outweighs the others by its scale |
 //!
-//! Demonstrations then average `−λ · mean std`, and 0 only without disagreement.
+//! Demonstrations then average `−λ · mean std`, and 0 only without uncertainty_penalty.
 
 use std::path::{Path, PathBuf};
 
@@ -27,7 +27,7 @@ pub struct RewardEnsemble {
     /// At least one.
     pub members: Vec<RewardModel>,
     /// λ, at least 0: calibrated reward given up for each standard deviation between members.
-    pub disagreement: f64,
+    pub uncertainty_penalty: f64,
 }
 
 /// `ensemble.json`.
@@ -35,18 +35,18 @@ pub struct RewardEnsemble {
 #[serde(deny_unknown_fields)]
 struct EnsembleFile {
     members: usize,
-    disagreement: f64,
+    uncertainty_penalty: f64,
 }
 
 impl From<RewardModel> for RewardEnsemble {
     /// An ensemble of one, which scores as its member does.
     fn from(member: RewardModel) -> Self {
-        Self { members: vec![member], disagreement: 0.0 }
+        Self { members: vec![member], uncertainty_penalty: 0.0 }
     }
 }
 
 impl RewardEnsemble {
-    /// Scores of rows of prompt and completion: calibrated means less the penalty for disagreement.
+    /// Scores of rows of prompt and completion: calibrated means less the penalty for uncertainty_penalty.
     ///
     /// # Errors
     /// As [`RewardModel::raw_scores`], and without members.
@@ -65,7 +65,7 @@ impl RewardEnsemble {
     /// Without members.
     pub fn combined(&self, members: &[Vec<f64>]) -> Result<Vec<f64>, RewardError> {
         self.not_empty()?;
-        Ok(cautious_mean(members, self.disagreement))
+        Ok(pessimistic_mean(members, self.uncertainty_penalty))
     }
 
     /// Calibrated scores of each member: `members[k][row]`.
@@ -128,7 +128,10 @@ impl RewardEnsemble {
         if let [_] = self.members[..] {
             return Ok(());
         }
-        let file = EnsembleFile { members: self.members.len(), disagreement: self.disagreement };
+        let file = EnsembleFile {
+            members: self.members.len(),
+            uncertainty_penalty: self.uncertainty_penalty,
+        };
         let json = serde_json::to_string_pretty(&file).map_err(|error| wrong(&path, error))?;
         Ok(write_file(&path, format!("{json}\n").as_bytes())?)
     }
@@ -147,7 +150,7 @@ impl RewardEnsemble {
         let (first, file) = RewardModel::load_on(base.as_ref(), folder, device)?;
         let mut ensemble = Self::from(first);
         if let Some(shape) = read_file(folder)? {
-            ensemble.disagreement = shape.disagreement;
+            ensemble.uncertainty_penalty = shape.disagreement;
             for index in 1..shape.members {
                 let folder = member_folder(folder, index);
                 let (member, _) = RewardModel::load_on(base.as_ref(), &folder, device)?;
@@ -165,20 +168,20 @@ impl RewardEnsemble {
     }
 }
 
-/// `mean_k s_k − disagreement · √(mean_k (s_k − mean)²)` for each row of `members[k][row]`.
+/// `mean_k s_k − uncertainty_penalty · √(mean_k (s_k − mean)²)` for each row of `members[k][row]`.
 ///
 /// One member's scores come back as they are.
 ///
 /// # Panics
 /// If the members' numbers of rows differ.
-pub fn cautious_mean(members: &[Vec<f64>], disagreement: f64) -> Vec<f64> {
+pub fn pessimistic_mean(members: &[Vec<f64>], uncertainty_penalty: f64) -> Vec<f64> {
     let [first, rest @ ..] = members else { return Vec::new() };
     assert!(rest.iter().all(|m| m.len() == first.len()), "one score a row from each member");
     let count = members.len() as f64;
     let score = |row: usize| {
         let mean = members.iter().map(|scores| scores[row]).sum::<f64>() / count;
         let squares = members.iter().map(|scores| (scores[row] - mean).powi(2)).sum::<f64>();
-        mean - disagreement * (squares / count).sqrt()
+        mean - uncertainty_penalty * (squares / count).sqrt()
     };
     (0..first.len()).map(score).collect()
 }
@@ -200,8 +203,13 @@ fn read_file(folder: &Path) -> Result<Option<EnsembleFile>, RewardError> {
         Err(error) => return Err(wrong(&path, error)),
     };
     let file: EnsembleFile = serde_json::from_str(&text).map_err(|error| wrong(&path, error))?;
-    if file.members == 0 || !(file.disagreement.is_finite() && file.disagreement >= 0.0) {
-        return Err(wrong(&path, "members must be 1 or more, disagreement finite and 0 or more"));
+    if file.members == 0
+        || !(file.uncertainty_penalty.is_finite() && file.uncertainty_penalty >= 0.0)
+    {
+        return Err(wrong(
+            &path,
+            "members must be 1 or more, uncertainty_penalty finite and 0 or more",
+        ));
     }
     Ok(Some(file))
 }
@@ -218,8 +226,8 @@ mod tests {
     fn disagreement_costs_its_standard_deviation() {
         // Row 0: mean 2, population deviation √(2/3)·1; row 1: agreement.
         let members = [vec![1.0, 5.0], vec![2.0, 5.0], vec![3.0, 5.0]];
-        assert_eq!(cautious_mean(&members, 0.0), [2.0, 5.0]);
-        let scores = cautious_mean(&members, 0.5);
+        assert_eq!(pessimistic_mean(&members, 0.0), [2.0, 5.0]);
+        let scores = pessimistic_mean(&members, 0.5);
         assert!((scores[0] - (2.0 - 0.5 * (2.0f64 / 3.0).sqrt())).abs() < 1e-12);
         assert_eq!(scores[1], 5.0);
     }
@@ -227,7 +235,7 @@ mod tests {
     #[test]
     fn one_member_is_itself_to_the_last_bit() {
         let scores = vec![0.1, -1.0 / 3.0, 1e-300, -0.0];
-        assert_eq!(cautious_mean(std::slice::from_ref(&scores), 3.0), scores);
-        assert!(cautious_mean(&[], 1.0).is_empty());
+        assert_eq!(pessimistic_mean(std::slice::from_ref(&scores), 3.0), scores);
+        assert!(pessimistic_mean(&[], 1.0).is_empty());
     }
 }

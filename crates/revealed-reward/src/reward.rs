@@ -4,7 +4,7 @@ use std::path::Path;
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
-use revealed_models::lanes::Pieces;
+use revealed_models::workers::MicroBatches;
 use revealed_models::{CausalLm, ModelError, PaddingSide, ScalarModel, TokenBatch, write_file};
 use serde::{Deserialize, Serialize};
 
@@ -62,8 +62,8 @@ impl RewardModel {
             let tokens = TokenBatch::new(&ids, pad_id, PaddingSide::Right, &device)?;
             Ok((piece.to_vec(), read(model.scores(&tokens))?))
         };
-        let pieces = Pieces::of_lengths(&lengths, &device, batch_tokens);
-        pieces.side_by_side(work, |(piece, found)| {
+        let pieces = MicroBatches::of_lengths(&lengths, &device, batch_tokens);
+        pieces.map_parallel(work, |(piece, found)| {
             for (row, score) in piece.into_iter().zip(found) {
                 if !score.is_finite() {
                     return Err(ModelError::NonFinite { what: "score", row }.into());

@@ -33,7 +33,7 @@ fn member(backbone: CausalLm, seed: u64) -> RewardModel {
 fn three(backbone: &CausalLm) -> RewardEnsemble {
     RewardEnsemble {
         members: (1..=3).map(|seed| member(backbone.clone(), seed)).collect(),
-        disagreement: 0.3,
+        uncertainty_penalty: 0.3,
     }
 }
 
@@ -48,9 +48,10 @@ fn scores(ensemble: &RewardEnsemble) -> Vec<f64> {
 #[test]
 fn one_member_scores_exactly_as_itself() {
     let reward = member(backbone(), 3);
-    let ensemble = RewardEnsemble { disagreement: 2.0, ..RewardEnsemble::from(reward.clone()) };
+    let ensemble =
+        RewardEnsemble { uncertainty_penalty: 2.0, ..RewardEnsemble::from(reward.clone()) };
     assert_eq!(scores(&ensemble), reward.scores(&rows(), PAD, 64).unwrap());
-    assert_eq!(RewardEnsemble::from(reward).disagreement, 0.0);
+    assert_eq!(RewardEnsemble::from(reward).uncertainty_penalty, 0.0);
 }
 
 #[test]
@@ -74,7 +75,7 @@ fn an_ensemble_comes_back_and_its_folder_is_also_its_first_member() {
     let (ensemble, text) = (three(&backbone()), json!({"terminator": 2}));
     ensemble.save(folder.path(), PAD, &text).unwrap();
     let (again, file) = RewardEnsemble::load(folder.path(), None, &device()).unwrap();
-    assert_eq!((again.members.len(), again.disagreement), (3, 0.3));
+    assert_eq!((again.members.len(), again.uncertainty_penalty), (3, 0.3));
     assert_eq!((file.text, file.base_model), (text, None));
     assert_eq!(scores(&again), scores(&ensemble));
     let (first, _) = RewardModel::load(folder.path(), None, &device()).unwrap();
@@ -93,7 +94,7 @@ fn one_member_is_written_as_a_reward_and_forgets_an_earlier_ensemble() {
     alone.save(folder.path(), PAD, &json!({})).unwrap();
     assert!(!folder.path().join(ENSEMBLE_FILE).exists());
     let (again, _) = RewardEnsemble::load(folder.path(), None, &device()).unwrap();
-    assert_eq!((again.members.len(), again.disagreement), (1, 0.0));
+    assert_eq!((again.members.len(), again.uncertainty_penalty), (1, 0.0));
     assert_eq!(scores(&again), scores(&alone));
 }
 
@@ -114,7 +115,7 @@ fn adapters_come_back_on_one_base() {
 
 #[test]
 fn no_members_lost_members_and_impossible_files_are_errors() {
-    let none = RewardEnsemble { members: vec![], disagreement: 0.0 };
+    let none = RewardEnsemble { members: vec![], uncertainty_penalty: 0.0 };
     let folder = tempfile::tempdir().unwrap();
     let few = |error: RewardError| matches!(error, RewardError::TooFew { .. });
     assert!(few(none.scores(&rows(), PAD, 64).unwrap_err()));

@@ -45,7 +45,7 @@ struct SavedState {
     /// Of every reward, by its folder's name.
     calibrations: BTreeMap<String, Calibration>,
     /// Of the reward and the kept reward.
-    disagreement: [f64; 2],
+    uncertainty_penalty: [f64; 2],
     data: Option<String>,
     #[serde(default)]
     base: Option<String>,
@@ -125,8 +125,8 @@ impl Checkpoints {
             held: state.held.clone(),
             reports: state.reports.clone(),
             calibrations,
-            disagreement: [&state.reward, &state.kept_reward]
-                .map(|reward| reward.as_ref().map_or(0.0, |reward| reward.disagreement)),
+            uncertainty_penalty: [&state.reward, &state.kept_reward]
+                .map(|reward| reward.as_ref().map_or(0.0, |reward| reward.uncertainty_penalty)),
             data: state.data.clone(),
             base: state.base.clone(),
             candidate: state.candidate.is_some(),
@@ -180,7 +180,7 @@ impl Checkpoints {
             while let Some(member) = reward(&numbered(name, members.len()))? {
                 members.push(member);
             }
-            Ok((!members.is_empty()).then_some(RewardEnsemble { members, disagreement }))
+            Ok((!members.is_empty()).then_some(RewardEnsemble { members, uncertainty_penalty }))
         };
         let mut state = State::new(initial.clone(), store.policy("policy", initial)?);
         state.sft = store.policy("sft", initial)?;
@@ -189,7 +189,7 @@ impl Checkpoints {
         }
         state.reward = ensemble(REWARD, saved.disagreement[0])?;
         state.kept_reward = ensemble(KEPT_REWARD, saved.disagreement[1])?;
-        state.judge = reward(JUDGE)?;
+        state.validation_reward = reward(JUDGE)?;
         if let Some(saved_progress) = saved.progress {
             let round = saved.round;
             state.progress = Some(progress::read(saved_progress, round, &store, initial)?);
@@ -253,7 +253,7 @@ fn named_rewards(state: &State) -> Vec<(String, &RewardModel)> {
         let members = reward.iter().flat_map(|reward| &reward.members).enumerate();
         all.extend(members.map(|(index, member)| (numbered(name, index), member)));
     }
-    all.extend(state.judge.iter().map(|judge| (JUDGE.to_owned(), judge)));
+    all.extend(state.validation_reward.iter().map(|judge| (JUDGE.to_owned(), judge)));
     all
 }
 

@@ -41,6 +41,16 @@ pub enum TrainError {
         #[source]
         source: Box<toml::de::Error>,
     },
+    /// A recipe uses a key that has another name now.
+    #[error("{origin}: the key `{old}` was renamed to `{new}`; use the new name")]
+    RenamedKey {
+        /// The file, or the override.
+        origin: String,
+        /// The key as found, dotted.
+        old: &'static str,
+        /// Its present name, dotted.
+        new: &'static str,
+    },
     /// A recipe's value is out of range.
     #[error("recipe: `{key}` = {found}; expected {expected}")]
     Recipe {
@@ -98,7 +108,7 @@ pub enum TrainError {
         at: At,
         /// Which number.
         what: &'static str,
-        /// NaN, ±inf, or a norm above `guard.max_unclipped_norm`.
+        /// NaN, ±inf, or a norm above `health.max_unclipped_norm`.
         value: f64,
         /// What was skipped before, and what left its band first; may be empty.
         diagnosis: String,

@@ -4,13 +4,13 @@ use revealed_reward::RewardModel;
 
 use crate::error::TrainError;
 use crate::observer::At;
-use crate::opinion::fit_judge;
 use crate::pairs::pairs;
-use crate::recipe::{Judge, RewardStart};
+use crate::recipe::{RewardStart, ValidationReward};
 use crate::reward_fit::RewardFit;
 use crate::run::Run;
 use crate::state::State;
 use crate::steps::Steps;
+use crate::validation_reward::fit_validation_reward;
 
 /// A round's fits, in the middle of their steps.
 #[derive(Debug, Clone, Default)]
@@ -32,15 +32,17 @@ impl Fitting {
         at: At,
         run: &mut Run<'_>,
     ) -> Result<Steps<Self, Vec<RewardModel>>, TrainError> {
-        if run.recipe.gate.judge == Judge::Independent && state.judge.is_none() {
-            match fit_judge(state, self.current.take(), run)? {
+        if run.recipe.gate.validation_reward == ValidationReward::Independent
+            && state.validation_reward.is_none()
+        {
+            match fit_validation_reward(state, self.current.take(), run)? {
                 Steps::Paused(fit) => return Ok(self.paused(fit)),
-                Steps::Done(judge) => state.judge = Some(judge),
+                Steps::Done(judge) => state.validation_reward = Some(judge),
             }
         }
         let negatives = state.pool.of_round(at.round, &run.recipe.reward);
-        let pairs = pairs(&negatives, state.judge.as_ref(), run.task, run)?;
-        while self.members.len() < run.recipe.reward.members {
+        let pairs = pairs(&negatives, state.validation_reward.as_ref(), run.task, run)?;
+        while self.members.len() < run.recipe.reward.ensemble_size {
             let member = self.members.len();
             let fit = match self.current.take() {
                 Some(fit) => fit,

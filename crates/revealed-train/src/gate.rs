@@ -9,8 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use crate::error::TrainError;
 use crate::held_out::{Each, HeldOutSamples, Measures, accuracy, mean, measure};
 use crate::observer::{At, Event, ShownSample};
-use crate::opinion::{SecondOpinion, second_opinion};
-use crate::pairs::{Origin, count, weight};
+use crate::pairs::{NegativeSource, count, weight};
 use crate::recipe::{NegativesSection, Stop};
 use crate::reward::Reward;
 use crate::run::Run;
@@ -18,6 +17,7 @@ use crate::scores::{HeldOutScores, ScoredSamples};
 use crate::sft::held_out_likelihood;
 use crate::state::State;
 use crate::task::Row;
+use crate::validation_reward::{ValidationScores, validation_scores};
 use crate::watch::Course;
 
 mod rules;
@@ -47,7 +47,7 @@ pub struct RoundReport {
     /// What the reward knows beyond length and words.
     pub audit: Audit,
     /// The judge's view, where there is one.
-    pub judge: Option<SecondOpinion>,
+    pub validation_reward: Option<ValidationScores>,
     /// Log-likelihood of held-out demonstrations under the SFT model, nats a token.
     pub sft_log_likelihood: f64,
     /// How the policy's steps went: what left its healthy band first.
@@ -85,7 +85,7 @@ fn scored_together<const N: usize>(
 ///
 /// # Errors
 /// When sampling or scoring fails, or the state has no reward.
-pub fn judge(
+pub fn evaluate_round(
     candidate: &CausalLm,
     state: &State,
     at: At,
@@ -105,10 +105,10 @@ pub fn judge(
     let (sft_log_likelihood, log_likelihood) = held_out_likelihood(sft, at, run)?;
     let each_sft = Each { log_likelihood, ..Each::default() };
     let group = run.recipe.gate.samples;
-    let opinion = |second: &RewardModel| -> Result<SecondOpinion, TrainError> {
+    let opinion = |second: &RewardModel| -> Result<ValidationScores, TrainError> {
         let sets = [&run.task.held_out, &held.policy, &after_rows];
         let [demonstrations, old, new] = scored_together(second, sets, run)?;
-        Ok(second_opinion(&demonstrations, &old, &new, group))
+        Ok(validation_scores(&demonstrations, &old, &new, group))
     };
     let mut report = RoundReport {
         round: at.round,
@@ -120,7 +120,7 @@ pub fn judge(
         accuracy_after: accuracy(&demonstrations, &new, group),
         demonstrations_reward: mean(&demonstrations),
         audit: audit_of(state, [&demonstrations, &initial, &imitated, &old], at, run)?,
-        judge: state.judge.as_ref().map(opinion).transpose()?,
+        validation_reward: state.validation_reward.as_ref().map(opinion).transpose()?,
         course: state.course.clone(),
         sft_log_likelihood,
         calibration: reward
@@ -197,7 +197,11 @@ fn audit_of(
 /// there are made-up negatives alone, which have no samples of their own on held-out prompts.
 fn shares(negatives: &NegativesSection) -> [f64; 3] {
     let of = |origin| count(negatives, origin) as f64 * weight(&negatives.weights, origin);
-    let all = [of(Origin::Initial), of(Origin::Sft), of(Origin::Policy) + of(Origin::Greedy)];
+    let all = [
+        of(NegativeSource::Initial),
+        of(NegativeSource::Sft),
+        of(NegativeSource::Policy) + of(NegativeSource::Greedy),
+    ];
     let total: f64 = all.iter().sum();
     if total == 0.0 { [1.0 / 3.0; 3] } else { all.map(|one| one / total) }
 }

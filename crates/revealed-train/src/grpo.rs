@@ -6,10 +6,10 @@
 //! |---|---|
 //! | `A = (r − mean) / (std + 1e-4)`, or without the division | with it |
 //! | mean within completions, then over them; or over all tokens | the former |
-//! | clips `1 − clip_low`, `1 + clip_high` | one ε |
+//! | clips `1 − epsilon`, `1 + epsilon_high` | one ε |
 //!
 //! With the KL in the loss the optimum is not `π_ref · exp(r/β)`: on-policy, the gradient of k3 is that of `KL(π_ref ‖ π)`, the
-//! other direction, per token. `tests/oracle` sees the difference; `kl_in = "reward"` has the usual optimum.
+//! other direction, per token. `tests/oracle` sees the difference; `kl_placement = "reward"` has the usual optimum.
 
 use burn::tensor::{Bool, Device, Tensor};
 use revealed_objectives::advantages::{grpo, on_every_token};
@@ -39,8 +39,13 @@ pub(crate) fn loss(
 ) -> Tensor<1> {
     let advantages = on_every_token(advantages, mask.clone());
     let kl = kl_in_loss(&log_probs, ref_log_probs, config);
-    let surrogate =
-        clipped_surrogate(log_probs, old_log_probs, advantages, config.clip_low, config.clip_high);
+    let surrogate = clipped_surrogate(
+        log_probs,
+        old_log_probs,
+        advantages,
+        config.epsilon,
+        config.epsilon_high,
+    );
     let per_token = kl.into_iter().fold(surrogate, |losses, kl| losses + kl);
     match config.normalization {
         Normalization::Sequence => sequence_mean(per_token, mask).sum().div_scalar(rows as f64),

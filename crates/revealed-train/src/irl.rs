@@ -17,11 +17,11 @@ use revealed_reward::RewardEnsemble;
 
 use crate::error::{TrainError, caught};
 use crate::fitting::Fitting;
-use crate::gate::judge;
+use crate::gate::evaluate_round;
 use crate::held_out::HeldOutSamples;
 use crate::observer::{At, Event, Phase};
 use crate::policy::{Improved, Improvement};
-use crate::recipe::{Anchor, Average, Judge};
+use crate::recipe::{Average, KlReference, ValidationReward};
 use crate::reward_fit::calibrate_all;
 use crate::run::{Run, at};
 use crate::sft::Imitation;
@@ -61,10 +61,11 @@ pub fn align(
 /// The step that a state is at, as observers heard of it; `at` where it is past its stage.
 fn reached(state: &State, at: At, run: &Run<'_>) -> At {
     let Some(progress) = &state.progress else { return at };
-    let of_judge = run.recipe.gate.judge == Judge::Independent && state.judge.is_none();
+    let of_validation_reward = run.recipe.gate.validation_reward == ValidationReward::Independent
+        && state.validation_reward.is_none();
     let round = match state.phase {
         Phase::Sft => 0,
-        Phase::Fit if of_judge => 0,
+        Phase::Fit if of_validation_reward => 0,
         _ => state.round,
     };
     At { round, step: progress.step(), ..at }
@@ -111,7 +112,8 @@ fn fit(mut state: State, at: At, run: &mut Run<'_>) -> Result<State, TrainError>
     if run.recipe.reward.average == Average::Rounds {
         members.extend(last.iter().flat_map(|last| &last.members).cloned());
     }
-    let reward = RewardEnsemble { members, disagreement: run.recipe.reward.disagreement };
+    let reward =
+        RewardEnsemble { members, uncertainty_penalty: run.recipe.reward.uncertainty_penalty };
     let negatives = state.pool.of_round(at.round, &run.recipe.reward);
     let models = (&state.policy, &state.sft);
     state.reward = Some(calibrate_all(reward, models, &negatives, at.round, run)?);
@@ -121,9 +123,9 @@ fn fit(mut state: State, at: At, run: &mut Run<'_>) -> Result<State, TrainError>
 
 fn improve(mut state: State, at: At, run: &mut Run<'_>) -> Result<State, TrainError> {
     let reward = state.reward.take().expect("checked or fitted before");
-    let anchor = match run.recipe.policy.anchor {
-        Anchor::Sft => &state.sft,
-        Anchor::Moving => &state.policy,
+    let anchor = match run.recipe.policy.reference {
+        KlReference::Sft => &state.sft,
+        KlReference::Moving => &state.policy,
     };
     let improvement = match state.progress.take() {
         Some(Progress::Improve(improvement)) => improvement,
@@ -147,7 +149,7 @@ fn improve(mut state: State, at: At, run: &mut Run<'_>) -> Result<State, TrainEr
 
 fn gate(mut state: State, at: At, run: &mut Run<'_>) -> Result<State, TrainError> {
     let candidate = state.candidate.take().expect("checked or made before");
-    let (report, samples) = judge(&candidate, &state, at, run)?;
+    let (report, samples) = evaluate_round(&candidate, &state, at, run)?;
     run.observer.observe(&Event::Round(&report));
     if report.accepted {
         state.policy = candidate;

@@ -47,7 +47,7 @@ impl Learner {
     pub(crate) fn new(policy: CausalLm, rows: usize, run: &Run<'_>) -> Self {
         let config = &run.recipe.policy;
         let per_rollout = rows.div_ceil(config.mini_batch_size);
-        let total = config.steps.saturating_mul(config.inner_epochs).saturating_mul(per_rollout);
+        let total = config.steps.saturating_mul(config.num_ppo_epochs).saturating_mul(per_rollout);
         let critic = (config.solver == Solver::Ppo).then(|| {
             let width = policy.shape().hidden_size;
             let critic = ScalarModel::with_head(policy.clone(), vec![0.0; width]).trainable();
@@ -67,7 +67,7 @@ impl Learner {
         let config = self.config.clone();
         let targets = self.targets(rollout, run)?;
         let mut totals = Totals::default();
-        for epoch in 0..config.inner_epochs {
+        for epoch in 0..config.num_ppo_epochs {
             let seed = run.seed(at, &format!("inner {epoch}"));
             let order = shuffled(rollout.rows.len(), seed);
             for (index, mini_batch) in order.chunks(config.mini_batch_size).enumerate() {
@@ -191,7 +191,7 @@ mod tests {
     use super::*;
     use crate::observer::Phase;
     use crate::policy::improve_policy;
-    use crate::recipe::{KlIn, Tuning};
+    use crate::recipe::{KlPlacement, Tuning};
     use crate::run::at;
     use crate::support::{World, model, weights};
 
@@ -229,7 +229,7 @@ mod tests {
     #[test]
     fn the_first_update_of_a_rollout_has_ratio_1() {
         let world = World::new(Tuning::Full, |recipe| {
-            recipe.policy.inner_epochs = 1;
+            recipe.policy.num_ppo_epochs = 1;
             recipe.policy.mini_batch_size = 8;
             recipe.run.micro_batch_tokens = 16;
             recipe.policy.temperature = 0.7;
@@ -266,8 +266,9 @@ mod tests {
         let batch =
             world.run(&mut (), |run| run.shared().batch(&world.base, rollout.rows.iter())).unwrap();
         let per_token = vec![vec![0.0; 3], vec![0.0]];
-        let loss = |solver, kl_in| {
-            let config = PolicySection { solver, kl_in, kl_coef: 0.5, ..PolicySection::default() };
+        let loss = |solver, kl_placement| {
+            let config =
+                PolicySection { solver, kl_placement, kl_coef: 0.5, ..PolicySection::default() };
             // Without advantages only the KL is left.
             let targets = match solver {
                 Solver::Ppo => Targets::Tokens {
@@ -290,10 +291,11 @@ mod tests {
             (Solver::Grpo, sum / 3.0 / 2.0),
             (Solver::Ppo, sum / 4.0),
         ] {
-            assert!((loss(solver, KlIn::Loss) - 0.5 * mean).abs() < 1e-6, "{solver:?}");
-            assert_eq!(loss(solver, KlIn::Reward), 0.0, "{solver:?}");
-            let custom = if solver == Solver::Grpo { KlIn::Loss } else { KlIn::Reward };
-            assert_eq!(loss(solver, KlIn::Solver), loss(solver, custom), "{solver:?}");
+            assert!((loss(solver, KlPlacement::Loss) - 0.5 * mean).abs() < 1e-6, "{solver:?}");
+            assert_eq!(loss(solver, KlPlacement::Reward), 0.0, "{solver:?}");
+            let custom =
+                if solver == Solver::Grpo { KlPlacement::Loss } else { KlPlacement::Reward };
+            assert_eq!(loss(solver, KlPlacement::Solver), loss(solver, custom), "{solver:?}");
         }
     }
 
@@ -301,12 +303,12 @@ mod tests {
     fn ppo_s_returns_pay_the_kl_only_where_it_is_in_the_reward() {
         let rollout = crate::rollout::by_hand();
         let values = [vec![0.0; 3], vec![0.0]];
-        let first = |kl_in| {
-            let config = PolicySection { kl_in, kl_coef: 0.5, ..PolicySection::default() };
+        let first = |kl_placement| {
+            let config = PolicySection { kl_placement, kl_coef: 0.5, ..PolicySection::default() };
             let config = PolicySection { gae_lambda: 1.0, ..config };
             ppo::targets(&rollout, &values, &config, &crate::support::device()).1[0][0]
         };
-        assert_eq!((first(KlIn::Reward), first(KlIn::Loss)), (2.5, 3.0));
+        assert_eq!((first(KlPlacement::Reward), first(KlPlacement::Loss)), (2.5, 3.0));
     }
 
     #[test]
@@ -365,12 +367,12 @@ mod tests {
 
     #[test]
     fn an_adapted_weight_is_the_one_that_is_paid() {
-        for kl_in in [KlIn::Reward, KlIn::Loss] {
+        for kl_placement in [KlPlacement::Reward, KlPlacement::Loss] {
             let ends: Vec<_> = [0.0, 1e6]
                 .map(|kl_target| {
                     let world = World::new(Tuning::Full, |recipe| {
                         recipe.policy.steps = 2;
-                        recipe.policy.kl_in = kl_in;
+                        recipe.policy.kl_placement = kl_placement;
                         (recipe.policy.kl_target, recipe.policy.kl_horizon) = (kl_target, 8.0);
                     });
                     let reward = RewardModel::new(world.base.clone(), 0);
@@ -380,7 +382,7 @@ mod tests {
                     weights(&improved.unwrap())
                 })
                 .into();
-            assert_ne!(ends[0], ends[1], "{kl_in:?}");
+            assert_ne!(ends[0], ends[1], "{kl_placement:?}");
         }
     }
 

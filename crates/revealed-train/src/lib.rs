@@ -17,7 +17,6 @@ mod learner;
 mod memory;
 mod merged_card;
 mod observer;
-mod opinion;
 mod optimizer;
 mod pairs;
 mod pieces;
@@ -41,25 +40,25 @@ mod steps;
 mod task;
 mod text_files;
 mod totals;
+mod validation_reward;
 mod watch;
 
 pub use checkpoint::{Checkpoints, Saved};
 pub use error::TrainError;
-pub use gate::{RoundReport, best_round, judge};
+pub use gate::{RoundReport, best_round, evaluate_round};
 pub use held_out::{HeldOutSamples, Measures};
 pub use irl::{State, align};
 pub use memory::MemoryPlan;
 pub use merged_card::merged_card;
 pub use observer::{At, Event, Metric, Observer, Phase, ShownSample};
-pub use opinion::SecondOpinion;
 pub use optimizer::{OptimizerConfig, Schedule, clip_grad_norm, grad_norm};
-pub use pairs::{Negative, Origin, Pair, PairPool, pairs};
+pub use pairs::{Negative, NegativeSource, Pair, PairPool, pairs};
 pub use policy::{improve_in_turn, improve_policy};
 pub use recipe::{
-    Alternation, Anchor, Average, DataSection, Fading, GateSection, GuardSection, Judge, Keep,
-    KlIn, LengthControl, MissingEos, ModelSection, NegativeWeights, NegativesSection,
-    Normalization, PolicySection, Pool, Recipe, RewardSection, RewardStart, RunSection, ScaleFrom,
-    SftObjective, SftSection, Solver, Stop, Tuning,
+    Alternation, Average, DataSection, GateSection, HealthSection, Keep, KlPlacement, KlReference,
+    LengthControl, MissingEos, ModelSection, NegativeReweighting, NegativeWeights,
+    NegativesSection, Normalization, PolicySection, Pool, Recipe, RewardSection, RewardStart,
+    RunSection, ScaleFrom, SftObjective, SftSection, Solver, Stop, Tuning, ValidationReward,
 };
 pub use report::{figures, report_markdown, round_markdown};
 pub use reward::{LogRatioReward, Reward};
@@ -74,6 +73,7 @@ pub use sft::fit_sft;
 pub use steps::Progress;
 pub use task::{Row, Task};
 pub use text_files::{TextSide, copy_text_files, write_text_files};
+pub use validation_reward::ValidationScores;
 pub use watch::{Breach, Course};
 
 #[cfg(test)]

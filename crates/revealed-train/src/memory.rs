@@ -2,10 +2,10 @@
 
 use std::fmt;
 
-use revealed_models::lanes::pieces_at_once;
+use revealed_models::workers::max_concurrency;
 use revealed_models::{ATTENTION_BLOCK, CausalLm};
 
-use crate::recipe::{Average, Judge, Recipe, Solver, Tuning};
+use crate::recipe::{Average, Recipe, Solver, Tuning, ValidationReward};
 
 /// Bytes by what they are for. Activations are an estimate; weights, optimizer state and caches are counted.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,15 +33,16 @@ impl MemoryPlan {
             Average::Rounds => recipe.run.rounds,
             Average::None => recipe.run.rounds.min(2),
         };
-        let judge = u64::from(recipe.gate.judge == Judge::Independent);
-        let rewards = (rounds.max(1) as u64).saturating_mul(recipe.reward.members as u64) + judge;
+        let judge = u64::from(recipe.gate.validation_reward == ValidationReward::Independent);
+        let rewards =
+            (rounds.max(1) as u64).saturating_mul(recipe.reward.ensemble_size as u64) + judge;
         let rewards_are = |what: &str| match judge {
             0 => format!("{what}: {rewards} rewards"),
             _ => format!("{what}: {rewards} rewards, the judge among them"),
         };
         let critic = u64::from(recipe.policy.solver == Solver::Ppo);
         // Pieces of a mini-batch that are worked on at once have gradients of their own, which are then added up.
-        let pieces = pieces_at_once(&model.device(), 1, usize::MAX) as u64;
+        let pieces = max_concurrency(&model.device(), 1, usize::MAX) as u64;
         let in_training = |weights: u64| (3 * (1 + critic) + pieces).saturating_mul(weights);
         let mut parts = Vec::new();
         let mut part = |name: String, floats: u64| parts.push((name, floats.saturating_mul(4)));
@@ -109,10 +110,10 @@ mod tests {
     use crate::support::World;
 
     /// Copies of the weights that rewards take.
-    fn rewards(average: Average, rounds: usize, judge: Judge) -> (String, u64) {
+    fn rewards(average: Average, rounds: usize, judge: ValidationReward) -> (String, u64) {
         let world = World::new(Tuning::Full, |recipe| {
             (recipe.reward.average, recipe.run.rounds) = (average, rounds);
-            (recipe.reward.members, recipe.gate.judge) = (2, judge);
+            (recipe.reward.ensemble_size, recipe.gate.validation_reward) = (2, judge);
         });
         let weights = 4 * burn::module::Module::num_params(&world.base) as u64;
         let plan = MemoryPlan::new(&world.base, &world.recipe);
@@ -141,9 +142,9 @@ mod tests {
         let weights = 4 * burn::module::Module::num_params(&world.base) as u64;
         let plan = MemoryPlan::new(&world.base, &world.recipe);
         let (_, bytes) = plan.parts.iter().find(|(name, _)| name.contains("gradients")).unwrap();
-        let lanes = pieces_at_once(&world.base.device(), 1, usize::MAX) as u64;
+        let workers = max_concurrency(&world.base.device(), 1, usize::MAX) as u64;
         // Two moments, the sum, and a set a piece.
-        assert_eq!(*bytes, (2 + 1 + lanes) * weights);
+        assert_eq!(*bytes, (2 + 1 + workers) * weights);
     }
 
     #[test]
@@ -165,12 +166,12 @@ mod tests {
 
     #[test]
     fn rewards_are_counted_with_those_of_kept_rounds_and_the_judge() {
-        assert_eq!(rewards(Average::Rounds, 3, Judge::Independent).1, 3 * 2 + 1);
-        assert_eq!(rewards(Average::Rounds, 3, Judge::None).1, 3 * 2);
+        assert_eq!(rewards(Average::Rounds, 3, ValidationReward::Independent).1, 3 * 2 + 1);
+        assert_eq!(rewards(Average::Rounds, 3, ValidationReward::None).1, 3 * 2);
         // This round's, and the last one's for a rollback.
-        assert_eq!(rewards(Average::None, 3, Judge::None).1, 2 * 2);
-        let one = rewards(Average::None, 1, Judge::Independent);
+        assert_eq!(rewards(Average::None, 3, ValidationReward::None).1, 2 * 2);
+        let one = rewards(Average::None, 1, ValidationReward::Independent);
         assert_eq!(one, ("weights: 3 rewards, the judge among them".into(), 3));
-        assert_eq!(rewards(Average::None, 0, Judge::None).0, "weights: 2 rewards");
+        assert_eq!(rewards(Average::None, 0, ValidationReward::None).0, "weights: 2 rewards");
     }
 }

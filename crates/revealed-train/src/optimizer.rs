@@ -8,7 +8,7 @@ use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::{GradientsAccumulator, GradientsParams, ModuleOptimizer};
 use burn::store::RecordError;
 use burn::tensor::{Bytes, DType, Tensor};
-use revealed_models::lanes::{Pieces, pieces_at_once, side_by_side};
+use revealed_models::workers::{MicroBatches, map_parallel, max_concurrency};
 use revealed_models::{CausalLm, ModelError, ScalarModel};
 use serde::{Deserialize, Serialize};
 
@@ -271,12 +271,12 @@ impl Trained for ScalarModel {
 /// The gradients of all pieces of a mini-batch, summed in their order, and what else `work` gives of each.
 pub(crate) fn accumulate<M: Trained, R: Send>(
     model: &M,
-    pieces: &Pieces,
+    pieces: &MicroBatches,
     work: impl Fn(&M, &[usize]) -> Result<(GradientsParams, R), TrainError> + Sync,
 ) -> Result<(GradientsParams, Vec<R>), TrainError> {
     let (mut sum, mut others) = (GradientsAccumulator::new(), Vec::new());
     let work = |rows: &[usize]| work(&model.apart(), rows);
-    pieces.side_by_side(work, |(gradients, other)| {
+    pieces.map_parallel(work, |(gradients, other)| {
         sum.accumulate(model, gradients);
         others.push(other);
         Ok(())
@@ -292,12 +292,12 @@ pub fn grad_norm<M: Module>(gradients: &GradientsParams, module: &M) -> Tensor<1
     let mut flat = Flat { gradients, all: Vec::new() };
     module.visit(&mut flat);
     let device = flat.all.first().expect("a trained module has gradients").device();
-    let at_once = pieces_at_once(&device, 1, flat.all.len());
+    let concurrency = max_concurrency(&device, 1, flat.all.len());
     let mut total: Option<Tensor<1>> = None;
     let squared = |gradient: &Tensor<1>| {
         Ok::<_, Infallible>(gradient.clone().cast(DType::F32).square().sum())
     };
-    let Ok(()) = side_by_side(at_once, &flat.all, squared, |squared| {
+    let Ok(()) = map_parallel(concurrency, &flat.all, squared, |squared| {
         total = Some(match total.take() {
             Some(total) => total + squared,
             None => squared,

@@ -4,14 +4,14 @@ use burn::tensor::Tensor;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use revealed_models::{CausalLm, Decoding};
-use revealed_objectives::pairs::fading_weights;
+use revealed_objectives::pairs::negative_weights;
 use revealed_reward::{LengthProbe, RewardModel};
 use serde::{Deserialize, Serialize};
 
 use crate::error::TrainError;
 use crate::observer::At;
 use crate::recipe::{
-    Fading, LengthControl, NegativeWeights, NegativesSection, Pool, RewardSection,
+    LengthControl, NegativeReweighting, NegativeWeights, NegativesSection, Pool, RewardSection,
 };
 use crate::run::{Draw, Run};
 use crate::task::{Row, Task};
@@ -19,7 +19,7 @@ use crate::task::{Row, Task};
 /// Where a negative comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Origin {
+pub enum NegativeSource {
     /// The model before SFT.
     Initial,
     /// The SFT model.
@@ -34,7 +34,7 @@ pub enum Origin {
     Truncated,
 }
 
-impl Origin {
+impl NegativeSource {
     /// All of them.
     pub const ALL: [Self; 6] =
         [Self::Initial, Self::Sft, Self::Policy, Self::Greedy, Self::OtherPrompt, Self::Truncated];
@@ -51,7 +51,7 @@ pub struct Negative {
     /// Index of the demonstration in the task.
     pub demonstration: usize,
     /// Where it comes from.
-    pub origin: Origin,
+    pub origin: NegativeSource,
     /// The round it was drawn in.
     pub round: usize,
     /// Prompt and completion, canonical.
@@ -99,21 +99,21 @@ impl PairPool {
         run: &Run<'_>,
     ) -> Result<(), TrainError> {
         let prompts: Vec<Vec<u32>> = run.task.train.iter().map(|row| row.prompt().into()).collect();
-        for origin in Origin::ALL {
+        for origin in NegativeSource::ALL {
             let samples = count(&run.recipe.negatives, origin);
             if samples == 0 || (origin.is_fixed() && at.round > 1) {
                 continue;
             }
             let model = match origin {
-                Origin::Initial => Some(initial),
-                Origin::Sft => Some(sft),
-                Origin::Policy | Origin::Greedy => Some(policy),
-                Origin::OtherPrompt | Origin::Truncated => None,
+                NegativeSource::Initial => Some(initial),
+                NegativeSource::Sft => Some(sft),
+                NegativeSource::Policy | NegativeSource::Greedy => Some(policy),
+                NegativeSource::OtherPrompt | NegativeSource::Truncated => None,
             };
             let seed = run.seed(at, &format!("{origin:?}"));
             let rows = match model {
                 Some(model) => {
-                    let greedy = origin == Origin::Greedy;
+                    let greedy = origin == NegativeSource::Greedy;
                     let decoding = if greedy { Decoding::Greedy } else { Decoding::Sample };
                     let temperature = run.recipe.negatives.temperature;
                     let draw = Draw { samples, decoding, temperature, seed };
@@ -163,7 +163,9 @@ pub fn pairs<'a>(
             Pair { weight, ..Pair::new(&task.train[negative.demonstration], &negative.row) }
         })
         .collect();
-    if let (Fading::Won, Some(judge)) = (run.recipe.reward.fading, judge) {
+    if let (NegativeReweighting::ValidationReward, Some(judge)) =
+        (run.recipe.reward.negative_reweighting, judge)
+    {
         fade(&mut pairs, judge, run)?;
     }
     if run.recipe.reward.length_control == LengthControl::Expert {
@@ -185,7 +187,7 @@ pub(crate) fn give_length_expert(pairs: &mut [Pair<'_>]) {
     }
 }
 
-/// Multiplies weights by [`fading_weights`], by the judge's scores.
+/// Multiplies weights by [`negative_weights`], by the judge's scores.
 fn fade(pairs: &mut [Pair<'_>], judge: &RewardModel, run: &Run<'_>) -> Result<(), TrainError> {
     let device = judge.model.backbone.device();
     let demonstrations = pairs.iter().map(|pair| pair.demonstration);
@@ -196,7 +198,7 @@ fn fade(pairs: &mut [Pair<'_>], judge: &RewardModel, run: &Run<'_>) -> Result<()
     let (demonstrations, samples) = scores.split_at(pairs.len());
     let (demonstrations, samples) = (side(demonstrations), side(samples));
     // Won by the sample, not by the demonstration.
-    let weights = fading_weights(samples, demonstrations).into_data();
+    let weights = negative_weights(samples, demonstrations).into_data();
     for (pair, weight) in pairs.iter_mut().zip(weights.iter::<f32>()) {
         pair.weight *= f64::from(weight);
     }
@@ -204,13 +206,20 @@ fn fade(pairs: &mut [Pair<'_>], judge: &RewardModel, run: &Run<'_>) -> Result<()
 }
 
 /// `samples` negatives of every demonstration that no model wrote.
-fn made_of_demonstrations(origin: Origin, samples: usize, seed: u64, task: &Task) -> Vec<Row> {
+fn made_of_demonstrations(
+    origin: NegativeSource,
+    samples: usize,
+    seed: u64,
+    task: &Task,
+) -> Vec<Row> {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let mut rows = Vec::with_capacity(task.train.len() * samples);
     for demonstration in &task.train {
         for _ in 0..samples {
             let completion = match origin {
-                Origin::OtherPrompt => other_completion(demonstration, &task.train, &mut rng),
+                NegativeSource::OtherPrompt => {
+                    other_completion(demonstration, &task.train, &mut rng)
+                }
                 _ => beginning(demonstration, &mut rng),
             };
             rows.push(Row {
@@ -243,26 +252,26 @@ fn beginning(of: &Row, rng: &mut ChaCha8Rng) -> Vec<u32> {
 }
 
 /// How many negatives of an origin each demonstration gets.
-pub(crate) fn count(counts: &NegativesSection, origin: Origin) -> usize {
+pub(crate) fn count(counts: &NegativesSection, origin: NegativeSource) -> usize {
     match origin {
-        Origin::Initial => counts.initial,
-        Origin::Sft => counts.sft,
-        Origin::Policy => counts.policy,
-        Origin::Greedy => counts.greedy,
-        Origin::OtherPrompt => counts.other_prompts,
-        Origin::Truncated => counts.truncated,
+        NegativeSource::Initial => counts.initial,
+        NegativeSource::Sft => counts.sft,
+        NegativeSource::Policy => counts.policy,
+        NegativeSource::Greedy => counts.greedy,
+        NegativeSource::OtherPrompt => counts.other_prompts,
+        NegativeSource::Truncated => counts.truncated,
     }
 }
 
 /// What a pair with a negative of an origin weighs.
-pub(crate) fn weight(weights: &NegativeWeights, origin: Origin) -> f64 {
+pub(crate) fn weight(weights: &NegativeWeights, origin: NegativeSource) -> f64 {
     match origin {
-        Origin::Initial => weights.initial,
-        Origin::Sft => weights.sft,
-        Origin::Policy => weights.policy,
-        Origin::Greedy => weights.greedy,
-        Origin::OtherPrompt => weights.other_prompts,
-        Origin::Truncated => weights.truncated,
+        NegativeSource::Initial => weights.initial,
+        NegativeSource::Sft => weights.sft,
+        NegativeSource::Policy => weights.policy,
+        NegativeSource::Greedy => weights.greedy,
+        NegativeSource::OtherPrompt => weights.other_prompts,
+        NegativeSource::Truncated => weights.truncated,
     }
 }
 
@@ -274,7 +283,7 @@ mod tests {
 
     use super::*;
     use crate::observer::Phase;
-    use crate::recipe::{Judge, Tuning};
+    use crate::recipe::{Tuning, ValidationReward};
     use crate::run::at;
     use crate::support::{EOS, World};
 
@@ -309,7 +318,7 @@ mod tests {
         assert!(train.iter().any(|row| row.terminated) && train.iter().any(|row| !row.terminated));
         let all = drawn(&world);
         let of = |origin| all.iter().filter(move |negative| negative.origin == origin);
-        let (others, beginnings) = (of(Origin::OtherPrompt), of(Origin::Truncated));
+        let (others, beginnings) = (of(NegativeSource::OtherPrompt), of(NegativeSource::Truncated));
         assert_eq!((others.clone().count(), beginnings.clone().count()), (5 * 20, 7 * 20));
         for negative in &all {
             let (row, demonstration) = (&negative.row, &train[negative.demonstration]);
@@ -359,7 +368,7 @@ mod tests {
     }
 
     /// The pairs of negatives of several origins, by a judge.
-    fn weighted(world: &World, judge: Option<&RewardModel>) -> Vec<(Origin, f64)> {
+    fn weighted(world: &World, judge: Option<&RewardModel>) -> Vec<(NegativeSource, f64)> {
         let all = drawn(world);
         let negatives: Vec<&Negative> = all.iter().collect();
         let weights: Vec<f64> = world.run(&mut (), |run| {
@@ -379,7 +388,7 @@ mod tests {
         // 5 of 3 and 7 of ½ to a demonstration.
         let mean = (5.0 * 3.0 + 7.0 * 0.5) / 12.0;
         for (origin, weight) in weights {
-            let given = if origin == Origin::OtherPrompt { 3.0 } else { 0.5 };
+            let given = if origin == NegativeSource::OtherPrompt { 3.0 } else { 0.5 };
             assert!((weight - given / mean).abs() < 1e-12, "{origin:?}: {weight}");
         }
         assert!(weighted(&made(|_| {}), None).iter().all(|(_, weight)| *weight == 1.0));
@@ -404,17 +413,18 @@ mod tests {
             other_prompts: 5.0,
             truncated: 6.0,
         };
-        assert_eq!(Origin::ALL.map(|origin| count(&counts, origin)), [1, 2, 3, 4, 5, 6]);
-        let all = Origin::ALL.map(|origin| weight(&weights, origin));
+        assert_eq!(NegativeSource::ALL.map(|origin| count(&counts, origin)), [1, 2, 3, 4, 5, 6]);
+        let all = NegativeSource::ALL.map(|origin| weight(&weights, origin));
         assert_eq!(all, [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
-        let fixed = Origin::ALL.map(Origin::is_fixed);
+        let fixed = NegativeSource::ALL.map(NegativeSource::is_fixed);
         assert_eq!(fixed, [true, true, false, false, true, true]);
     }
 
     #[test]
     fn pairs_fade_where_the_judge_puts_the_sample_above_the_demonstration() {
         let world = made(|recipe| {
-            (recipe.reward.fading, recipe.gate.judge) = (Fading::Won, Judge::Independent);
+            (recipe.reward.negative_reweighting, recipe.gate.validation_reward) =
+                (NegativeReweighting::ValidationReward, ValidationReward::Independent);
         });
         let mut judge = RewardModel::new(world.base.clone(), 3);
         // A head of another scale and an offset, so that calibrated and raw scores differ.
@@ -450,7 +460,7 @@ mod tests {
             let task = Task { train: demonstrations, ..made(|_| {}).task };
             let sample = |demonstration| Negative {
                 demonstration,
-                origin: Origin::Policy,
+                origin: NegativeSource::Policy,
                 round: 1,
                 row: row(theirs),
             };

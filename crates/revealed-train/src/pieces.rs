@@ -4,21 +4,21 @@ use std::borrow::Borrow;
 use std::collections::HashMap;
 
 use burn::tensor::Device;
-use revealed_models::lanes::{Pieces, piece_tokens, pieces_at_once};
+use revealed_models::workers::{MicroBatches, max_concurrency, piece_tokens};
 
 use crate::task::Row;
 
 /// Rows in pieces that together stay within `budget` tokens, padding counted. Rows of one prompt stay together, where that is
 /// possible, and their prompt counts once.
-pub(crate) fn pieces<R: Borrow<Row>>(rows: &[R], device: &Device, budget: usize) -> Pieces {
+pub(crate) fn pieces<R: Borrow<Row>>(rows: &[R], device: &Device, budget: usize) -> MicroBatches {
     let groups = by_prompt(rows);
     if groups.len() == rows.len() {
         let lengths: Vec<usize> = rows.iter().map(|row| row.borrow().input_ids.len()).collect();
-        return Pieces::of_lengths(&lengths, device, budget);
+        return MicroBatches::of_lengths(&lengths, device, budget);
     }
     let sizes = groups.iter().map(|group| size(&[group], rows));
     let (total, largest) = sizes.fold((0, 0), |(sum, most), size| (sum + size, most.max(size)));
-    // Small pieces for all lanes, but not at the price of a prompt's rows being torn apart.
+    // Small pieces for all workers, but not at the price of a prompt's rows being torn apart.
     let most = piece_tokens(device, usize::MAX, budget);
     let tokens = piece_tokens(device, total, budget).max(largest.min(most));
     let parts = groups.into_iter().flat_map(|group| split(group, tokens, rows));
@@ -41,7 +41,7 @@ pub(crate) fn pieces<R: Borrow<Row>>(rows: &[R], device: &Device, budget: usize)
     let parts = pieces.iter().flatten();
     let tokens = parts.map(|part| longest(part, rows).0 + completions(part, rows)).sum();
     let rows = pieces.into_iter().map(|piece| piece.concat()).collect();
-    Pieces { rows, at_once: pieces_at_once(device, largest, budget), tokens, padded }
+    MicroBatches { rows, concurrency: max_concurrency(device, largest, budget), tokens, padded }
 }
 
 /// Indices of rows with the same prompt, in order of their first.

@@ -38,7 +38,7 @@ pub fn improve_policy(
     Ok(improved.policy)
 }
 
-/// The same with a reward that follows: every policy step is followed by a step of the reward's first `reward.members`
+/// The same with a reward that follows: every policy step is followed by a step of the reward's first `reward.ensemble_size`
 /// members on its rollout, demonstrations above samples. The reward comes back with the calibration that it had.
 ///
 /// # Errors
@@ -130,7 +130,10 @@ impl Improvement {
         let (steps, before) = (config.steps, run.recipe.reward.steps);
         let following = following.map(|reward| {
             let one = || RewardUpdater::new(run, steps, before);
-            Following { reward, updaters: (0..run.recipe.reward.members).map(|_| one()).collect() }
+            Following {
+                reward,
+                updaters: (0..run.recipe.reward.ensemble_size).map(|_| one()).collect(),
+            }
         });
         Ok(Self { learner, following, per_step, round, step: 0 })
     }

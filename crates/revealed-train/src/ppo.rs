@@ -63,7 +63,7 @@ pub(crate) fn policy_loss(
     config: &PolicySection,
 ) -> Tensor<1> {
     let kl = kl_in_loss(&log_probs, ref_log_probs, config);
-    let (low, high) = (config.clip_low, config.clip_high);
+    let (low, high) = (config.epsilon, config.epsilon_high);
     let surrogate = clipped_surrogate(log_probs, old_log_probs, advantages, low, high);
     let losses = kl.into_iter().fold(surrogate, |losses, kl| losses + kl);
     token_mean(losses, mask, tokens as f64)

@@ -14,10 +14,12 @@ use crate::optimizer::OptimizerConfig;
 mod check;
 mod choices;
 mod file;
+mod renamed;
 
 pub use choices::{
-    Alternation, Anchor, Average, Fading, Judge, Keep, KlIn, LengthControl, MissingEos,
-    Normalization, Pool, RewardStart, ScaleFrom, SftObjective, Solver, Stop, Tuning,
+    Alternation, Average, Keep, KlPlacement, KlReference, LengthControl, MissingEos,
+    NegativeReweighting, Normalization, Pool, RewardStart, ScaleFrom, SftObjective, Solver, Stop,
+    Tuning, ValidationReward,
 };
 
 macro_rules! section {
@@ -101,8 +103,8 @@ section! {
         max_steps: usize = 0,
         /// Rows an optimizer step
         batch_size: usize = 16,
-        /// Epochs in a row without a better held-out loss that are put up with
-        patience: usize = 1,
+        /// Early stopping: epochs without improvement of the held-out loss before SFT stops
+        early_stopping_patience: usize = 1,
         /// The epoch that is kept: the "best" on held-out demonstrations, or the "last"
         keep: Keep = Keep::Best,
         /// AdamW
@@ -162,11 +164,11 @@ section! {
         /// Weight of ½(r_demonstration² + r_sample²), which bounds the reward
         l2: f64 = 0.01,
         /// Weight of (r_demonstration + r_sample)², which centres it
-        centring: f64 = 0.0,
+        center_rewards_coef: f64 = 0.0,
         /// "none", or "expert": what length alone explains is left to a frozen expert and not learned
         length_control: LengthControl = LengthControl::None,
-        /// "none", or "won": pairs weigh less where the judge puts the sample above its demonstration
-        fading: Fading = Fading::None,
+        /// "none", or "validation-reward": pairs weigh less where the judge puts the sample above its demonstration
+        negative_reweighting: NegativeReweighting = NegativeReweighting::None,
         /// Each round starts from "reset" (the SFT model) or "warm" (the last reward); level in docs/evidence.md
         start: RewardStart = RewardStart::Reset,
         /// Pairs of "every" round, of a "window" of rounds, or of this "round"
@@ -178,9 +180,9 @@ section! {
         /// Pairs an optimizer step
         batch_size: usize = 32,
         /// Rewards fitted apart, whose mean is the reward
-        members: usize = 1,
+        ensemble_size: usize = 1,
         /// Reward given up for each standard deviation between members, those of averaged rounds among them
-        disagreement: f64 = 0.0,
+        uncertainty_penalty: f64 = 0.0,
         /// The policy is improved against the round's own reward ("none"), or the mean over all kept "rounds" and it; level in docs/evidence.md
         average: Average = Average::Rounds,
         /// One unit of a round's reward is the spread within prompts of samples of "policy" or "sft"
@@ -206,17 +208,17 @@ section! {
         /// Completions of each prompt in a rollout
         samples_per_prompt: usize = 4,
         /// Passes over a rollout
-        inner_epochs: usize = 2,
+        num_ppo_epochs: usize = 2,
         /// Sampling temperature; log-probs are taken at it too
         temperature: f64 = 1.0,
         /// "round-wise" or "step-wise" (after every policy step a reward step on its samples of prompts that have demonstrations, each pair of weight 1); worse in docs/evidence.md
         alternation: Alternation = Alternation::RoundWise,
         /// The KL's reference: "sft" or "moving" (the round's first policy); level in docs/evidence.md
-        anchor: Anchor = Anchor::Sft,
+        reference: KlReference = KlReference::Sft,
         /// Weight of the KL, in calibrated reward a nat
         kl_coef: f64 = 0.1,
         /// The KL stands in the "reward", in the "loss" (k3), or where the "solver" has it by custom
-        kl_in: KlIn = KlIn::Solver,
+        kl_placement: KlPlacement = KlPlacement::Solver,
         /// KL, nats a completion, towards which kl_coef is adapted after every rollout of a round, from kl_coef on; 0 keeps it fixed
         kl_target: f64 = 0.0,
         /// Completions over which it adapts
@@ -224,9 +226,9 @@ section! {
         /// REINFORCE: what of a round's running baseline a rollout leaves
         baseline_decay: f64 = 0.9,
         /// Lower clip of the ratio
-        clip_low: f64 = 0.2,
+        epsilon: f64 = 0.2,
         /// Upper clip of the ratio
-        clip_high: f64 = 0.2,
+        epsilon_high: f64 = 0.2,
         /// A completion without terminator: "replace", "penalty" or "batch-minimum"
         missing_eos: MissingEos = MissingEos::BatchMinimum,
         /// The number that rule uses
@@ -256,7 +258,7 @@ section! {
         /// Smallest accuracy of the reward: held-out demonstrations over fresh negatives
         min_accuracy: f64 = 0.55,
         /// Smallest lead of its accuracy over the better of two probes, one on length and one on words
-        min_beyond_shortcuts: f64 = -0.1,
+        min_shortcut_margin: f64 = -0.1,
         /// Smallest accuracy on held-out pairs of like length that its 95 % interval has to reach
         min_length_matched_accuracy: f64 = 0.5,
         /// Largest correlation of reward and length within prompts, up or down
@@ -280,15 +282,15 @@ section! {
         /// Rejected rounds in a row before the run stops
         patience: usize = 1,
         /// "independent" (a second reward that nothing is optimised against) or "none"
-        judge: Judge = Judge::Independent,
+        validation_reward: ValidationReward = ValidationReward::Independent,
         /// Smallest rise of the samples' mean score by the judge, in its standard errors: -2 rejects what has fallen beyond noise
-        min_judge_gain: f64 = -2.0,
+        min_validation_gain: f64 = -2.0,
     }
 }
 
 section! {
-    /// `[guard]`: what is put up with within a stage; a recipe's other numbers decide what is healthy
-    GuardSection {
+    /// `[health]`: what is put up with within a stage; a recipe's other numbers decide what is healthy
+    HealthSection {
         /// Optimizer steps of a stage that are skipped because their loss or gradient is not finite, or above max_unclipped_norm; one more ends the run
         max_skipped_steps: usize = 3,
         /// Largest norm of a gradient before it is clipped; inf for any that is finite
@@ -342,8 +344,8 @@ pub struct Recipe {
     pub policy: PolicySection,
     /// `[gate]`
     pub gate: GateSection,
-    /// `[guard]`
-    pub guard: GuardSection,
+    /// `[health]`
+    pub health: HealthSection,
     /// `[run]`
     pub run: RunSection,
 }
@@ -358,10 +360,10 @@ impl ModelSection {
 impl PolicySection {
     /// Whether the KL is taken from the reward; else it is added to the loss.
     pub fn kl_in_reward(&self) -> bool {
-        match self.kl_in {
-            KlIn::Solver => self.solver != Solver::Grpo,
-            KlIn::Reward => true,
-            KlIn::Loss => false,
+        match self.kl_placement {
+            KlPlacement::Solver => self.solver != Solver::Grpo,
+            KlPlacement::Reward => true,
+            KlPlacement::Loss => false,
         }
     }
 
@@ -377,11 +379,11 @@ impl GateSection {
     pub fn without_bounds(self) -> Self {
         Self {
             min_accuracy: 0.0,
-            min_beyond_shortcuts: f64::NEG_INFINITY,
+            min_shortcut_margin: f64::NEG_INFINITY,
             min_length_matched_accuracy: 0.0,
             max_length_correlation: f64::INFINITY,
             min_gain: f64::NEG_INFINITY,
-            min_judge_gain: f64::NEG_INFINITY,
+            min_validation_gain: f64::NEG_INFINITY,
             max_kl: f64::INFINITY,
             max_likelihood_drop: f64::INFINITY,
             max_terminated_drop: f64::INFINITY,

@@ -68,7 +68,7 @@ pub fn round_markdown(report: &RoundReport) -> String {
         let _ = writeln!(text, "First out of its healthy band was {first}.\n");
     }
     beyond_shortcuts(&mut text, report);
-    if let Some(judge) = &report.judge {
+    if let Some(judge) = &report.validation_reward {
         let _ = writeln!(
             text,
             "The judge, a second reward that nothing is improved against: samples {:.2} before, {:.2} after ({:+.1} standard errors), demonstrations {:.2}.\n",

@@ -8,16 +8,16 @@
 use burn::module::Module;
 use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor};
-use revealed_models::lanes::Pieces;
+use revealed_models::workers::MicroBatches;
 use revealed_models::{CausalLm, Decoding, PaddingSide, ScalarModel, TokenBatch};
-use revealed_objectives::pairs::{centring, pair_accuracy, product_of_experts, reward_l2};
+use revealed_objectives::pairs::{center_rewards, pair_accuracy, product_of_experts, reward_l2};
 use revealed_reward::{Calibration, RewardEnsemble, RewardModel};
 
 use crate::epochs::items;
 use crate::error::TrainError;
 use crate::observer::{At, Phase};
 use crate::optimizer::{Updater, accumulate, sum};
-use crate::pairs::{Negative, Origin, Pair};
+use crate::pairs::{Negative, NegativeSource, Pair};
 use crate::recipe::ScaleFrom;
 use crate::run::{Draw, Run, Shared, at};
 use crate::steps::{Steps, to_the_end};
@@ -166,19 +166,19 @@ fn pair_losses(
     let with_s = with_expert(&s, constants(|pair| pair.expert[1]));
     let losses = run.objective.loss(with_d, with_s)
         + reward_l2(d.clone(), s.clone()).mul_scalar(config.l2)
-        + centring(d, s).mul_scalar(config.centring);
+        + center_rewards(d, s).mul_scalar(config.center_rewards);
     losses * constants(|pair| pair.weight)
 }
 
 /// Pairs in pieces whose rows, padded together, stay within the memory budget.
-pub(crate) fn pair_pieces(device: &Device, pairs: &[Pair<'_>], run: &Run<'_>) -> Pieces {
+pub(crate) fn pair_pieces(device: &Device, pairs: &[Pair<'_>], run: &Run<'_>) -> MicroBatches {
     let longest: Vec<usize> = pairs
         .iter()
         .map(|pair| 2 * pair.demonstration.input_ids.len().max(pair.sample.input_ids.len()))
         .collect();
-    let pieces = Pieces::of_lengths(&longest, device, run.recipe.run.micro_batch_tokens);
+    let pieces = MicroBatches::of_lengths(&longest, device, run.recipe.run.micro_batch_tokens);
     let sides = |pair: &Pair<'_>| pair.demonstration.input_ids.len() + pair.sample.input_ids.len();
-    Pieces { tokens: pairs.iter().map(sides).sum(), ..pieces }
+    MicroBatches { tokens: pairs.iter().map(sides).sum(), ..pieces }
 }
 
 /// Scores of both sides, `[P]` each, in one forward pass.
@@ -214,7 +214,7 @@ pub fn calibrate(
 ) -> Result<RewardModel, TrainError> {
     let mut groups: Vec<Vec<Row>> = vec![Vec::new(); run.task.train.len()];
     for negative in negatives {
-        if negative.origin == Origin::Policy && negative.round == round {
+        if negative.origin == NegativeSource::Policy && negative.round == round {
             groups[negative.demonstration].push(negative.row.clone());
         }
     }
@@ -264,7 +264,7 @@ pub(crate) fn calibrate_all(
         }
         ScaleFrom::Sft => {
             let groups = fresh_groups(sft, 1, run)?;
-            for member in reward.members.iter_mut().take(run.recipe.reward.members) {
+            for member in reward.members.iter_mut().take(run.recipe.reward.ensemble_size) {
                 calibrate_on(member, &groups, round, run)?;
             }
         }
@@ -301,9 +301,14 @@ mod tests {
     }
 
     /// Losses and their slopes in the two rewards, of two pairs.
-    fn losses(weights: [f64; 2], experts: [[f64; 2]; 2], l2: f64, centring: f64) -> [[f64; 3]; 2] {
+    fn losses(
+        weights: [f64; 2],
+        experts: [[f64; 2]; 2],
+        l2: f64,
+        center_rewards: f64,
+    ) -> [[f64; 3]; 2] {
         let world = World::new(Tuning::Full, |recipe| {
-            (recipe.reward.l2, recipe.reward.centring) = (l2, centring);
+            (recipe.reward.l2, recipe.reward.center_rewards_coef) = (l2, center_rewards);
         });
         let rows = &world.task.train;
         let pairs: Vec<Pair<'_>> = [0, 1]
@@ -329,7 +334,7 @@ mod tests {
     fn a_pair_s_loss_is_the_formula_of_this_file() {
         let rewards = [[1.0, 0.25], [-0.5, 0.75]];
         let experts = [[0.5, -0.5], [-1.0, 2.0]];
-        for (weights, experts, l2, centring) in [
+        for (weights, experts, l2, center_rewards) in [
             ([1.0, 1.0], [[0.0; 2]; 2], 0.0, 0.0),
             ([3.0, 0.25], [[0.0; 2]; 2], 0.0, 0.0),
             ([1.0, 1.0], experts, 0.0, 0.0),
@@ -337,15 +342,15 @@ mod tests {
             ([1.0, 1.0], [[0.0; 2]; 2], 0.0, 0.25),
             ([2.0, 0.0], experts, 0.5, 0.25),
         ] {
-            let found = losses(weights, experts, l2, centring);
+            let found = losses(weights, experts, l2, center_rewards);
             for (i, [loss, slope_d, slope_s]) in found.into_iter().enumerate() {
                 let ([d, s], [e_d, e_s], w) = (rewards[i], experts[i], weights[i]);
                 let lead = d + e_d - s - e_s;
                 let wanted =
-                    softplus(-lead) + l2 * 0.5 * (d * d + s * s) + centring * (d + s).powi(2);
+                    softplus(-lead) + l2 * 0.5 * (d * d + s * s) + center_rewards * (d + s).powi(2);
                 let pull = -1.0 / (1.0 + lead.exp());
-                let wanted_d = pull + l2 * d + 2.0 * centring * (d + s);
-                let wanted_s = -pull + l2 * s + 2.0 * centring * (d + s);
+                let wanted_d = pull + l2 * d + 2.0 * center_rewards * (d + s);
+                let wanted_s = -pull + l2 * s + 2.0 * center_rewards * (d + s);
                 for (found, wanted) in [(loss, wanted), (slope_d, wanted_d), (slope_s, wanted_s)] {
                     assert!((found - w * wanted).abs() < 1e-6, "{found} and {w} · {wanted}");
                 }

@@ -6,7 +6,7 @@
 //! |---|---|
 //! | `R_i = score_i − β Σ_t (log π_old − log π_ref)` | the same |
 //! | `A_i = R_i − mean of the group's others` | the same |
-//! | clipped ratio of whole completions, as rollouts are reused for `inner_epochs` | one pass, no ratio |
+//! | clipped ratio of whole completions, as rollouts are reused for `num_ppo_epochs` | one pass, no ratio |
 
 use burn::tensor::{Bool, Device, Tensor};
 use revealed_objectives::advantages::rloo;
@@ -38,7 +38,7 @@ pub(crate) fn loss(
     let kl = kl.map(|kl| sequence_sum(kl, mask.clone()));
     let new = sequence_sum(log_probs, mask.clone());
     let old = sequence_sum(old_log_probs, mask);
-    let (low, high) = (config.clip_low, config.clip_high);
+    let (low, high) = (config.epsilon, config.epsilon_high);
     let surrogate = sequence_clipped_surrogate(new, old, advantages, low, high);
     let losses = kl.into_iter().fold(surrogate, |losses, kl| losses + kl);
     losses.sum().div_scalar(rows as f64)

@@ -52,7 +52,8 @@ impl Rollout {
         };
         let drawn = run.generate_scored(policy, prompts, draw)?;
         let (rows, drawn): (Vec<Row>, Vec<Vec<f32>>) = drawn.into_iter().unzip();
-        let old_log_probs = match config.inner_epochs == 1 && rows.len() <= config.mini_batch_size {
+        let old_log_probs = match config.num_ppo_epochs == 1 && rows.len() <= config.mini_batch_size
+        {
             // One update, which compares them with its own.
             true => drawn,
             false => {
@@ -208,17 +209,18 @@ mod tests {
 
     #[test]
     fn the_kl_is_taken_from_the_reward_or_left_to_the_loss() {
-        use crate::recipe::{KlIn, Solver};
-        let rewards = |solver, kl_in| -> Vec<f32> {
-            let config = PolicySection { solver, kl_in, kl_coef: 0.5, ..PolicySection::default() };
+        use crate::recipe::{KlPlacement, Solver};
+        let rewards = |solver, kl_placement| -> Vec<f32> {
+            let config =
+                PolicySection { solver, kl_placement, kl_coef: 0.5, ..PolicySection::default() };
             by_hand().rewards(&config, &Device::flex()).into_data().iter().collect()
         };
         let (paid, left) = ([2.5, 1.0], [3.0, 1.0]);
         for solver in [Solver::Ppo, Solver::Rloo, Solver::Grpo, Solver::Reinforce] {
-            assert_eq!(rewards(solver, KlIn::Reward), paid, "{solver:?}");
-            assert_eq!(rewards(solver, KlIn::Loss), left, "{solver:?}");
+            assert_eq!(rewards(solver, KlPlacement::Reward), paid, "{solver:?}");
+            assert_eq!(rewards(solver, KlPlacement::Loss), left, "{solver:?}");
             let by_custom = if solver == Solver::Grpo { left } else { paid };
-            assert_eq!(rewards(solver, KlIn::Solver), by_custom, "{solver:?}");
+            assert_eq!(rewards(solver, KlPlacement::Solver), by_custom, "{solver:?}");
         }
     }
 
@@ -230,7 +232,8 @@ mod tests {
         });
         let member = |seed| revealed_reward::RewardModel::new(world.base.clone(), seed);
         let scores = |disagreement| {
-            let reward = RewardEnsemble { members: vec![member(1), member(2)], disagreement };
+            let reward =
+                RewardEnsemble { members: vec![member(1), member(2)], uncertainty_penalty };
             let at = crate::run::at(1, crate::observer::Phase::Improve, 1);
             let prompts = &world.task.prompts[..4];
             let rollout = world.run(&mut (), |run| {

@@ -4,7 +4,7 @@ use std::borrow::Borrow;
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
-use revealed_models::lanes::Pieces;
+use revealed_models::workers::MicroBatches;
 use revealed_models::{CausalLm, CompletionBatch, Decoding, ModelError, SamplingConfig, sample};
 use revealed_objectives::RewardObjective;
 use revealed_reward::{RewardEnsemble, RewardError, RewardModel};
@@ -142,7 +142,7 @@ impl Run<'_> {
             };
             Ok(indices.iter().enumerate().map(of_row).collect::<Vec<_>>())
         };
-        self.pieces(&model.device(), rows).side_by_side(work, |part| {
+        self.pieces(&model.device(), rows).map_parallel(work, |part| {
             part.into_iter().for_each(|(index, values)| all[index] = values);
             Ok::<_, TrainError>(())
         })?;
@@ -194,7 +194,7 @@ impl Run<'_> {
             Ok((indices.to_vec(), found))
         };
         let pieces = self.pieces(&model.backbone.device(), rows);
-        pieces.side_by_side(work, |(indices, found)| {
+        pieces.map_parallel(work, |(indices, found)| {
             for (row, score) in indices.into_iter().zip(found) {
                 if !score.is_finite() {
                     let error = ModelError::NonFinite { what: "score", row };
@@ -208,7 +208,7 @@ impl Run<'_> {
     }
 
     /// Rows in pieces within `run.micro_batch_tokens`.
-    pub(crate) fn pieces<R: Borrow<Row>>(&self, device: &Device, rows: &[R]) -> Pieces {
+    pub(crate) fn pieces<R: Borrow<Row>>(&self, device: &Device, rows: &[R]) -> MicroBatches {
         pieces(rows, device, self.recipe.run.micro_batch_tokens)
     }
 

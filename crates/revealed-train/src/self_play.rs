@@ -22,7 +22,7 @@ use crate::error::TrainError;
 use crate::observer::{At, Phase};
 use crate::optimizer::{OptimizerConfig, Updater, accumulate, sum};
 use crate::pairs::{Pair, PairPool, pairs};
-use crate::recipe::Anchor;
+use crate::recipe::KlReference;
 use crate::reward_fit::pair_pieces;
 use crate::run::{Run, at};
 use crate::task::Row;
@@ -37,7 +37,7 @@ pub struct SelfPlay {
     /// Pairs an optimizer step; 1 or more.
     pub batch_size: usize,
     /// The reference of the log-ratio: the SFT model, or the policy with which a round began.
-    pub anchor: Anchor,
+    pub reference: KlReference,
     /// AdamW; its schedule spans all rounds.
     pub optimizer: OptimizerConfig,
 }
@@ -60,9 +60,9 @@ pub fn self_play(
         let mut pool = PairPool::default();
         // Negatives of fixed models belong to every round, so each draws as the first does.
         pool.draw(initial, sft, &policy, at(1, Phase::Sample, round), run)?;
-        let reference = match config.anchor {
-            Anchor::Sft => sft.clone(),
-            Anchor::Moving => policy.clone(),
+        let reference = match config.reference {
+            KlReference::Sft => sft.clone(),
+            KlReference::Moving => policy.clone(),
         };
         let negatives: Vec<_> = pool.negatives.iter().collect();
         let pairs = pairs(&negatives, None, run.task, run)?;

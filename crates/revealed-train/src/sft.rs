@@ -76,7 +76,7 @@ impl Imitation {
             let step = self.counters.step;
             if step == total || step.is_multiple_of(per_epoch) {
                 self.measure(step.div_ceil(per_epoch.max(1)), run)?;
-                if self.counters.worse > run.recipe.sft.patience || step == total {
+                if self.counters.worse > run.recipe.sft.early_stopping_patience || step == total {
                     return Ok(Steps::Done(self.end(run)?));
                 }
             }

@@ -41,7 +41,7 @@ pub struct State {
     /// The last kept round's reward while another round is in progress, for a rollback.
     pub kept_reward: Option<RewardEnsemble>,
     /// The reward that only judges, once it is fitted.
-    pub judge: Option<RewardModel>,
+    pub validation_reward: Option<RewardModel>,
     /// Pairs of all rounds.
     pub pool: PairPool,
     /// Samples on held-out prompts.
@@ -69,7 +69,7 @@ impl State {
             course: Course::default(),
             reward: None,
             kept_reward: None,
-            judge: None,
+            validation_reward: None,
             pool: PairPool::default(),
             held: HeldOutSamples::default(),
             reports: vec![],

@@ -1,6 +1,6 @@
 //! The numbers that a policy step reports.
 
-use revealed_models::lanes::{Pieces, padding};
+use revealed_models::workers::{MicroBatches, padding};
 
 use crate::observer::Metric;
 use crate::rollout::Rollout;
@@ -32,7 +32,7 @@ impl Totals {
         self.lr = lr;
     }
 
-    pub(crate) fn add_pieces(&mut self, pieces: &Pieces) {
+    pub(crate) fn add_pieces(&mut self, pieces: &MicroBatches) {
         self.tokens += pieces.tokens;
         self.padded += pieces.padded;
     }

@@ -2,10 +2,10 @@
 //!
 //! | quantity | healthy band | beyond this the stage ends |
 //! |---|---|---|
-//! | loss and gradient of a step | finite | `guard.max_skipped_steps` such steps were skipped before |
-//! | `grad_norm` | up to 10 times the median of the stage's last 32 | above `guard.max_unclipped_norm`, as if it were not finite |
-//! | `objective/kl` of a rollout | up to `gate.max_kl` | `guard.max_kl` |
-//! | `completions/mean_length` of a rollout | within `gate.max_length_factor` of the round's first | `guard.max_length_factor` |
+//! | loss and gradient of a step | finite | `health.max_skipped_steps` such steps were skipped before |
+//! | `grad_norm` | up to 10 times the median of the stage's last 32 | above `health.max_unclipped_norm`, as if it were not finite |
+//! | `objective/kl` of a rollout | up to `gate.max_kl` | `health.max_kl` |
+//! | `completions/mean_length` of a rollout | within `gate.max_length_factor` of the round's first | `health.max_length_factor` |
 //! | `completions/terminated` of a rollout | down to `gate.max_terminated_drop` below the round's first | never: the gate decides |
 //! | `frac_reward_zero_std` of a rollout, where a prompt has several samples | up to ½ | never |
 //!
@@ -96,23 +96,23 @@ impl Watch {
         at: At,
         run: &mut Run<'_>,
     ) -> Result<bool, TrainError> {
-        let guard = &run.recipe.guard;
+        let health = &run.recipe.health;
         self.see_norm(norm, at);
-        let (quantity, what, value) = match (loss.is_finite(), norm <= guard.max_unclipped_norm) {
+        let (quantity, what, value) = match (loss.is_finite(), norm <= health.max_unclipped_norm) {
             (true, true) if norm.is_finite() => return Ok(true),
             (false, _) => ("loss", "the loss", loss),
             _ => ("grad_norm", "the gradient's norm", norm),
         };
-        let bound = value.is_finite().then_some(guard.max_unclipped_norm);
+        let bound = value.is_finite().then_some(health.max_unclipped_norm);
         self.remember(quantity, at, (value, 1), bound);
-        if self.skipped >= guard.max_skipped_steps {
+        if self.skipped >= health.max_skipped_steps {
             let diagnosis = self.diagnosis();
             return Err(TrainError::NonFinite { at, what, value, diagnosis });
         }
         self.skipped += 1;
         run.note(format!(
             "{at}: {what} is {value}; step skipped, {} of {} that are put up with",
-            self.skipped, guard.max_skipped_steps
+            self.skipped, health.max_skipped_steps
         ));
         Ok(false)
     }
@@ -159,15 +159,15 @@ impl Watch {
             self.last.iter().map(|figures| figures[which]).sum::<f64>() / self.last.len() as f64
         };
         let means = [mean(0), mean(1), mean(2), mean(3)];
-        let (gate, guard) = (&recipe.gate, &recipe.guard);
+        let (gate, health) = (&recipe.gate, &recipe.health);
         let mut ends = None;
         let bands = [
-            ("objective/kl", kl, at_most(gate.max_kl), at_most(guard.max_kl)),
+            ("objective/kl", kl, at_most(gate.max_kl), at_most(health.max_kl)),
             (
                 "completions/mean_length",
                 length,
                 around(first_length, gate.max_length_factor),
-                around(first_length, guard.max_length_factor),
+                around(first_length, health.max_length_factor),
             ),
             (
                 "completions/terminated",
@@ -280,7 +280,7 @@ mod tests {
     #[test]
     fn so_many_steps_are_skipped_and_the_next_one_ends_the_stage() {
         let mut world = World::new(Tuning::Full, |_| {});
-        world.recipe.guard.max_skipped_steps = 2;
+        world.recipe.health.max_skipped_steps = 2;
         let mut watch = Watch::default();
         let mut passes =
             |loss, norm, n| world.run(&mut (), |run| watch.passes(loss, norm, step(n), run));
@@ -325,7 +325,7 @@ mod tests {
     #[test]
     fn the_first_band_that_was_left_is_told_from_what_ended_the_steps() {
         let mut recipe = Recipe::default();
-        (recipe.gate.max_kl, recipe.guard.max_kl) = (5.0, 10.0);
+        (recipe.gate.max_kl, recipe.health.max_kl) = (5.0, 10.0);
         let mut watch = Watch::default();
         let mut see =
             |n, length, kl, ended| watch.see(&rollout(length, kl, ended), step(n), &recipe);

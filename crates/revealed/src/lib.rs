@@ -6,7 +6,7 @@ mod pages;
 pub use burn;
 pub use burn::tensor::Device;
 pub use device::{DeviceError, device};
-pub use pages::keep_freed;
+pub use pages::tune_allocator;
 pub use revealed_data as data;
 pub use revealed_eval as eval;
 pub use revealed_hub as hub;

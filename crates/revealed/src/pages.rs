@@ -6,7 +6,7 @@
 /// For programs that train on `flex` or LibTorch's CPU under Linux; call it once, before the first tensor. Freed memory
 /// then stays the process's.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
-pub fn keep_freed() {
+pub fn tune_allocator() {
     const LARGE: libc::c_int = 1 << 30;
     #[allow(unsafe_code)]
     // Sound at any time: it sets numbers of the allocator.
@@ -25,4 +25,4 @@ pub fn keep_freed() {
 
 /// Elsewhere the allocator does as it does: nothing happens.
 #[cfg(not(all(target_os = "linux", target_env = "gnu")))]
-pub fn keep_freed() {}
+pub fn tune_allocator() {}

@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 use revealed::models::CausalLm;
 use revealed::objectives::{LogRatioLoss, LogRatioObjective};
 use revealed::train::{
-    Anchor, LogRatioReward, OptimizerConfig, Phase, Recipe, Run, RunSection, SelfPlay, State,
+    KlReference, LogRatioReward, OptimizerConfig, Phase, Recipe, Run, RunSection, SelfPlay, State,
     align, fit_sft, improve_policy, self_play,
 };
 use sha2::{Digest, Sha256};
@@ -81,12 +81,19 @@ pub fn all() -> Vec<Arm> {
         arm("sft", Method::Start),
         arm(
             "sft-more",
-            Method::Imitate(list(&["sft.epochs=40", "sft.patience=40", "sft.keep=last"])),
+            Method::Imitate(list(&[
+                "sft.epochs=40",
+                "sft.early_stopping_patience=40",
+                "sft.keep=last",
+            ])),
         ),
         arm("iq-learn", Method::Imitate(list(&["sft.objective=iq-learn"]))),
         arm("spin", spin(PLAY, [0, 2])),
         arm("spin-initial", spin(PLAY, [4, 2])),
-        arm("irft", spin(Play { rounds: 6, steps: 33, anchor: Anchor::Sft, ..PLAY }, [0, 2])),
+        arm(
+            "irft",
+            spin(Play { rounds: 6, steps: 33, reference: KlReference::Sft, ..PLAY }, [0, 2]),
+        ),
         arm("gsil", Method::SelfPlay { objective: gsil, play: PLAY, negatives: [0, 2] }),
         arm("afd-bce", Method::Discriminate(list(&["reward.objective=bce"]))),
         arm("log-ratio", Method::LogRatio { dense: false, changes: list(&[]) }),
@@ -107,16 +114,16 @@ pub fn all() -> Vec<Arm> {
         first("negatives-sft", &["negatives.initial=0", "negatives.sft=4"]),
         later("negatives-greedy", &["negatives.initial=0", "negatives.greedy=1"]),
         first("negatives-made", &["negatives.other_prompts=1", "negatives.truncated=1"]),
-        of_mixed("mixed-fading", &["reward.fading=won"]),
+        of_mixed("mixed-negative_reweighting", &["reward.negative_reweighting=validation-reward"]),
         of_mixed(
             "mixed-warm",
             &["reward.start=warm", "reward.optimizer.lr=1e-4", "reward.steps=30"],
         ),
         of_mixed("mixed-pool-round", &["reward.pool=round"]),
-        later("anchor-moving", &["policy.anchor=moving"]),
+        later("anchor-moving", &["policy.reference=moving"]),
         later("reward-warm", &["reward.start=warm"]),
         later("step-wise", &["policy.alternation=step-wise"]),
-        first("ensemble", &["reward.members=3", "reward.disagreement=0.5"]),
+        first("ensemble", &["reward.ensemble_size=3", "reward.uncertainty_penalty=0.5"]),
         first("length-expert", &["reward.length_control=expert"]),
         first("loss-bce", &["reward.objective=bce"]),
         first("loss-linear", &["reward.objective=linear-difference"]),
@@ -143,13 +150,13 @@ pub fn fingerprint(method: &str) -> String {
 }
 
 /// A round of SPIN as long as a reward fit.
-const PLAY: Play = Play { rounds: 2, steps: 100, anchor: Anchor::Moving, lr: 1e-4 };
+const PLAY: Play = Play { rounds: 2, steps: 100, reference: KlReference::Moving, lr: 1e-4 };
 
 #[derive(Debug, Clone, Copy)]
 struct Play {
     rounds: usize,
     steps: usize,
-    anchor: Anchor,
+    reference: KlReference,
     lr: f64,
 }
 
@@ -248,7 +255,7 @@ fn against_itself(
         rounds: play.rounds,
         steps: play.steps,
         batch_size: recipe.reward.batch_size,
-        anchor: play.anchor,
+        reference: play.reference,
         optimizer: OptimizerConfig { lr: play.lr, ..recipe.policy.optimizer.clone() },
     };
     let mut policies = Vec::new();

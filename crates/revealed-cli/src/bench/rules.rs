@@ -31,7 +31,7 @@ fn keep_if(holds: bool) -> Say {
 }
 
 fn judged(report: &RoundReport, least: f64) -> Say {
-    keep_if(report.judge.is_some_and(|judge| judge.gain() >= least))
+    keep_if(report.validation_reward.is_some_and(|judge| judge.gain() >= least))
 }
 
 /// The rules that are compared.

@@ -140,8 +140,8 @@ fn unknown_recipe_keys_and_values_out_of_range_are_named() {
     done.failed_with(&["typo.toml", "line 3", "unknown field `kl_coeff`", "kl_coef"]);
     world.recipe("align", &["policy.kl_cof=1"]).failed_with(&["--set", "unknown field `kl_cof`"]);
     world
-        .recipe("align", &["policy.clip_low=2"])
-        .failed_with(&["`policy.clip_low` = 2", "in (0, 1)"]);
+        .recipe("align", &["policy.epsilon=2"])
+        .failed_with(&["`policy.epsilon` = 2", "in (0, 1)"]);
     world.recipe("align", &["policy.solver=dpo"]).failed_with(&["dpo", "rloo"]);
     world.recipe("sft", &["sft.epochs=0"]).failed_with(&["`sft.epochs` = 0"]);
     world.revealed(&["align", "nowhere.toml"]).failed_with(&[

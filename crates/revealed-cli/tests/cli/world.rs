@@ -85,7 +85,7 @@ batch_size = 8
 steps = 2
 batch_size = 8
 mini_batch_size = 8
-inner_epochs = 1
+num_ppo_epochs = 1
 [run]
 rounds = 1
 out = "run"

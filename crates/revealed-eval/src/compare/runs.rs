@@ -97,7 +97,7 @@ fn figures(a: &RunFiles, b: &RunFiles) -> Vec<RunFigure> {
             all.push((change.name.into(), change.policy));
             all.push((format!("  change from SFT: {}", change.name), change.difference()));
         }
-        if let Some(judge) = round.judge {
+        if let Some(judge) = round.validation_reward {
             all.push(("judge: change in the round, standard errors".into(), judge.gain()));
         }
         all

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use revealed_reward::Audit;
 
-use super::run::{Judge, Measures, Round, RunFiles, Samples, Scores, Shown};
+use super::run::{Measures, Round, RunFiles, Samples, Scores, Shown, ValidationScores};
 use super::settings::Settings;
 
 pub(crate) fn measures(reward: f64) -> Measures {
@@ -47,7 +47,12 @@ pub(crate) fn round(accepted: bool) -> Round {
             repetition_correlation: Some(-0.1),
             marks_correlation: Some(0.0),
         },
-        judge: Some(Judge { demonstrations: 0.2, before: -0.8, after: -0.4, standard_error: 0.1 }),
+        validation_reward: Some(ValidationScores {
+            demonstrations: 0.2,
+            before: -0.8,
+            after: -0.4,
+            standard_error: 0.1,
+        }),
         sft_log_likelihood: -0.7,
         before: measures(-0.5),
         after: measures(0.4),

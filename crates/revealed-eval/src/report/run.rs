@@ -45,7 +45,7 @@ pub struct Measures {
 
 /// The judge's view of a round.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Judge {
+pub struct ValidationScores {
     /// Mean score of held-out demonstrations.
     #[serde(deserialize_with = "number")]
     pub demonstrations: f64,
@@ -60,7 +60,7 @@ pub struct Judge {
     pub standard_error: f64,
 }
 
-impl Judge {
+impl ValidationScores {
     /// The rise in its standard errors; 0 where nothing moved.
     pub fn gain(&self) -> f64 {
         let rise = self.after - self.before;
@@ -95,7 +95,7 @@ pub struct Round {
     /// What the reward knows beyond length and words.
     pub audit: Audit,
     /// The judge's view.
-    pub judge: Option<Judge>,
+    pub validation_reward: Option<ValidationScores>,
     /// Log-likelihood of held-out demonstrations under the SFT model, nats a token.
     #[serde(deserialize_with = "number")]
     pub sft_log_likelihood: f64,
@@ -406,7 +406,7 @@ mod tests {
         let samples: Samples = serde_json::from_str(text).unwrap();
         assert!(samples.rewards[1].is_nan());
         let judge = r#"{"demonstrations": 0, "before": 0, "after": 1, "standard_error": null}"#;
-        let judge: Judge = serde_json::from_str(judge).unwrap();
+        let judge: ValidationScores = serde_json::from_str(judge).unwrap();
         assert!(judge.gain().is_nan());
     }
 

@@ -43,7 +43,7 @@ impl Settings {
 
     /// What a nat of KL to the SFT model costs in the objective; nothing where the anchor has moved away from it.
     pub fn kl_price(&self) -> Option<f64> {
-        match self.text("policy.anchor") {
+        match self.text("policy.reference") {
             Some("moving") => Some(0.0),
             _ => self.number("policy.kl_coef"),
         }

@@ -86,7 +86,7 @@ pub(super) fn rounds(run: &RunFiles) -> String {
         ("reward of samples", &|r| arrow(r.before.reward, r.after.reward)),
         ("reward of demonstrations", &|r| number(r.demonstrations_reward)),
         ("judge’s score of samples", &|r| {
-            r.judge.map_or("—".into(), |judge| arrow(judge.before, judge.after))
+            r.validation_reward.map_or("—".into(), |judge| arrow(judge.before, judge.after))
         }),
         ("KL to the SFT model, nats a completion", &|r| arrow(r.before.kl, r.after.kl)),
         ("length, tokens", &|r| arrow(r.before.length, r.after.length)),

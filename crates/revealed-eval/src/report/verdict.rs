@@ -134,7 +134,7 @@ fn improved(run: &RunFiles) -> Answer {
     let change = run.scores.get(&round.round);
     let change = change.and_then(|scores| objective_change(scores, run.settings.kl_price()?));
     let interval = change.as_ref().and_then(|change| change.interval);
-    let fell = round.judge.is_some_and(|judge| judge.gain() <= JUDGE_FALL);
+    let fell = round.validation_reward.is_some_and(|judge| judge.gain() <= JUDGE_FALL);
     let level = match interval {
         _ if !round.accepted => Level::Badly,
         Some((low, high)) if high < 0.0 || (low, high) == (0.0, 0.0) => Level::Badly,
@@ -188,8 +188,8 @@ fn improved(run: &RunFiles) -> Answer {
 fn judged(run: &RunFiles, round: &Round) -> String {
     let caution =
         "The reward is what the policy was trained to raise, so its rise is needed and not enough";
-    let first = run.rounds.first().and_then(|first| first.judge);
-    match (first, round.judge) {
+    let first = run.rounds.first().and_then(|first| first.validation_reward);
+    match (first, round.validation_reward) {
         (Some(first), Some(judge)) => format!(
             "{caution}. The judge, a second reward that nothing was trained against, gives samples {} before the first round and {} after round {}, demonstrations {}; in that round alone it moved by {} standard errors.",
             signed(first.before),
@@ -350,7 +350,7 @@ mod tests {
             scores.after.rewards[0] += 0.25;
             let round = &mut run.rounds[0];
             round.accepted = accepted;
-            let opinion = round.judge.as_mut().unwrap();
+            let opinion = round.validation_reward.as_mut().unwrap();
             opinion.after = opinion.before + judge * opinion.standard_error;
             level(&run, 1)
         };

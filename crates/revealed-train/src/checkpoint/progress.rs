@@ -83,7 +83,7 @@ pub(super) struct SavedFit {
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct SavedFollowing {
     members: Vec<Calibration>,
-    disagreement: f64,
+    uncertainty_penalty: f64,
     optimizers: Vec<Place>,
     /// Steps of the round's fit, as observers hear of it.
     reported: usize,
@@ -152,7 +152,7 @@ fn put_following(following: &Following, store: &Store<'_>) -> Result<SavedFollow
     };
     Ok(SavedFollowing {
         members: put_all(FOLLOWING, &reward.members, store)?,
-        disagreement: reward.disagreement,
+        uncertainty_penalty: reward.uncertainty_penalty,
         optimizers: updaters.iter().enumerate().map(put).collect::<Result<_, _>>()?,
         reported: updaters.first().map_or(0, |updater| updater.reported),
     })
@@ -241,6 +241,6 @@ fn read_following(
         Ok(RewardUpdater { updater, reported: saved.reported })
     };
     let updaters = saved.optimizers.iter().enumerate().map(updater).collect::<Result<_, _>>()?;
-    let reward = RewardEnsemble { members, disagreement: saved.disagreement };
+    let reward = RewardEnsemble { members, uncertainty_penalty: saved.uncertainty_penalty };
     Ok(Following { reward, updaters })
 }

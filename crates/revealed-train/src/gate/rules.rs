@@ -1,11 +1,11 @@
 //! The rules by which a round is kept, and which kept round is best.
 
 use super::{RoundReport, shares};
-use crate::recipe::{Anchor, GateSection, Recipe};
+use crate::recipe::{GateSection, KlReference, Recipe};
 
 /// What a nat of KL to the SFT model costs; nothing where the anchor has moved away from that.
 fn kl_price(recipe: &Recipe) -> f64 {
-    if recipe.policy.anchor == Anchor::Sft { recipe.policy.kl_coef } else { 0.0 }
+    if recipe.policy.reference == KlReference::Sft { recipe.policy.kl_coef } else { 0.0 }
 }
 
 impl RoundReport {
@@ -20,11 +20,11 @@ impl RoundReport {
         let RoundReport { before, after, .. } = self;
         let GateSection {
             min_accuracy,
-            min_beyond_shortcuts,
+            min_shortcut_margin,
             min_length_matched_accuracy,
             max_length_correlation,
             min_gain,
-            min_judge_gain,
+            min_validation_gain,
             max_kl,
             max_likelihood_drop,
             max_terminated_drop,
@@ -43,7 +43,7 @@ impl RoundReport {
         let beyond = self.audit.beyond_shortcuts();
         let matched = self.audit.length_matched_upper();
         let correlation = self.audit.length_correlation;
-        let judged = self.judge.map_or(f64::INFINITY, |judge| judge.gain());
+        let judged = self.validation_reward.map_or(f64::INFINITY, |judge| judge.gain());
         let rules = [
             (
                 pooled >= min_accuracy,
@@ -52,9 +52,9 @@ impl RoundReport {
                 ),
             ),
             (
-                beyond >= min_beyond_shortcuts,
+                beyond >= min_shortcut_margin,
                 format!(
-                    "reward accuracy less that of the better of two probes, on length and on words, is {beyond:.3} < {min_beyond_shortcuts}: what it has learned is a shortcut"
+                    "reward accuracy less that of the better of two probes, on length and on words, is {beyond:.3} < {min_shortcut_margin}: what it has learned is a shortcut"
                 ),
             ),
             (
@@ -81,9 +81,9 @@ impl RoundReport {
                 ),
             ),
             (
-                judged >= min_judge_gain,
+                judged >= min_validation_gain,
                 format!(
-                    "the judge's score moved by {judged:+.2} standard errors, which has to be {min_judge_gain} or more"
+                    "the judge's score moved by {judged:+.2} standard errors, which has to be {min_validation_gain} or more"
                 ),
             ),
             (after.kl <= max_kl, format!("KL to SFT {:.2} > {max_kl} nats a completion", after.kl)),
@@ -145,7 +145,7 @@ mod tests {
     use super::*;
     use crate::held_out::Measures;
     use crate::observer::At;
-    use crate::opinion::SecondOpinion;
+    use crate::validation_reward::ValidationScores;
     use crate::watch::{Breach, Course};
 
     fn measures() -> Measures {
@@ -194,7 +194,7 @@ mod tests {
             accuracy_after: 0.6,
             demonstrations_reward: 0.0,
             audit: fair_audit(),
-            judge: None,
+            validation_reward: None,
             course: Course::default(),
             sft_log_likelihood: -2.0,
             calibration: [0.0, 1.0],
@@ -264,7 +264,7 @@ mod tests {
             "{reasons:?}"
         );
         let mut moving = Recipe::default();
-        moving.policy.anchor = Anchor::Moving;
+        moving.policy.reference = KlReference::Moving;
         let mut report = good();
         bought(&mut report);
         assert!(report.objections(&moving).is_empty());
@@ -318,14 +318,14 @@ mod tests {
 
     #[test]
     fn a_round_that_the_judge_likes_less_is_not_kept() {
-        let judged = |before, after, min_judge_gain| {
+        let judged = |before, after, min_validation_gain| {
             let mut recipe = Recipe::default();
-            recipe.gate.min_judge_gain = min_judge_gain;
+            recipe.gate.min_validation_gain = min_validation_gain;
             let standard_error = 0.25;
             let (demonstrations, accuracy_after) = (0.0, 0.5);
             let judge =
-                SecondOpinion { demonstrations, before, after, standard_error, accuracy_after };
-            RoundReport { judge: Some(judge), ..good() }.objections(&recipe)
+                ValidationScores { demonstrations, before, after, standard_error, accuracy_after };
+            RoundReport { validation_reward: Some(judge), ..good() }.objections(&recipe)
         };
         let reasons = judged(-0.5, -1.0, 0.0);
         assert_eq!(reasons.len(), 1, "{reasons:?}");
@@ -339,7 +339,7 @@ mod tests {
         assert_eq!(judged(f64::NAN, 0.0, f64::NEG_INFINITY).len(), 1, "what cannot be judged");
         // Without a judge there is nothing to object to, whatever is asked for.
         let mut recipe = Recipe::default();
-        recipe.gate.min_judge_gain = 1e9;
+        recipe.gate.min_validation_gain = 1e9;
         assert!(good().objections(&recipe).is_empty());
     }
 

@@ -64,7 +64,7 @@ impl Part {
         (rows, tokens): (usize, usize),
         config: &PolicySection,
     ) -> Tensor<1> {
-        let (low, high) = (config.clip_low, config.clip_high);
+        let (low, high) = (config.epsilon, config.epsilon_high);
         let active = |new, old, advantages| clip_fraction(new, old, advantages, low, high).sum();
         match (&self.per_completion, config.solver) {
             (Some(advantages), Solver::Rloo | Solver::Reinforce) => {

@@ -1,7 +1,7 @@
 //! The ranges of a recipe's values.
 
 use super::*;
-use crate::pairs::{Origin, count, weight};
+use crate::pairs::{NegativeSource, count, weight};
 
 /// Bounds that keep products of counts, and what is allocated for them, within a machine.
 const MOST: usize = 1_000_000_000;
@@ -20,7 +20,7 @@ impl Recipe {
         self.check_groups()?;
         self.check_numbers()?;
         self.check_gate()?;
-        self.check_guard()
+        self.check_health()
     }
 
     fn check_counts(&self) -> Result<(), TrainError> {
@@ -32,9 +32,9 @@ impl Recipe {
             ("reward.steps", reward.steps, 1),
             ("reward.batch_size", reward.batch_size, 1),
             ("reward.pool_window", reward.pool_window, 1),
-            ("reward.members", reward.members, 1),
+            ("reward.ensemble_size", reward.ensemble_size, 1),
             ("policy.steps", policy.steps, 1),
-            ("policy.inner_epochs", policy.inner_epochs, 1),
+            ("policy.num_ppo_epochs", policy.num_ppo_epochs, 1),
             ("policy.mini_batch_size", policy.mini_batch_size, 1),
             ("gate.samples", self.gate.samples, 2),
             ("gate.patience", self.gate.patience, 1),
@@ -85,11 +85,11 @@ impl Recipe {
             "a multiple of policy.samples_per_prompt",
         )?;
         let n = &self.negatives;
-        let all: usize = Origin::ALL.map(|origin| count(n, origin)).iter().sum();
+        let all: usize = NegativeSource::ALL.map(|origin| count(n, origin)).iter().sum();
         holds(all > 0, "negatives", all, "one kind of negatives at least")?;
         let weighs = |origin| count(n, origin) > 0 && weight(&n.weights, origin) != 0.0;
         holds(
-            Origin::ALL.into_iter().any(weighs),
+            NegativeSource::ALL.into_iter().any(weighs),
             "negatives.weights",
             0.0,
             "more than 0 for one kind of negatives that is drawn",
@@ -125,17 +125,17 @@ impl Recipe {
             ),
             ("sft.iq_lambda", self.sft.iq_lambda, not_negative, "0 or more"),
             ("sft.iq_gamma", self.sft.iq_gamma, unit, "in [0, 1]"),
-            ("policy.clip_low", policy.clip_low, |x| x > 0.0 && x < 1.0, "in (0, 1)"),
-            ("policy.clip_high", policy.clip_high, positive, "more than 0"),
+            ("policy.epsilon", policy.epsilon, |x| x > 0.0 && x < 1.0, "in (0, 1)"),
+            ("policy.epsilon_high", policy.epsilon_high, positive, "more than 0"),
             ("policy.missing_eos_value", policy.missing_eos_value, |_| true, "a number"),
             ("policy.gamma", policy.gamma, unit, "in [0, 1]"),
             ("policy.gae_lambda", policy.gae_lambda, unit, "in [0, 1]"),
             ("policy.value_clip", policy.value_clip, positive, "more than 0"),
             ("policy.value_coef", policy.value_coef, positive, "more than 0"),
             ("reward.l2", reward.l2, not_negative, "0 or more"),
-            ("reward.centring", reward.centring, not_negative, "0 or more"),
+            ("reward.center_rewards_coef", reward.center_rewards_coef, not_negative, "0 or more"),
             ("reward.margin", reward.margin, not_negative, "0 or more"),
-            ("reward.disagreement", reward.disagreement, not_negative, "0 or more"),
+            ("reward.uncertainty_penalty", reward.uncertainty_penalty, not_negative, "0 or more"),
             (
                 "reward.label_smoothing",
                 reward.label_smoothing,
@@ -196,10 +196,11 @@ impl Recipe {
             "\"none\" with linear-difference, whose gradient does not depend on what an expert adds",
         )?;
         holds(
-            self.reward.fading == Fading::None || self.gate.judge == Judge::Independent,
-            "reward.fading",
-            "won",
-            "\"none\" without gate.judge = \"independent\", which decides what is won",
+            self.reward.negative_reweighting == NegativeReweighting::None
+                || self.gate.validation_reward == ValidationReward::Independent,
+            "reward.negative_reweighting",
+            "validation-reward",
+            "\"none\" without gate.validation_reward = \"independent\", which decides what is won",
         )
     }
 
@@ -216,9 +217,9 @@ impl Recipe {
         let factor = gate.max_length_factor;
         holds(factor >= 1.0, "gate.max_length_factor", factor, "1 or more")?;
         for (key, value) in [
-            ("gate.min_beyond_shortcuts", gate.min_beyond_shortcuts),
+            ("gate.min_shortcut_margin", gate.min_shortcut_margin),
             ("gate.min_gain", gate.min_gain),
-            ("gate.min_judge_gain", gate.min_judge_gain),
+            ("gate.min_validation_gain", gate.min_validation_gain),
         ] {
             holds(value < f64::INFINITY, key, value, "a number, or -inf for no bound")?;
         }
@@ -235,13 +236,13 @@ impl Recipe {
         Ok(())
     }
 
-    fn check_guard(&self) -> Result<(), TrainError> {
-        let guard = &self.guard;
-        let (key, norm) = ("guard.max_unclipped_norm", guard.max_unclipped_norm);
+    fn check_health(&self) -> Result<(), TrainError> {
+        let health = &self.health;
+        let (key, norm) = ("health.max_unclipped_norm", health.max_unclipped_norm);
         holds(norm > 0.0, key, norm, "more than 0, or inf for no bound")?;
-        let kl = guard.max_kl;
-        holds(kl > 0.0, "guard.max_kl", kl, "more than 0, or inf for no bound")?;
-        let (key, factor) = ("guard.max_length_factor", guard.max_length_factor);
+        let kl = health.max_kl;
+        holds(kl > 0.0, "health.max_kl", kl, "more than 0, or inf for no bound")?;
+        let (key, factor) = ("health.max_length_factor", health.max_length_factor);
         holds(factor >= 1.0, key, factor, "1 or more, or inf for no bound")
     }
 }

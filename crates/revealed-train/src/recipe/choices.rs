@@ -46,7 +46,7 @@ pub enum ScaleFrom {
 /// What the policy is held near.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Anchor {
+pub enum KlReference {
     /// The SFT model.
     Sft,
     /// The policy with which the round began, as published.
@@ -134,17 +134,17 @@ pub enum LengthControl {
 /// Which pairs of a pool lose weight.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Fading {
+pub enum NegativeReweighting {
     /// None.
     None,
     /// Those whose sample the judge puts above the demonstration: `2 σ(judge(demonstration) − judge(sample))`.
-    Won,
+    ValidationReward,
 }
 
 /// A second opinion on rounds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Judge {
+pub enum ValidationReward {
     /// None.
     None,
     /// A reward fitted once, on the first round's pairs with fixed negatives, that no policy is improved against.
@@ -154,7 +154,7 @@ pub enum Judge {
 /// Where the KL to the anchor is paid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum KlIn {
+pub enum KlPlacement {
     /// Where the solver's paper has it: in the loss for GRPO, in the reward for the others.
     Solver,
     /// Taken from the reward, without gradient.

@@ -24,14 +24,16 @@ impl Recipe {
             origin: origin.into(),
             source: Box::new(source),
         };
-        // Once directly, for errors with line and column; the merge below knows no lines.
-        toml::from_str::<Self>(text).map_err(|source| syntax(origin, source))?;
         let given: toml::Table = toml::from_str(text).map_err(|source| syntax(origin, source))?;
+        renamed::check(&given, origin)?;
+        // Parsed once directly, for errors with line and column: the merge below has no lines.
+        toml::from_str::<Self>(text).map_err(|source| syntax(origin, source))?;
         let mut merged = toml::Table::try_from(Self::default()).unwrap_or_default();
         merge(&mut merged, given);
         for item in overrides {
             let table =
                 override_table(item).map_err(|source| syntax(&format!("--set {item}"), source))?;
+            renamed::check(&table, &format!("--set {item}"))?;
             merge(&mut merged, table);
         }
         let mut recipe: Self = merged.try_into().map_err(|source| {
@@ -114,7 +116,7 @@ fn comment(section: &str, field: &str) -> Option<&'static str> {
         "reward" => RewardSection::COMMENTS,
         "policy" => PolicySection::COMMENTS,
         "gate" => GateSection::COMMENTS,
-        "guard" => GuardSection::COMMENTS,
+        "health" => HealthSection::COMMENTS,
         "run" => RunSection::COMMENTS,
         "model.lora" => {
             return Some(match field {

@@ -7,9 +7,9 @@ use revealed_models::CausalLm;
 use revealed_objectives::{LogRatioLoss, LogRatioObjective};
 use revealed_reward::{RewardEnsemble, RewardModel};
 use revealed_train::{
-    Anchor, At, Fading, Judge, KlIn, LengthControl, Normalization, OptimizerConfig, Pair, PairPool,
-    Phase, Recipe, Schedule, SelfPlay, SftObjective, Solver, Tuning, fit_log_ratio, fit_reward,
-    fit_sft, improve_policy,
+    At, KlPlacement, KlReference, LengthControl, NegativeReweighting, Normalization,
+    OptimizerConfig, Pair, PairPool, Phase, Recipe, Schedule, SelfPlay, SftObjective, Solver,
+    Tuning, ValidationReward, fit_log_ratio, fit_reward, fit_sft, improve_policy,
 };
 
 use crate::support::{Weights, World, largest_difference, weights};
@@ -79,8 +79,9 @@ fn a_reward_step_is_that_of_the_whole_batch_with_weights_and_experts_too() {
         recipe.negatives.truncated = 1;
         (recipe.negatives.weights.policy, recipe.negatives.weights.truncated) = (3.0, 0.5);
         recipe.reward.length_control = LengthControl::Expert;
-        (recipe.reward.fading, recipe.gate.judge) = (Fading::Won, Judge::Independent);
-        (recipe.reward.centring, recipe.reward.label_smoothing) = (0.3, 0.1);
+        (recipe.reward.negative_reweighting, recipe.gate.validation_reward) =
+            (NegativeReweighting::ValidationReward, ValidationReward::Independent);
+        (recipe.reward.center_rewards_coef, recipe.reward.label_smoothing) = (0.3, 0.1);
     };
     let fit = |world: &World| {
         let pool = pool(world);
@@ -102,7 +103,7 @@ fn a_reward_step_is_that_of_the_whole_batch_with_weights_and_experts_too() {
 fn a_pair_weighs_as_many_as_its_weight_says() {
     let world = World::new(Tuning::Full, |recipe| {
         recipe.reward.steps = 1;
-        (recipe.reward.l2, recipe.reward.centring) = (0.2, 0.1);
+        (recipe.reward.l2, recipe.reward.center_rewards_coef) = (0.2, 0.1);
         recipe.reward.optimizer = proportional(1.0);
     });
     let rows = &world.task.train;
@@ -141,7 +142,7 @@ fn a_step_on_log_ratios_is_that_of_the_whole_batch() {
             rounds: 1,
             steps: 1,
             batch_size: 30,
-            anchor: Anchor::Sft,
+            reference: KlReference::Sft,
             optimizer: proportional(0.3),
         };
         let objective = LogRatioObjective {
@@ -161,7 +162,7 @@ fn a_step_on_log_ratios_is_that_of_the_whole_batch() {
 
 fn improved(world: &World) -> (Weights, Weights) {
     let member = |seed| RewardModel::new(world.base.clone(), seed);
-    let reward = RewardEnsemble { members: vec![member(3), member(4)], disagreement: 0.5 };
+    let reward = RewardEnsemble { members: vec![member(3), member(4)], uncertainty_penalty: 0.5 };
     let improve = |policy: CausalLm| {
         world.run(&mut (), |run| improve_policy(policy, &world.base, &reward, 1, run))
     };
@@ -172,13 +173,14 @@ fn improved(world: &World) -> (Weights, Weights) {
 #[test]
 fn a_policy_step_is_that_of_the_whole_mini_batch() {
     for solver in [Solver::Rloo, Solver::Grpo, Solver::Ppo, Solver::Reinforce] {
-        for (normalization, kl_in) in
-            [(Normalization::Sequence, KlIn::Reward), (Normalization::Token, KlIn::Loss)]
-        {
+        for (normalization, kl_placement) in [
+            (Normalization::Sequence, KlPlacement::Reward),
+            (Normalization::Token, KlPlacement::Loss),
+        ] {
             let change = |recipe: &mut Recipe| {
                 recipe.policy.solver = solver;
                 recipe.policy.normalization = normalization;
-                recipe.policy.kl_in = kl_in;
+                recipe.policy.kl_placement = kl_placement;
                 recipe.policy.steps = 1;
                 recipe.policy.batch_size = 16;
                 recipe.policy.mini_batch_size = 8;

@@ -3,9 +3,10 @@
 use revealed_objectives::{GroupScale, PairLoss};
 use revealed_reward::{Calibration, RewardModel};
 use revealed_train::{
-    Alternation, Anchor, Average, Fading, Judge, KlIn, LengthControl, MissingEos, Negative,
-    Normalization, Origin, Pair, PairPool, Phase, Pool, Recipe, RewardSection, RewardStart, Row,
-    ScaleFrom, Schedule, SftObjective, Solver, State, Tuning, fit_reward,
+    Alternation, Average, KlPlacement, KlReference, LengthControl, MissingEos, Negative,
+    NegativeReweighting, NegativeSource, Normalization, Pair, PairPool, Phase, Pool, Recipe,
+    RewardSection, RewardStart, Row, ScaleFrom, Schedule, SftObjective, Solver, State, Tuning,
+    ValidationReward, fit_reward,
 };
 
 use crate::support::{Weights, World, weights};
@@ -14,21 +15,21 @@ use crate::support::{Weights, World, weights};
 fn a_pool_keeps_its_rounds_and_fixed_origins_always() {
     let row = Row { input_ids: vec![1, 3, 2], completion_start: 2, terminated: true };
     let drawn = [
-        (Origin::Initial, 1),
-        (Origin::Sft, 1),
-        (Origin::OtherPrompt, 1),
-        (Origin::Truncated, 1),
-        (Origin::Policy, 1),
-        (Origin::Greedy, 2),
-        (Origin::Policy, 3),
-        (Origin::Policy, 4),
+        (NegativeSource::Initial, 1),
+        (NegativeSource::Sft, 1),
+        (NegativeSource::OtherPrompt, 1),
+        (NegativeSource::Truncated, 1),
+        (NegativeSource::Policy, 1),
+        (NegativeSource::Greedy, 2),
+        (NegativeSource::Policy, 3),
+        (NegativeSource::Policy, 4),
     ];
     let fixed = drawn[..4].to_vec();
-    let with = |policy: &[(Origin, usize)]| [&fixed, policy].concat();
+    let with = |policy: &[(NegativeSource, usize)]| [&fixed, policy].concat();
     let negatives =
         drawn.map(|(origin, round)| Negative { demonstration: 0, origin, round, row: row.clone() });
     let pool = PairPool { negatives: negatives.to_vec() };
-    let kept = |rule, pool_window, round| -> Vec<(Origin, usize)> {
+    let kept = |rule, pool_window, round| -> Vec<(NegativeSource, usize)> {
         let config = RewardSection { pool: rule, pool_window, ..RewardSection::default() };
         let kept = pool.of_round(round, &config);
         kept.iter().map(|n| (n.origin, n.round)).collect()
@@ -55,12 +56,12 @@ fn fixed_origins_are_drawn_once_and_the_policy_s_every_round() {
     };
     let demonstrations = world.task.train.len();
     for (origin, each, again) in [
-        (Origin::Initial, 1, 0),
-        (Origin::Sft, 1, 0),
-        (Origin::Policy, 2, 2),
-        (Origin::Greedy, 1, 1),
-        (Origin::OtherPrompt, 2, 0),
-        (Origin::Truncated, 3, 0),
+        (NegativeSource::Initial, 1, 0),
+        (NegativeSource::Sft, 1, 0),
+        (NegativeSource::Policy, 2, 2),
+        (NegativeSource::Greedy, 1, 1),
+        (NegativeSource::OtherPrompt, 2, 0),
+        (NegativeSource::Truncated, 3, 0),
     ] {
         assert_eq!(count(origin, 1), each * demonstrations, "{origin:?}");
         assert_eq!(count(origin, 2), again * demonstrations, "{origin:?}");
@@ -75,7 +76,7 @@ fn fixed_origins_are_drawn_once_and_the_policy_s_every_round() {
 fn fits(start: RewardStart, lr: f64) -> [Vec<Weights>; 2] {
     let world = World::new(Tuning::Lora, |recipe| {
         recipe.run.rounds = 2;
-        recipe.reward.members = 2;
+        recipe.reward.ensemble_size = 2;
         recipe.reward.start = start;
         recipe.reward.optimizer.lr = lr;
     });
@@ -107,7 +108,7 @@ fn averaged(average: Average, kept: bool) -> Vec<Vec<Weights>> {
     let world = World::new(Tuning::Lora, |recipe| {
         recipe.reward.scale_from = ScaleFrom::Sft;
         recipe.run.rounds = 3;
-        recipe.reward.members = 2;
+        recipe.reward.ensemble_size = 2;
         recipe.reward.average = average;
         recipe.gate.patience = 3;
         recipe.gate.min_gain = if kept { f64::NEG_INFINITY } else { f64::MAX };
@@ -186,14 +187,14 @@ fn a_moving_anchor_is_the_sft_model_in_round_1_and_another_in_round_2() {
     let candidates = |anchor| {
         let world = World::new(Tuning::Full, |recipe| {
             recipe.run.rounds = 2;
-            recipe.policy.anchor = anchor;
+            recipe.policy.reference = anchor;
         });
         let (_, states) = world.align();
         let gates = states.into_iter().filter(|state| state.phase == Phase::Gate);
         let all: Vec<Weights> = gates.map(|s| weights(&s.candidate.unwrap())).collect();
         all
     };
-    let (sft, moving) = (candidates(Anchor::Sft), candidates(Anchor::Moving));
+    let (sft, moving) = (candidates(KlReference::Sft), candidates(KlReference::Moving));
     assert_eq!(sft[0], moving[0]);
     assert_ne!(sft[1], moving[1]);
 }
@@ -203,7 +204,7 @@ fn step_wise_alternation_moves_the_reward_during_improvement_and_round_wise_does
     for (alternation, moves) in [(Alternation::RoundWise, false), (Alternation::StepWise, true)] {
         let world = World::new(Tuning::Full, |recipe| {
             recipe.policy.alternation = alternation;
-            (recipe.reward.members, recipe.reward.disagreement) = (3, 0.25);
+            (recipe.reward.ensemble_size, recipe.reward.uncertainty_penalty) = (3, 0.25);
         });
         let (_, states) = world.align();
         let reward = |phase| {
@@ -211,7 +212,7 @@ fn step_wise_alternation_moves_the_reward_during_improvement_and_round_wise_does
             state.reward.clone().unwrap()
         };
         let (before, after) = (reward(Phase::Improve), reward(Phase::Gate));
-        assert_eq!((after.members.len(), after.disagreement), (3, 0.25));
+        assert_eq!((after.members.len(), after.uncertainty_penalty), (3, 0.25));
         for (before, after) in before.members.iter().zip(&after.members) {
             let moved = weights(&before.model) != weights(&after.model);
             assert_eq!(moved, moves, "{alternation:?}");
@@ -224,7 +225,7 @@ fn step_wise_alternation_moves_the_reward_during_improvement_and_round_wise_does
 fn of_averaged_rewards_only_the_newest_follow_policy_steps() {
     let world = World::new(Tuning::Full, |recipe| {
         recipe.run.rounds = 2;
-        recipe.reward.members = 2;
+        recipe.reward.ensemble_size = 2;
         recipe.policy.alternation = Alternation::StepWise;
         (recipe.reward.average, recipe.reward.scale_from) = (Average::Rounds, ScaleFrom::Sft);
     });
@@ -249,9 +250,9 @@ fn every_option_runs_a_round() {
     for solver in [Solver::Ppo, Solver::Rloo, Solver::Grpo, Solver::Reinforce] {
         options.push(Box::new(move |recipe| recipe.policy.solver = solver));
         // By custom GRPO's is in the loss, the others' in the reward.
-        let other = if solver == Solver::Grpo { KlIn::Reward } else { KlIn::Loss };
+        let other = if solver == Solver::Grpo { KlPlacement::Reward } else { KlPlacement::Loss };
         options.push(Box::new(move |recipe| {
-            (recipe.policy.solver, recipe.policy.kl_in) = (solver, other);
+            (recipe.policy.solver, recipe.policy.kl_placement) = (solver, other);
         }));
     }
     for rule in [MissingEos::Replace, MissingEos::Penalty, MissingEos::BatchMinimum] {
@@ -306,13 +307,13 @@ fn every_option_runs_a_round() {
     options.push(Box::new(|recipe| recipe.negatives.truncated = 1));
     options.push(Box::new(|recipe| recipe.reward.length_control = LengthControl::Expert));
     options.push(Box::new(|recipe| {
-        recipe.gate.judge = Judge::Independent;
-        recipe.reward.fading = Fading::Won;
+        recipe.gate.validation_reward = ValidationReward::Independent;
+        recipe.reward.negative_reweighting = NegativeReweighting::ValidationReward;
     }));
     options.push(Box::new(|recipe| {
-        (recipe.reward.members, recipe.reward.disagreement) = (2, 0.5);
+        (recipe.reward.ensemble_size, recipe.reward.uncertainty_penalty) = (2, 0.5);
     }));
-    options.push(Box::new(|recipe| recipe.reward.centring = 0.5));
+    options.push(Box::new(|recipe| recipe.reward.center_rewards_coef = 0.5));
     options.push(Box::new(|recipe| recipe.reward.label_smoothing = 0.1));
     options.push(Box::new(|recipe| recipe.reward.margin = 1.0));
     options.push(Box::new(|recipe| {
@@ -338,7 +339,7 @@ fn however_fit_and_improvement_take_turns_demonstrations_average_zero_at_the_end
     for alternation in [Alternation::RoundWise, Alternation::StepWise] {
         let world = World::new(Tuning::Lora, |recipe| {
             recipe.policy.alternation = alternation;
-            recipe.reward.members = 2;
+            recipe.reward.ensemble_size = 2;
             recipe.reward.optimizer.lr = 5e-2;
         });
         let (end, _) = world.align();

@@ -1,6 +1,6 @@
 //! Same seed, same device: same bits.
 
-use revealed_models::lanes::{pieces_at_once, side_by_side};
+use revealed_models::workers::{map_parallel, max_concurrency};
 use revealed_train::{Solver, State, Tuning};
 
 use crate::support::{Ears, World, weights};
@@ -52,10 +52,10 @@ fn pieces_side_by_side_give_the_bits_of_one_after_the_other() {
         (weights(&state.policy), state.pool, ears.metrics)
     };
     let together = run();
-    // Work that is on a lane itself has no others to itself.
+    // Work that is on a worker itself has no others to itself.
     let mut alone = Vec::new();
-    let lanes = pieces_at_once(&crate::support::device(), 1, usize::MAX);
-    side_by_side(
+    let workers = max_concurrency(&crate::support::device(), 1, usize::MAX);
+    map_parallel(
         2,
         &[(), ()],
         |()| Ok(run()),
@@ -66,7 +66,7 @@ fn pieces_side_by_side_give_the_bits_of_one_after_the_other() {
     )
     .unwrap();
     for one in &alone {
-        assert!(*one == together, "{lanes} lanes");
+        assert!(*one == together, "{workers} workers");
     }
 }
 
@@ -88,7 +88,7 @@ fn rounds_and_origins_draw_with_different_noise() {
             .map(|n| &n.row.input_ids)
             .collect()
     };
-    use revealed_train::Origin::{Initial, Policy, Sft};
+    use revealed_train::NegativeSource::{Initial, Policy, Sft};
     let draws = [of(Initial, 1), of(Sft, 1), of(Policy, 1), of(Policy, 2)];
     for (index, draw) in draws.iter().enumerate() {
         assert_eq!(draw.len(), 40);

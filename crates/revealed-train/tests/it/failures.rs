@@ -45,7 +45,7 @@ fn a_skipped_step_changes_nothing_and_the_steps_after_it_go_on() {
         recipe.reward.steps = 4;
         recipe.reward.batch_size = 2;
     });
-    world.recipe.guard.max_skipped_steps = 1;
+    world.recipe.health.max_skipped_steps = 1;
     let spoilt = |bad: &'static [usize]| {
         let calls = AtomicUsize::new(0);
         let objective = move |demonstration: Tensor<1>, sample: Tensor<1>| {
@@ -125,7 +125,7 @@ fn a_policy_that_runs_away_ends_its_steps_and_the_round_says_what_left_its_band_
         recipe.policy.kl_coef = 0.0;
         recipe.policy.optimizer.lr = 0.3;
     });
-    (world.recipe.gate.max_kl, world.recipe.guard.max_kl) = (0.5, 4.0);
+    (world.recipe.gate.max_kl, world.recipe.health.max_kl) = (0.5, 4.0);
     let mut ears = Ears::default();
     let end = world.run(&mut ears, |run| align(world.state(), run, |_| Ok(()))).unwrap();
     let report = &end.reports[0];

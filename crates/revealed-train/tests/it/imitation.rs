@@ -31,7 +31,7 @@ fn the_last_epoch_or_the_best_one_is_kept() {
     let world = |keep, epochs| {
         World::with_rows(Tuning::Full, &rows, |recipe| {
             recipe.sft.epochs = epochs;
-            recipe.sft.patience = 9;
+            recipe.sft.early_stopping_patience = 9;
             recipe.sft.keep = keep;
             let optimizer = OptimizerConfig { lr: 3e-2, ..OptimizerConfig::default() };
             recipe.sft.optimizer = OptimizerConfig { schedule: Schedule::Constant, ..optimizer };

@@ -3,7 +3,7 @@
 use revealed_data::LongCompletion;
 use revealed_reward::RewardModel;
 use revealed_train::{
-    At, KlIn, OptimizerConfig, Phase, Rollout, Solver, Tuning, calibrate, fit_reward,
+    At, KlPlacement, OptimizerConfig, Phase, Rollout, Solver, Tuning, calibrate, fit_reward,
     improve_policy,
 };
 
@@ -81,14 +81,14 @@ fn a_heavy_kl_holds_the_policy_near_its_anchor_in_the_reward_and_in_the_loss() {
         demonstrations().into_iter().map(|(prompt, _)| (prompt, " c c c c c c".into())).collect();
     let mut reward: Option<RewardModel> = None;
     for solver in [Solver::Rloo, Solver::Grpo, Solver::Ppo, Solver::Reinforce] {
-        let mut left = |kl_in, kl_coef| {
+        let mut left = |kl_placement, kl_coef| {
             let world = World::with_rows(Tuning::Full, &rows, |recipe| {
                 recipe.sft.epochs = 0;
                 recipe.data.long_completions = LongCompletion::Truncate;
                 recipe.policy.missing_eos_value = 0.0;
                 recipe.reward.steps = 30;
                 recipe.policy.solver = solver;
-                (recipe.policy.kl_in, recipe.policy.kl_coef) = (kl_in, kl_coef);
+                (recipe.policy.kl_placement, recipe.policy.kl_coef) = (kl_placement, kl_coef);
                 recipe.policy.steps = 12;
                 recipe.policy.batch_size = 64;
                 recipe.policy.mini_batch_size = 64;
@@ -109,10 +109,10 @@ fn a_heavy_kl_holds_the_policy_near_its_anchor_in_the_reward_and_in_the_loss() {
             let kl = rollout.unwrap().kl();
             kl.iter().sum::<f64>() / kl.len() as f64
         };
-        let free = left(KlIn::Solver, 0.0);
-        for kl_in in [KlIn::Reward, KlIn::Loss] {
-            let held = left(kl_in, 4.0);
-            assert!(held < 0.3 * free, "{solver:?}, {kl_in:?}: {held} of {free} nats");
+        let free = left(KlPlacement::Solver, 0.0);
+        for kl_placement in [KlPlacement::Reward, KlPlacement::Loss] {
+            let held = left(kl_placement, 4.0);
+            assert!(held < 0.3 * free, "{solver:?}, {kl_placement:?}: {held} of {free} nats");
         }
     }
 }

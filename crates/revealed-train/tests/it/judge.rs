@@ -1,30 +1,30 @@
 //! The judge in the loop, and what a round's report says of its reward.
 
 use revealed_reward::{Audit, Calibration, RewardModel};
-use revealed_train::{Judge, Phase, RoundReport, State, TrainError, Tuning, align};
+use revealed_train::{Phase, RoundReport, State, TrainError, Tuning, ValidationReward, align};
 
 use crate::support::{Weights, World, is_plain, weights};
 
 fn fitted(state: &State) -> Option<(Weights, Calibration)> {
-    state.judge.as_ref().map(|judge| (weights(&judge.model), judge.calibration))
+    state.validation_reward.as_ref().map(|judge| (weights(&judge.model), judge.calibration))
 }
 
 #[test]
 fn a_judge_is_fitted_in_round_1_and_stays_as_it_is() {
     let world = World::new(Tuning::Lora, |recipe| {
         recipe.run.rounds = 3;
-        recipe.gate.judge = Judge::Independent;
-        recipe.gate.min_judge_gain = f64::NEG_INFINITY;
+        recipe.gate.validation_reward = ValidationReward::Independent;
+        recipe.gate.min_validation_gain = f64::NEG_INFINITY;
     });
     let (end, states) = world.align();
     assert_eq!(end.reports.len(), 3);
-    let with = states.iter().position(|state| state.judge.is_some()).unwrap();
+    let with = states.iter().position(|state| state.validation_reward.is_some()).unwrap();
     assert_eq!((states[with].round, states[with].phase), (1, Phase::Improve));
     let first = fitted(&states[with]);
     assert!(states[with..].iter().all(|state| fitted(state) == first));
-    assert!(is_plain(&end.judge.as_ref().unwrap().model));
+    assert!(is_plain(&end.validation_reward.as_ref().unwrap().model));
     for report in &end.reports {
-        let judge = report.judge.unwrap();
+        let judge = report.validation_reward.unwrap();
         assert!(judge.standard_error > 0.0 && judge.gain().is_finite());
         assert!((0.0..=1.0).contains(&judge.accuracy_after));
     }
@@ -38,12 +38,12 @@ fn a_judge_is_fitted_in_round_1_and_stays_as_it_is() {
 fn a_judge_that_objects_to_nothing_changes_nothing() {
     let end = |judge| {
         let world = World::new(Tuning::Full, |recipe| {
-            recipe.gate.judge = judge;
-            recipe.gate.min_judge_gain = f64::NEG_INFINITY;
+            recipe.gate.validation_reward = judge;
+            recipe.gate.min_validation_gain = f64::NEG_INFINITY;
         });
         world.align().0
     };
-    let (with, without) = (end(Judge::Independent), end(Judge::None));
+    let (with, without) = (end(ValidationReward::Independent), end(ValidationReward::None));
     assert!(with.judge.is_some() && without.judge.is_none());
     assert_eq!(weights(&with.policy), weights(&without.policy));
     let reward = |state: &State| weights(&state.reward.as_ref().unwrap().members[0].model);
@@ -57,8 +57,8 @@ fn a_round_whose_reward_rose_while_the_judge_s_score_fell_is_rolled_back() {
         recipe.reward.steps = 20;
         recipe.policy.steps = 8;
         recipe.policy.kl_coef = 0.0;
-        recipe.gate.judge = Judge::Independent;
-        (recipe.gate.min_gain, recipe.gate.min_judge_gain) = (0.0, 0.0);
+        recipe.gate.validation_reward = ValidationReward::Independent;
+        (recipe.gate.min_gain, recipe.gate.min_validation_gain) = (0.0, 0.0);
     });
     let mut fitted = None;
     let stop = || TrainError::TooFew { what: "enough", found: 0, needed: 0, advice: "" };
@@ -73,20 +73,20 @@ fn a_round_whose_reward_rose_while_the_judge_s_score_fell_is_rolled_back() {
     let reward = fitted.reward.as_ref().unwrap().members[0].clone();
     let contrary = Calibration { scale: -reward.calibration.scale, ..reward.calibration };
     let end = |judge: RewardModel| {
-        let state = State { judge: Some(judge), ..fitted.clone() };
+        let state = State { validation_reward: Some(judge), ..fitted.clone() };
         world.run(&mut (), |run| align(state, run, |_| Ok(()))).unwrap()
     };
     let kept = end(reward.clone());
     let report = &kept.reports[0];
     assert!(report.accepted && report.after.reward > report.before.reward, "{report:?}");
     // A judge with the reward's own eyes sees what it sees.
-    let judge = report.judge.unwrap();
+    let judge = report.validation_reward.unwrap();
     assert_eq!([judge.before, judge.after], [report.before.reward, report.after.reward]);
     assert_eq!(judge.accuracy_after, report.accuracy_after);
     assert_eq!(judge.demonstrations, report.demonstrations_reward);
     let rejected = end(RewardModel { calibration: contrary, ..reward });
     let report = &rejected.reports[0];
-    assert!(!report.accepted && report.judge.unwrap().gain() < 0.0);
+    assert!(!report.accepted && report.validation_reward.unwrap().gain() < 0.0);
     assert_eq!(report.reasons.len(), 1, "{:?}", report.reasons);
     assert!(report.reasons[0].starts_with("the judge's score moved by -"));
     assert_eq!(weights(&rejected.policy), weights(&rejected.sft));

@@ -1,7 +1,9 @@
 //! What length alone tells can be kept out of a reward.
 
 use revealed_reward::RewardModel;
-use revealed_train::{LengthControl, Negative, Origin, Row, Tuning, fit_reward, improve_in_turn};
+use revealed_train::{
+    LengthControl, Negative, NegativeSource, Row, Tuning, fit_reward, improve_in_turn,
+};
 
 use crate::support::{EOS, WORDS, World, weights};
 
@@ -24,7 +26,7 @@ fn preference(length_control: LengthControl, long: usize) -> f64 {
     world.task.train = (0..80).map(|pair| side(pair < long)).collect();
     let negative = |demonstration: usize| Negative {
         demonstration,
-        origin: Origin::Policy,
+        origin: NegativeSource::Policy,
         round: 1,
         row: side(demonstration >= long),
     };

@@ -15,7 +15,7 @@ const ROUNDING: f64 = 1.0 / 256.0;
 fn world(tuning: Tuning, bf16: bool) -> World {
     World::new(tuning, |recipe| {
         recipe.model.bf16 = bf16;
-        (recipe.sft.epochs, recipe.sft.patience) = (4, 0);
+        (recipe.sft.epochs, recipe.sft.early_stopping_patience) = (4, 0);
         recipe.reward.steps = 12;
         recipe.policy.solver = Solver::Ppo;
     })

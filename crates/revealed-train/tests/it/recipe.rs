@@ -2,8 +2,8 @@
 
 use revealed_objectives::{PairLoss, PairObjective};
 use revealed_train::{
-    Fading, Judge, Keep, KlIn, LengthControl, NegativeWeights, Recipe, Schedule, SftObjective,
-    Solver, TrainError, Tuning,
+    Keep, KlPlacement, LengthControl, NegativeReweighting, NegativeWeights, Recipe, Schedule,
+    SftObjective, Solver, TrainError, Tuning, ValidationReward,
 };
 
 fn parse(text: &str, overrides: &[&str]) -> Result<Recipe, TrainError> {
@@ -116,12 +116,12 @@ fn values_out_of_range_name_their_keys() {
         "reward.steps",
         "reward.batch_size",
         "reward.pool_window",
-        "reward.members",
+        "reward.ensemble_size",
         "policy.steps",
         "policy.batch_size",
         "policy.mini_batch_size",
         "policy.samples_per_prompt",
-        "policy.inner_epochs",
+        "policy.num_ppo_epochs",
         "gate.samples",
         "gate.patience",
         "run.micro_batch_tokens",
@@ -133,8 +133,8 @@ fn values_out_of_range_name_their_keys() {
         "policy.temperature",
         "negatives.temperature",
         "policy.kl_coef",
-        "policy.clip_low",
-        "policy.clip_high",
+        "policy.epsilon",
+        "policy.epsilon_high",
         "policy.missing_eos_value",
         "policy.gamma",
         "policy.gae_lambda",
@@ -152,17 +152,17 @@ fn values_out_of_range_name_their_keys() {
         "negatives.weights.other_prompts",
         "negatives.weights.truncated",
         "reward.l2",
-        "reward.centring",
+        "reward.center_rewards_coef",
         "reward.margin",
-        "reward.disagreement",
+        "reward.uncertainty_penalty",
         "reward.label_smoothing",
         "reward.scale_floor",
         "gate.min_accuracy",
-        "gate.min_beyond_shortcuts",
+        "gate.min_shortcut_margin",
         "gate.min_length_matched_accuracy",
         "gate.max_length_correlation",
         "gate.min_gain",
-        "gate.min_judge_gain",
+        "gate.min_validation_gain",
         "gate.max_kl",
         "gate.max_likelihood_drop",
         "gate.max_terminated_drop",
@@ -180,7 +180,7 @@ fn values_out_of_range_name_their_keys() {
     for (key, value) in [
         ("policy.temperature", "0.0"),
         ("policy.kl_coef", "-0.1"),
-        ("policy.clip_low", "1.0"),
+        ("policy.epsilon", "1.0"),
         ("policy.gamma", "1.1"),
         ("policy.gae_lambda", "-0.1"),
         ("policy.samples_per_prompt", "1"),
@@ -199,9 +199,9 @@ fn values_out_of_range_name_their_keys() {
         ("negatives.weights.other_prompts", "-1.0"),
         ("negatives.weights.truncated", "-1.0"),
         ("reward.l2", "-0.1"),
-        ("reward.centring", "-0.1"),
+        ("reward.center_rewards_coef", "-0.1"),
         ("reward.margin", "-1.0"),
-        ("reward.disagreement", "-0.5"),
+        ("reward.uncertainty_penalty", "-0.5"),
         ("reward.label_smoothing", "-0.1"),
         ("reward.label_smoothing", "0.6"),
         ("negatives.greedy", "2"),
@@ -257,9 +257,13 @@ fn a_key_that_would_do_nothing_is_refused_by_name() {
         }
     }
     // Nothing decides what is won; nothing is left to learn from; what is multiplied is 0, or turns negative.
-    let fading = "reward.fading=won";
-    assert!(with(&[fading, "gate.judge=none"]).unwrap_err().contains("reward.fading"));
-    with(&[fading, "gate.judge=independent"]).unwrap();
+    let negative_reweighting = "reward.negative_reweighting=validation-reward";
+    assert!(
+        with(&[negative_reweighting, "gate.validation_reward=none"])
+            .unwrap_err()
+            .contains("reward.negative_reweighting")
+    );
+    with(&[negative_reweighting, "gate.validation_reward=independent"]).unwrap();
     let drawn = ["negatives.initial=4", "negatives.policy=2"];
     let weightless = ["negatives.weights.initial=0.0", "negatives.weights.policy=0.0"];
     let all = [drawn, weightless].concat();
@@ -274,7 +278,7 @@ fn a_key_that_would_do_nothing_is_refused_by_name() {
     // Bounds that would reject every round, and weights whose mean overflows.
     for wrong in [
         "gate.min_gain=inf",
-        "gate.min_judge_gain=inf",
+        "gate.min_validation_gain=inf",
         "gate.max_kl=-inf",
         "gate.max_length_correlation=-0.1",
         "negatives.weights.initial=1e308",
@@ -310,18 +314,18 @@ fn every_choice_has_a_name_and_every_number_a_key() {
         "negatives.weights.truncated=0.6",
         "reward.label_smoothing=0.1",
         "reward.margin=0.2",
-        "reward.centring=0.3",
+        "reward.center_rewards_coef=0.3",
         "reward.length_control=expert",
-        "reward.fading=won",
-        "reward.members=5",
-        "reward.disagreement=0.4",
+        "reward.negative_reweighting=validation-reward",
+        "reward.ensemble_size=5",
+        "reward.uncertainty_penalty=0.4",
         "policy.solver=reinforce",
-        "policy.kl_in=loss",
+        "policy.kl_placement=loss",
         "policy.kl_target=4.0",
         "policy.kl_horizon=500.0",
         "policy.baseline_decay=0.8",
-        "gate.judge=independent",
-        "gate.min_judge_gain=1.5",
+        "gate.validation_reward=independent",
+        "gate.min_validation_gain=1.5",
     ];
     let recipe = parse("", &set).unwrap();
     let mut wanted = Recipe::default();
@@ -338,16 +342,18 @@ fn every_choice_has_a_name_and_every_number_a_key() {
         truncated: 0.6,
     };
     let reward = &mut wanted.reward;
-    (reward.label_smoothing, reward.margin, reward.centring) = (0.1, 0.2, 0.3);
-    (reward.length_control, reward.fading) = (LengthControl::Expert, Fading::Won);
-    (reward.members, reward.disagreement) = (5, 0.4);
+    (reward.label_smoothing, reward.margin, reward.center_rewards_coef) = (0.1, 0.2, 0.3);
+    (reward.length_control, reward.negative_reweighting) =
+        (LengthControl::Expert, NegativeReweighting::ValidationReward);
+    (reward.ensemble_size, reward.uncertainty_penalty) = (5, 0.4);
     let policy = &mut wanted.policy;
-    (policy.solver, policy.kl_in) = (Solver::Reinforce, KlIn::Loss);
+    (policy.solver, policy.kl_placement) = (Solver::Reinforce, KlPlacement::Loss);
     (policy.kl_target, policy.kl_horizon, policy.baseline_decay) = (4.0, 500.0, 0.8);
-    (wanted.gate.judge, wanted.gate.min_judge_gain) = (Judge::Independent, 1.5);
+    (wanted.gate.validation_reward, wanted.gate.min_validation_gain) =
+        (ValidationReward::Independent, 1.5);
     assert_eq!(recipe, wanted);
-    // Fading asks for the judge that is the default.
-    let other = parse("", &["gate.judge=none"]).unwrap();
+    // NegativeReweighting asks for the judge that is the default.
+    let other = parse("", &["gate.validation_reward=none"]).unwrap();
     assert_eq!(other.differences(&recipe).len(), set.len());
     let again = parse(&recipe.to_commented_toml(), &[]).unwrap();
     assert_eq!(again, wanted);
@@ -378,8 +384,9 @@ fn the_objective_takes_its_numbers_from_the_recipe() {
 #[test]
 fn the_kl_stands_where_custom_or_the_recipe_has_it() {
     for (solver, custom) in [("rloo", true), ("ppo", true), ("reinforce", true), ("grpo", false)] {
-        let in_reward = |kl_in| {
-            let set = [format!("policy.solver={solver}"), format!("policy.kl_in={kl_in}")];
+        let in_reward = |kl_placement| {
+            let set =
+                [format!("policy.solver={solver}"), format!("policy.kl_placement={kl_placement}")];
             Recipe::parse("", "test", &set).unwrap().policy.kl_in_reward()
         };
         assert_eq!(in_reward("solver"), custom, "{solver}");
@@ -441,4 +448,22 @@ fn counts_that_no_machine_could_hold_are_refused_by_key() {
         let error = Recipe::parse("", "test", &[format!("{key}={value}")]).unwrap_err();
         assert!(error.to_string().contains(key), "{key}: {error}");
     }
+}
+
+#[test]
+fn a_key_that_was_renamed_is_refused_with_its_new_name() {
+    for (old, new, text) in [
+        ("guard", "health", "[guard]\nmax_kl = 5.0\n"),
+        ("policy.clip_low", "policy.epsilon", "[policy]\nclip_low = 0.1\n"),
+        ("gate.judge", "gate.validation_reward", "[gate]\njudge = \"none\"\n"),
+    ] {
+        let error = Recipe::parse(text, "recipe.toml", &[]).unwrap_err().to_string();
+        let expected =
+            format!("recipe.toml: the key `{old}` was renamed to `{new}`; use the new name");
+        assert_eq!(error, expected);
+    }
+    let set = ["policy.inner_epochs=3".to_owned()];
+    let error = Recipe::parse("", "recipe.toml", &set).unwrap_err().to_string();
+    assert!(error.contains("--set policy.inner_epochs=3"), "{error}");
+    assert!(error.contains("renamed to `policy.num_ppo_epochs`"), "{error}");
 }

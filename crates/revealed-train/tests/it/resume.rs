@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 
 use revealed_reward::RewardModel;
 use revealed_train::{
-    Alternation, Anchor, At, Average, Event, Judge, Keep, LengthControl, Observer, Phase, Recipe,
-    RewardStart, RunFolder, ScaleFrom, SftObjective, Solver, State, TrainError, Tuning, align,
-    best_round,
+    Alternation, At, Average, Event, Keep, KlReference, LengthControl, Observer, Phase, Recipe,
+    RewardStart, RunFolder, ScaleFrom, SftObjective, Solver, State, TrainError, Tuning,
+    ValidationReward, align, best_round,
 };
 
 use sha2::Digest;
@@ -30,9 +30,9 @@ fn world(tuning: Tuning) -> World {
     World::new(tuning, |recipe| {
         recipe.run.rounds = 2;
         recipe.reward.start = RewardStart::Warm;
-        (recipe.reward.members, recipe.reward.disagreement) = (2, 0.5);
-        recipe.gate.judge = Judge::Independent;
-        recipe.policy.anchor = Anchor::Moving;
+        (recipe.reward.ensemble_size, recipe.reward.uncertainty_penalty) = (2, 0.5);
+        recipe.gate.validation_reward = ValidationReward::Independent;
+        recipe.policy.reference = KlReference::Moving;
         recipe.model.bf16 = tuning == Tuning::Full;
         // The defaults, or what they replaced.
         (recipe.reward.average, recipe.reward.scale_from) = match tuning {
@@ -75,7 +75,10 @@ fn assert_same_end(again: &State, end: &State) {
     let part = |r: &RewardModel| (weights(&r.model.backbone.decoder), weights(&r.model.score));
     let rewards = |state: &State| -> Vec<_> {
         let members = state.reward.iter().flat_map(|reward| &reward.members);
-        members.chain(&state.judge).map(|reward| (reward.calibration, part(reward))).collect()
+        members
+            .chain(&state.validation_reward)
+            .map(|reward| (reward.calibration, part(reward)))
+            .collect()
     };
     assert_eq!(rewards(again), rewards(end));
     assert_eq!((&again.reports, &again.pool, &again.held), (&end.reports, &end.pool, &end.held));
@@ -97,7 +100,7 @@ fn from_every_phase_the_end_is_the_same_to_the_last_bit() {
             assert_same_end(&again, &end);
             let reward = again.reward.as_ref().unwrap();
             let members = if tuning == Tuning::Lora { 4 } else { 2 };
-            assert_eq!((reward.members.len(), reward.disagreement), (members, 0.5));
+            assert_eq!((reward.members.len(), reward.uncertainty_penalty), (members, 0.5));
             assert_eq!(metrics(folder), metrics(&world.recipe.run.out), "{folder:?}");
         }
     }
@@ -108,8 +111,9 @@ fn from_every_step_the_end_is_the_same_to_the_last_bit() {
     type Change = fn(&mut Recipe);
     let changes: [(Tuning, Change); 4] = [
         (Tuning::Lora, |recipe| {
-            (recipe.sft.epochs, recipe.sft.patience) = (3, 0);
-            (recipe.reward.members, recipe.gate.judge) = (2, Judge::Independent);
+            (recipe.sft.epochs, recipe.sft.early_stopping_patience) = (3, 0);
+            (recipe.reward.ensemble_size, recipe.gate.validation_reward) =
+                (2, ValidationReward::Independent);
         }),
         (Tuning::Full, |recipe| {
             (recipe.policy.solver, recipe.reward.start) = (Solver::Ppo, RewardStart::Warm);
@@ -122,7 +126,7 @@ fn from_every_step_the_end_is_the_same_to_the_last_bit() {
         }),
         (Tuning::Full, |recipe| {
             recipe.policy.alternation = Alternation::StepWise;
-            (recipe.reward.members, recipe.reward.average) = (2, Average::Rounds);
+            (recipe.reward.ensemble_size, recipe.reward.average) = (2, Average::Rounds);
             recipe.reward.length_control = LengthControl::Expert;
         }),
     ];
@@ -167,7 +171,7 @@ impl Observer for Impatient {
 #[test]
 fn a_run_that_is_asked_to_stop_saves_after_its_step_and_can_go_on() {
     let world = World::new(Tuning::Lora, |recipe| {
-        (recipe.sft.epochs, recipe.gate.judge) = (2, Judge::Independent);
+        (recipe.sft.epochs, recipe.gate.validation_reward) = (2, ValidationReward::Independent);
     });
     let end = world.align().0;
     for patience in 1..=13 {

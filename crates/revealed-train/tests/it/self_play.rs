@@ -4,7 +4,7 @@ use revealed_data::LongCompletion;
 use revealed_models::{CausalLm, CompletionBatch, PaddingSide};
 use revealed_objectives::{LogRatioLoss, LogRatioObjective};
 use revealed_train::{
-    Anchor, OptimizerConfig, Pair, Recipe, Row, SelfPlay, TrainError, Tuning, fit_log_ratio,
+    KlReference, OptimizerConfig, Pair, Recipe, Row, SelfPlay, TrainError, Tuning, fit_log_ratio,
     self_play,
 };
 
@@ -14,9 +14,9 @@ fn spin(loss: LogRatioLoss) -> LogRatioObjective {
     LogRatioObjective { loss, scale: 0.5, offset: 0.0, label_smoothing: 0.0 }
 }
 
-fn config(rounds: usize, steps: usize, anchor: Anchor) -> SelfPlay {
+fn config(rounds: usize, steps: usize, anchor: KlReference) -> SelfPlay {
     let optimizer = OptimizerConfig { lr: 1e-2, ..OptimizerConfig::default() };
-    SelfPlay { rounds, steps, batch_size: 16, anchor, optimizer }
+    SelfPlay { rounds, steps, batch_size: 16, reference: anchor, optimizer }
 }
 
 /// The policies after every round.
@@ -64,7 +64,7 @@ fn the_log_ratio_of_demonstrations_rises_above_that_of_samples() {
                     policy,
                     &world.base,
                     &pairs,
-                    &config(1, 20, Anchor::Sft),
+                    &config(1, 20, KlReference::Sft),
                     &spin(loss),
                     run,
                 )
@@ -87,7 +87,7 @@ fn the_log_ratio_of_demonstrations_rises_above_that_of_samples() {
 fn playing_against_itself_makes_demonstrations_likelier_and_every_round_is_heard_of() {
     let world = World::new(Tuning::Full, |_| {});
     let mut ears = Ears::default();
-    let policies = played(&world, &config(3, 10, Anchor::Moving), &mut ears);
+    let policies = played(&world, &config(3, 10, KlReference::Moving), &mut ears);
     assert_eq!(policies.len(), 3);
     assert!(policies.iter().all(is_plain));
     let rows: Vec<&Row> = world.task.held_out.iter().collect();
@@ -113,7 +113,7 @@ fn playing_against_itself_makes_demonstrations_likelier_and_every_round_is_heard
 #[test]
 fn a_fixed_and_a_moving_reference_part_in_the_second_round() {
     let world = World::new(Tuning::Full, |_| {});
-    let [sft, moving] = [Anchor::Sft, Anchor::Moving].map(|anchor| {
+    let [sft, moving] = [KlReference::Sft, KlReference::Moving].map(|anchor| {
         played(&world, &config(2, 3, anchor), &mut Ears::default())
             .iter()
             .map(weights)
@@ -134,8 +134,8 @@ fn against_a_moving_reference_a_round_begins_undecided() {
     };
     // The log-ratios are all 0.
     let undecided = std::f64::consts::LN_2;
-    assert!((first_of_second(Anchor::Moving) - undecided).abs() < 1e-5);
-    assert!(first_of_second(Anchor::Sft) < undecided - 0.01);
+    assert!((first_of_second(KlReference::Moving) - undecided).abs() < 1e-5);
+    assert!(first_of_second(KlReference::Sft) < undecided - 0.01);
 }
 
 #[test]
@@ -145,7 +145,7 @@ fn samples_are_drawn_anew_every_round_from_all_that_is_asked_for() {
         let world = World::new(Tuning::Full, change);
         let still = OptimizerConfig { lr: 1e-30, ..OptimizerConfig::default() };
         let batch_size = 1000;
-        let config = SelfPlay { optimizer: still, batch_size, ..config(2, 1, Anchor::Sft) };
+        let config = SelfPlay { optimizer: still, batch_size, ..config(2, 1, KlReference::Sft) };
         let mut ears = Ears::default();
         played(&world, &config, &mut ears);
         let norms = ears.metrics.iter().flatten().filter(|m| m.0 == "grad_norm").map(|m| m.1);
@@ -166,7 +166,7 @@ fn a_seed_plays_the_same_twice_and_another_seed_differently() {
         let mut world = World::new(Tuning::Lora, |_| {});
         world.recipe.run.seed = seed;
         let mut ears = Ears::default();
-        let policies = played(&world, &config(2, 3, Anchor::Moving), &mut ears);
+        let policies = played(&world, &config(2, 3, KlReference::Moving), &mut ears);
         (policies.iter().map(weights).collect::<Vec<Weights>>(), ears.metrics)
     };
     let [a, b, c] = [5, 5, 6].map(play);
@@ -185,7 +185,7 @@ fn weights_of_pairs_count_in_log_ratios() {
         let pairs = [Pair { weight: a, ..first }, Pair { weight: b, ..second }];
         let fitted = world.run(&mut (), |run| {
             let objective = spin(LogRatioLoss::Spin);
-            let config = config(1, 1, Anchor::Sft);
+            let config = config(1, 1, KlReference::Sft);
             fit_log_ratio(world.policy.clone(), &model(2), &pairs, &config, &objective, run)
         });
         weights(&fitted.unwrap())
@@ -197,7 +197,7 @@ fn weights_of_pairs_count_in_log_ratios() {
 #[test]
 fn without_pairs_there_is_nothing_to_fit() {
     let world = World::new(Tuning::Full, |_| {});
-    let (config, objective) = (config(1, 1, Anchor::Sft), spin(LogRatioLoss::Dpo));
+    let (config, objective) = (config(1, 1, KlReference::Sft), spin(LogRatioLoss::Dpo));
     let error = world.run(&mut (), |run| {
         fit_log_ratio(world.policy.clone(), &world.base, &[], &config, &objective, run)
     });
@@ -217,7 +217,7 @@ fn an_error_of_the_callback_ends_the_play() {
     let error = world.run(&mut (), |run| {
         let models = (&world.base, &world.policy);
         let objective = spin(LogRatioLoss::Spin);
-        self_play(models, &config(3, 1, Anchor::Sft), &objective, run, |_, _| {
+        self_play(models, &config(3, 1, KlReference::Sft), &objective, run, |_, _| {
             rounds += 1;
             Err(TrainError::TooFew { what: "enough", found: 0, needed: 0, advice: "" })
         })
@@ -236,5 +236,5 @@ fn beginnings_of_demonstrations_without_an_end_can_be_played_against() {
         recipe.negatives.truncated = 4;
     });
     assert!(world.task.train.iter().all(|row| !row.terminated));
-    assert_eq!(played(&world, &config(1, 2, Anchor::Sft), &mut Ears::default()).len(), 1);
+    assert_eq!(played(&world, &config(1, 2, KlReference::Sft), &mut Ears::default()).len(), 1);
 }

@@ -9,8 +9,8 @@ use revealed_data::Encoder;
 use revealed_models::{CausalLm, HfConfig};
 use revealed_objectives::RewardObjective;
 use revealed_train::{
-    Average, Event, Judge, Metric, MissingEos, Observer, Recipe, RoundReport, Run, ScaleFrom,
-    State, Task, Tuning, align,
+    Average, Event, Metric, MissingEos, Observer, Recipe, RoundReport, Run, ScaleFrom, State, Task,
+    Tuning, ValidationReward, align,
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -116,14 +116,14 @@ fn small(tuning: Tuning) -> Recipe {
     recipe.policy.missing_eos = MissingEos::Penalty;
     // Both kinds of negatives, and no judge but where a test asks for it.
     recipe.negatives.policy = 2;
-    recipe.gate.judge = Judge::None;
+    recipe.gate.validation_reward = ValidationReward::None;
     recipe.run.rounds = 1;
     recipe.run.seed = 5;
     recipe.run.shown_samples = 2;
     recipe.gate = recipe.gate.without_bounds();
     // Lengths from 1 to 6 are no divergence here; the first number that is none is an error.
-    (recipe.guard.max_kl, recipe.guard.max_length_factor) = (f64::INFINITY, f64::INFINITY);
-    recipe.guard.max_skipped_steps = 0;
+    (recipe.health.max_kl, recipe.health.max_length_factor) = (f64::INFINITY, f64::INFINITY);
+    recipe.health.max_skipped_steps = 0;
     // One reward a round, in the policy's unit, unless a test asks otherwise.
     (recipe.reward.average, recipe.reward.scale_from) = (Average::None, ScaleFrom::Policy);
     recipe

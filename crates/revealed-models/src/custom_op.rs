@@ -11,7 +11,7 @@ use std::fmt::Debug;
 use burn::tensor::Tensor;
 
 /// A function of `N` tensors of rank `D` to one of rank `D`.
-pub(crate) trait Operation<const N: usize, const D: usize>:
+pub(crate) trait CustomOp<const N: usize, const D: usize>:
     Clone + Debug + Send + 'static
 {
     /// What the backward pass needs of the forward pass.
@@ -36,7 +36,7 @@ pub(crate) fn apply<O, const N: usize, const D: usize>(
     inputs: [Tensor<D>; N],
 ) -> Tensor<D>
 where
-    O: Operation<N, D>,
+    O: CustomOp<N, D>,
 {
     #[cfg(any(feature = "flex", feature = "tch", feature = "cube"))]
     let inputs = match record::recorded(operation, inputs) {
@@ -54,7 +54,7 @@ pub(crate) fn assert_as_autodiff<O, const N: usize, const D: usize>(
     inputs: [Tensor<D>; N],
     tolerance: f32,
 ) where
-    O: Operation<N, D>,
+    O: CustomOp<N, D>,
 {
     let numbers = |tensor: Tensor<D>| tensor.into_data().iter::<f32>().collect::<Vec<f32>>();
     let run = |apply: &dyn Fn([Tensor<D>; N]) -> Tensor<D>| {

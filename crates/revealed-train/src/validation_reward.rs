@@ -14,7 +14,7 @@ use crate::steps::Steps;
 
 /// What a second reward, that nothing was optimised against, says of a round.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct SecondOpinion {
+pub struct ValidationScores {
     /// Mean calibrated score of held-out demonstrations.
     pub demonstrations: f64,
     /// Of the samples of the policy before the round.
@@ -27,7 +27,7 @@ pub struct SecondOpinion {
     pub accuracy_after: f64,
 }
 
-impl SecondOpinion {
+impl ValidationScores {
     /// The rise in its standard errors.
     pub fn gain(&self) -> f64 {
         let rise = self.after - self.before;
@@ -40,7 +40,7 @@ impl SecondOpinion {
 ///
 /// # Errors
 /// When the loss is not finite.
-pub(crate) fn fit_judge(
+pub(crate) fn fit_validation_reward(
     state: &State,
     fit: Option<RewardFit>,
     run: &mut Run<'_>,
@@ -64,17 +64,17 @@ pub(crate) fn fit_judge(
 }
 
 /// What a second reward makes of the samples, a prompt's `group` next to each other.
-pub(crate) fn second_opinion(
+pub(crate) fn validation_scores(
     demonstrations: &[f64],
     old: &[f64],
     new: &[f64],
     group: usize,
-) -> SecondOpinion {
+) -> ValidationScores {
     let rises: Vec<f64> =
         old.chunks(group).zip(new.chunks(group)).map(|(old, new)| mean(new) - mean(old)).collect();
     let (rise, count) = (mean(&rises), rises.len() as f64);
     let squares: f64 = rises.iter().map(|one| (one - rise).powi(2)).sum();
-    SecondOpinion {
+    ValidationScores {
         demonstrations: mean(demonstrations),
         before: mean(old),
         after: mean(new),
@@ -87,11 +87,11 @@ pub(crate) fn second_opinion(
 mod tests {
     use super::*;
     use crate::irl::align;
-    use crate::recipe::{Judge, Tuning};
+    use crate::recipe::{Tuning, ValidationReward};
     use crate::support::{Weights, World, weights};
 
-    fn opinion(before: f64, after: f64, standard_error: f64) -> SecondOpinion {
-        SecondOpinion { demonstrations: 0.0, before, after, standard_error, accuracy_after: 0.5 }
+    fn opinion(before: f64, after: f64, standard_error: f64) -> ValidationScores {
+        ValidationScores { demonstrations: 0.0, before, after, standard_error, accuracy_after: 0.5 }
     }
 
     #[test]
@@ -109,7 +109,7 @@ mod tests {
         // Two samples of each of three prompts, whose means rise by 1, 2 and 6.
         let old = [0.0, 2.0, 5.0, 5.0, -1.0, -3.0];
         let new = [1.0, 3.0, 9.0, 5.0, 4.0, 4.0];
-        let opinion = second_opinion(&[2.0, 7.0, 4.0], &old, &new, 2);
+        let opinion = validation_scores(&[2.0, 7.0, 4.0], &old, &new, 2);
         assert!((opinion.before - 8.0 / 6.0).abs() < 1e-12);
         assert!((opinion.after - 26.0 / 6.0).abs() < 1e-12);
         assert!((opinion.demonstrations - 13.0 / 3.0).abs() < 1e-12);
@@ -124,7 +124,7 @@ mod tests {
     fn judge(world: &World, state: &State, change: impl Fn(&mut Vec<Negative>)) -> Weights {
         let mut state = state.clone();
         change(&mut state.pool.negatives);
-        let judge = world.run(&mut (), |run| fit_judge(&state, None, run)).unwrap();
+        let judge = world.run(&mut (), |run| fit_validation_reward(&state, None, run)).unwrap();
         let Steps::Done(judge) = judge else { panic!("paused") };
         assert_ne!(judge.calibration, revealed_reward::Calibration::default());
         weights(&judge.model)
@@ -134,7 +134,7 @@ mod tests {
     fn a_judge_learns_from_fixed_negatives_and_from_others_only_without_them() {
         let world = World::new(Tuning::Full, |recipe| {
             recipe.negatives.other_prompts = 1;
-            recipe.gate.judge = Judge::Independent;
+            recipe.gate.validation_reward = ValidationReward::Independent;
         });
         let mut states = Vec::new();
         let keep = |state: &State| {
@@ -143,13 +143,13 @@ mod tests {
         };
         world.run(&mut (), |run| align(world.state(), run, keep)).unwrap();
         let drawn = states.iter().find(|state| state.phase == Phase::Fit).unwrap();
-        assert!(drawn.judge.is_none());
+        assert!(drawn.validation_reward.is_none());
         let fitted = judge(&world, drawn, |_| {});
         let without_policy = |all: &mut Vec<Negative>| all.retain(|n| n.origin.is_fixed());
         assert_eq!(fitted, judge(&world, drawn, without_policy));
         let policy_only = |all: &mut Vec<Negative>| all.retain(|n| !n.origin.is_fixed());
         assert_ne!(fitted, judge(&world, drawn, policy_only));
-        for gone in [crate::Origin::Initial, crate::Origin::OtherPrompt] {
+        for gone in [crate::NegativeSource::Initial, crate::NegativeSource::OtherPrompt] {
             let fewer = |all: &mut Vec<Negative>| all.retain(|n| n.origin != gone);
             assert_ne!(fitted, judge(&world, drawn, fewer), "{gone:?} is part of it");
         }
@@ -163,7 +163,7 @@ mod tests {
         assert_eq!(judge(&weightless, drawn, |_| {}), of_policy);
         // It is what the run has, and another model than its reward.
         let end = states.last().unwrap();
-        assert_eq!(fitted, weights(&end.judge.as_ref().unwrap().model));
+        assert_eq!(fitted, weights(&end.validation_reward.as_ref().unwrap().model));
         assert_ne!(fitted, weights(&end.reward.as_ref().unwrap().members[0].model));
     }
 }

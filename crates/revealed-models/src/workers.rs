@@ -1,7 +1,7 @@
 //! Independent pieces of work side by side, where a device's operations leave cores idle.
 //!
 //! Flex spreads matrix products over all cores and runs nearly everything else on one. Whole pieces of a batch, each on a
-//! lane with a share of the cores, keep all of them busy. Pieces and the order of their results depend on the work alone,
+//! worker with a share of the cores, keep all of them busy. Pieces and the order of their results depend on the work alone,
 //! so the bits of a sum do not depend on the machine's cores. Other devices get one piece at a time.
 
 use std::any::Any;
@@ -14,7 +14,7 @@ use std::thread;
 use burn::tensor::Device;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
-/// Lanes at most; a batch is cut into about as many pieces.
+/// Workers at most; a batch is cut into about as many pieces.
 const MOST: usize = 4;
 
 /// Tokens that a piece should have for its matrix products to reach their rate.
@@ -34,28 +34,28 @@ pub(crate) fn piece_size(device: &Device, total: usize, budget: usize, least: us
 }
 
 /// Pieces of up to `largest` padded tokens (or another unit) that may run at once within `budget`: 1 on devices without
-/// lanes.
-pub fn pieces_at_once(device: &Device, largest: usize, budget: usize) -> usize {
+/// workers.
+pub fn max_concurrency(device: &Device, largest: usize, budget: usize) -> usize {
     match has_lanes(device) && !inside() {
-        true => (budget / largest.max(1)).min(lanes()).max(1),
+        true => (budget / largest.max(1)).min(workers()).max(1),
         false => 1,
     }
 }
 
 /// Rows of a batch in pieces.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Pieces {
+pub struct MicroBatches {
     /// Indices of rows.
     pub rows: Vec<Vec<usize>>,
     /// Pieces that may be worked on at once.
-    pub at_once: usize,
+    pub concurrency: usize,
     /// Tokens of all rows; what rows share counts once.
     pub tokens: usize,
     /// The same with the filler beside them.
     pub padded: usize,
 }
 
-impl Pieces {
+impl MicroBatches {
     /// Rows of these lengths in pieces of alike ones that together stay within `budget`, padding counted; a row that is longer
     /// is alone.
     pub fn of_lengths(lengths: &[usize], device: &Device, budget: usize) -> Self {
@@ -78,9 +78,9 @@ impl Pieces {
                 piece.last().map_or(0, |row| lengths[*row].saturating_mul(piece.len()))
             })
         };
-        let at_once = pieces_at_once(device, sizes().max().unwrap_or(0), budget);
+        let concurrency = max_concurrency(device, sizes().max().unwrap_or(0), budget);
         let padded = sizes().fold(0, usize::saturating_add);
-        Self { rows, at_once, tokens: total, padded }
+        Self { rows, concurrency, tokens: total, padded }
     }
 
     /// Share of the filler, in [0, 1).
@@ -88,16 +88,16 @@ impl Pieces {
         padding(self.tokens, self.padded)
     }
 
-    /// [`side_by_side`] on the pieces.
+    /// [`map_parallel`] on the pieces.
     ///
     /// # Errors
     /// As there.
-    pub fn side_by_side<R: Send, E: Send>(
+    pub fn map_parallel<R: Send, E: Send>(
         &self,
         work: impl Fn(&[usize]) -> Result<R, E> + Sync,
         take: impl FnMut(R) -> Result<(), E>,
     ) -> Result<(), E> {
-        side_by_side(self.at_once, &self.rows, |rows| work(rows), take)
+        map_parallel(self.concurrency, &self.rows, |rows| work(rows), take)
     }
 }
 
@@ -109,21 +109,21 @@ pub fn padding(tokens: usize, padded: usize) -> f64 {
     }
 }
 
-/// Does `work` on every item, `at_once` of them side by side (as [`pieces_at_once`] says), and gives the results to `take`
+/// Does `work` on every item, `concurrency` of them side by side (as [`max_concurrency`] says), and gives the results to `take`
 /// in the items' order, on this thread.
 ///
 /// # Errors
 /// The first that `work` or `take` gives; work that has begun is done before it is returned.
-pub fn side_by_side<T: Sync, R: Send, E: Send>(
-    at_once: usize,
+pub fn map_parallel<T: Sync, R: Send, E: Send>(
+    concurrency: usize,
     items: &[T],
     work: impl Fn(&T) -> Result<R, E> + Sync,
     mut take: impl FnMut(R) -> Result<(), E>,
 ) -> Result<(), E> {
-    let pools = match at_once.min(items.len()) {
+    let pools = match concurrency.min(items.len()) {
         0 | 1 => &[],
         _ if inside() => &[],
-        wanted => pools(wanted.min(lanes())),
+        wanted => pools(wanted.min(workers())),
     };
     if pools.is_empty() {
         return items.iter().try_for_each(|item| take(work(item)?));
@@ -140,7 +140,7 @@ pub fn side_by_side<T: Sync, R: Send, E: Send>(
                 });
             });
         }
-        // However this ends, lanes must not wait for a reader who is gone.
+        // However this ends, workers must not wait for a reader who is gone.
         let _closed = Close(&queue);
         for index in 0..items.len() {
             match queue.wait(index) {
@@ -168,38 +168,38 @@ thread_local! {
     static INSIDE: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Whether this thread is a lane's.
+/// Whether this thread is a worker's.
 fn inside() -> bool {
     INSIDE.get()
 }
 
-/// Lanes that this machine has.
-fn lanes() -> usize {
+/// Workers that this machine has.
+fn workers() -> usize {
     rayon::current_num_threads().min(MOST)
 }
 
-/// `lanes` pools that share out the threads of rayon's own; none for one lane.
-fn pools(lanes: usize) -> &'static [ThreadPool] {
+/// `workers` pools that share out the threads of rayon's own; none for one worker.
+fn pools(workers: usize) -> &'static [ThreadPool] {
     static POOLS: [OnceLock<Vec<ThreadPool>>; MOST + 1] = [const { OnceLock::new() }; MOST + 1];
-    if !(2..=MOST).contains(&lanes) {
+    if !(2..=MOST).contains(&workers) {
         return &[];
     }
-    POOLS[lanes].get_or_init(|| {
-        let build = |lane| {
+    POOLS[workers].get_or_init(|| {
+        let build = |worker| {
             ThreadPoolBuilder::new()
-                .num_threads(share(rayon::current_num_threads(), lanes, lane))
-                .thread_name(move |thread| format!("lane-{lane}-{thread}"))
+                .num_threads(share(rayon::current_num_threads(), workers, worker))
+                .thread_name(move |thread| format!("worker-{worker}-{thread}"))
                 .start_handler(|_| INSIDE.set(true))
                 .build()
         };
-        // Where the system gives no more threads, there are fewer lanes.
-        (0..lanes).map_while(|lane| build(lane).ok()).collect()
+        // Where the system gives no more threads, there are fewer workers.
+        (0..workers).map_while(|worker| build(worker).ok()).collect()
     })
 }
 
-/// Threads of a lane, of which all lanes together have `threads`.
-fn share(threads: usize, lanes: usize, lane: usize) -> usize {
-    (threads + lane) / lanes
+/// Threads of a worker, of which all workers together have `threads`.
+fn share(threads: usize, workers: usize, worker: usize) -> usize {
+    (threads + worker) / workers
 }
 
 /// What panicked work leaves.
@@ -209,7 +209,7 @@ struct Queue<R> {
     state: Mutex<State<R>>,
     changed: Condvar,
     items: usize,
-    /// How far lanes may be ahead of the reader, so that results do not pile up.
+    /// How far workers may be ahead of the reader, so that results do not pile up.
     ahead: usize,
 }
 
@@ -277,14 +277,14 @@ mod tests {
 
     use super::*;
 
-    fn squares(at_once: usize, fails: Option<usize>) -> Result<Vec<usize>, String> {
+    fn squares(concurrency: usize, fails: Option<usize>) -> Result<Vec<usize>, String> {
         let items: Vec<usize> = (0..50).collect();
         let mut taken = Vec::new();
         let work = |item: &usize| match Some(*item) == fails {
             true => Err(format!("item {item}")),
             false => Ok(item * item),
         };
-        side_by_side(at_once, &items, work, |square| {
+        map_parallel(concurrency, &items, work, |square| {
             taken.push(square);
             Ok(())
         })?;
@@ -294,12 +294,12 @@ mod tests {
     #[test]
     fn results_come_in_the_items_order_and_the_first_error_ends_it() {
         let expected: Vec<usize> = (0..50).map(|item| item * item).collect();
-        for at_once in [1, 2, 4, 100] {
-            assert_eq!(squares(at_once, None).unwrap(), expected);
-            assert_eq!(squares(at_once, Some(7)).unwrap_err(), "item 7");
+        for concurrency in [1, 2, 4, 100] {
+            assert_eq!(squares(concurrency, None).unwrap(), expected);
+            assert_eq!(squares(concurrency, Some(7)).unwrap_err(), "item 7");
         }
         let none: [usize; 0] = [];
-        assert!(side_by_side(4, &none, |_| Ok::<_, ()>(()), |()| Err(())).is_ok());
+        assert!(map_parallel(4, &none, |_| Ok::<_, ()>(()), |()| Err(())).is_ok());
     }
 
     #[test]
@@ -308,7 +308,7 @@ mod tests {
         let mut read = 0;
         let items = [(); 40];
         let work = |_: &()| Ok::<_, ()>(begun.fetch_add(1, Ordering::SeqCst));
-        side_by_side(2, &items, work, |_| {
+        map_parallel(2, &items, work, |_| {
             assert!(begun.load(Ordering::SeqCst) <= read + 1 + 4);
             read += 1;
             Ok(())
@@ -326,7 +326,7 @@ mod tests {
                     Ok::<_, ()>(*item)
                 };
                 let items: Vec<usize> = (0..30).collect();
-                side_by_side(3, &items, work, |item| {
+                map_parallel(3, &items, work, |item| {
                     assert!(in_lane || item != 5, "five");
                     Ok(())
                 })
@@ -334,23 +334,23 @@ mod tests {
             let panic = caught.unwrap_err();
             assert_eq!(panic.downcast_ref::<&str>(), Some(&"five"));
         }
-        // The lanes live on.
+        // The workers live on.
         assert_eq!(squares(4, None).unwrap().len(), 50);
     }
 
     #[test]
     fn however_many_lanes_there_are_they_have_all_threads() {
         for threads in 2..=33 {
-            for lanes in 2..=threads.min(MOST) {
+            for workers in 2..=threads.min(MOST) {
                 let shares: Vec<usize> =
-                    (0..lanes).map(|lane| share(threads, lanes, lane)).collect();
+                    (0..workers).map(|worker| share(threads, workers, worker)).collect();
                 assert_eq!(shares.iter().sum::<usize>(), threads);
                 assert!(shares.iter().all(|share| *share > 0));
             }
         }
         let count =
             |wanted| pools(wanted).iter().map(ThreadPool::current_num_threads).sum::<usize>();
-        for wanted in 2..=lanes() {
+        for wanted in 2..=workers() {
             assert_eq!(rayon::current_num_threads(), count(wanted));
         }
     }
@@ -361,7 +361,7 @@ mod tests {
         let mut sum = 0;
         let work = |_: &i32| {
             let mut parts = 0;
-            side_by_side(
+            map_parallel(
                 4,
                 &items,
                 |item| Ok(*item),
@@ -372,7 +372,7 @@ mod tests {
             )?;
             Ok::<_, ()>(parts)
         };
-        side_by_side(2, &items, work, |part| {
+        map_parallel(2, &items, work, |part| {
             sum += part;
             Ok(())
         })
@@ -390,20 +390,21 @@ mod tests {
         assert_eq!(piece_tokens(&device, 10, 2), 2);
         assert_eq!(piece_tokens(&device, 10, 0), 1);
         assert_eq!(piece_size(&device, 8, 8, 8), 8);
-        assert_eq!(pieces_at_once(&device, 2000, 2048), 1);
-        assert!(pieces_at_once(&device, 1, 2048) <= MOST);
-        assert_eq!(pieces_at_once(&device, 0, 0), 1);
+        assert_eq!(max_concurrency(&device, 2000, 2048), 1);
+        assert!(max_concurrency(&device, 1, 2048) <= MOST);
+        assert_eq!(max_concurrency(&device, 0, 0), 1);
         assert_eq!(piece_tokens(&device.autodiff(), 1024, 2048), 256);
     }
 
     #[test]
     fn rows_of_alike_lengths_are_a_piece_and_one_that_is_too_long_is_alone() {
         let device = Device::flex();
-        let rows = |lengths: &[usize], budget| Pieces::of_lengths(lengths, &device, budget).rows;
-        let pieces = Pieces::of_lengths(&[5, 1, 4, 1, 90], &device, 10);
+        let rows =
+            |lengths: &[usize], budget| MicroBatches::of_lengths(lengths, &device, budget).rows;
+        let pieces = MicroBatches::of_lengths(&[5, 1, 4, 1, 90], &device, 10);
         assert_eq!((pieces.tokens, pieces.padded), (101, 102));
         assert!((pieces.padding() - 1.0 / 102.0).abs() < 1e-12);
-        assert_eq!(Pieces::of_lengths(&[], &device, 10).padding(), 0.0);
+        assert_eq!(MicroBatches::of_lengths(&[], &device, 10).padding(), 0.0);
         assert_eq!(rows(&[5, 1, 4, 1, 90], 10), [vec![1, 3], vec![2, 0], vec![4]]);
         assert_eq!(rows(&[usize::MAX, 3, usize::MAX], 10), [vec![1], vec![0], vec![2]]);
         assert!(rows(&[], 10).is_empty());

@@ -6,7 +6,7 @@ use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::{Autodiff, Backend, DispatchKindConversion, DispatchTensor};
 use burn::tensor::Tensor;
 
-use super::Operation;
+use super::CustomOp;
 
 /// The result as a node of the graph; the inputs, where none is tracked or no such backend holds them.
 pub(super) fn recorded<O, const N: usize, const D: usize>(
@@ -14,7 +14,7 @@ pub(super) fn recorded<O, const N: usize, const D: usize>(
     inputs: [Tensor<D>; N],
 ) -> Result<Tensor<D>, [Tensor<D>; N]>
 where
-    O: Operation<N, D>,
+    O: CustomOp<N, D>,
 {
     if !inputs.iter().any(Tensor::is_autodiff) {
         return Err(inputs);
@@ -44,7 +44,7 @@ fn on<B, O, const N: usize, const D: usize>(
 ) -> Result<Tensor<D>, [Tensor<D>; N]>
 where
     B: Backend,
-    O: Operation<N, D>,
+    O: CustomOp<N, D>,
     DispatchTensor: DispatchKindConversion<B> + DispatchKindConversion<Autodiff<B>>,
 {
     let mut plain = Vec::with_capacity(N);
@@ -86,7 +86,7 @@ struct Step<O, const D: usize>(O);
 impl<B, O, const N: usize, const D: usize> Backward<B, N> for Step<O, D>
 where
     B: Backend,
-    O: Operation<N, D>,
+    O: CustomOp<N, D>,
     DispatchTensor: DispatchKindConversion<B>,
 {
     type State = O::Kept;
