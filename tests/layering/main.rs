@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
+mod imports;
+
 /// Edges that exist; a leaf has none.
 const EDGES: &[(&str, &[&str])] = &[
     ("revealed-hub", &[]),
@@ -98,4 +100,27 @@ fn only_the_facade_enables_backends_in_a_build() {
             assert!(allowed.contains(&feature), "{name} has a feature of its own: {line}");
         }
     }
+}
+
+/// Crates whose files still form import cycles.
+const WITH_CYCLES: &[&str] = &[
+    "revealed-data",
+    "revealed-models",
+    "revealed-objectives",
+    "revealed-train",
+    "revealed-eval",
+    "revealed-cli",
+];
+
+#[test]
+fn no_file_imports_from_a_file_that_imports_from_it() {
+    let crates = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let mut cycles = Vec::new();
+    for (name, _) in EDGES.iter().filter(|(name, _)| !WITH_CYCLES.contains(name)) {
+        let edges = imports::Crate::read(&crates.join(name).join("src")).edges();
+        if let Some(cycle) = imports::cycle(&edges) {
+            cycles.push(format!("{name}: {} → {}", cycle.join(" → "), cycle[0]));
+        }
+    }
+    assert!(cycles.is_empty(), "import cycles:\n{}", cycles.join("\n"));
 }
