@@ -150,7 +150,7 @@ impl RewardEnsemble {
         let (first, file) = RewardModel::load_on(base.as_ref(), folder, device)?;
         let mut ensemble = Self::from(first);
         if let Some(shape) = read_file(folder)? {
-            ensemble.uncertainty_penalty = shape.disagreement;
+            ensemble.uncertainty_penalty = shape.uncertainty_penalty;
             for index in 1..shape.members {
                 let folder = member_folder(folder, index);
                 let (member, _) = RewardModel::load_on(base.as_ref(), &folder, device)?;

@@ -125,16 +125,16 @@ fn no_members_lost_members_and_impossible_files_are_errors() {
     three(&backbone()).save(folder.path(), PAD, &json!({})).unwrap();
     let file = folder.path().join(ENSEMBLE_FILE);
     for damaged in [
-        "{\"members\": 0, \"disagreement\": 0.1}",
-        "{\"members\": 2, \"disagreement\": -0.1}",
-        "{\"members\": 2, \"disagreement\": 0.1, \"penalty\": 1}",
+        "{\"members\": 0, \"uncertainty_penalty\": 0.1}",
+        "{\"members\": 2, \"uncertainty_penalty\": -0.1}",
+        "{\"members\": 2, \"uncertainty_penalty\": 0.1, \"penalty\": 1}",
         "{\"members\": 2",
     ] {
         std::fs::write(&file, damaged).unwrap();
         let error = RewardEnsemble::load(folder.path(), None, &device()).unwrap_err();
         assert!(error.to_string().contains(ENSEMBLE_FILE), "{error}");
     }
-    std::fs::write(&file, "{\"members\": 4, \"disagreement\": 0.1}").unwrap();
+    std::fs::write(&file, "{\"members\": 4, \"uncertainty_penalty\": 0.1}").unwrap();
     let error = RewardEnsemble::load(folder.path(), None, &device()).unwrap_err();
     assert!(error.to_string().contains(REWARD_FILE), "{error}");
 }

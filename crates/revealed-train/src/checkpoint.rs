@@ -175,7 +175,7 @@ impl Checkpoints {
             let calibration = saved.calibrations.get(name);
             calibration.map(|calibration| store.reward(name, *calibration, initial)).transpose()
         };
-        let ensemble = |name: &str, disagreement| -> Result<_, TrainError> {
+        let ensemble = |name: &str, uncertainty_penalty| -> Result<_, TrainError> {
             let mut members = Vec::new();
             while let Some(member) = reward(&numbered(name, members.len()))? {
                 members.push(member);
@@ -187,8 +187,8 @@ impl Checkpoints {
         if saved.candidate {
             state.candidate = Some(store.policy("candidate", initial)?);
         }
-        state.reward = ensemble(REWARD, saved.disagreement[0])?;
-        state.kept_reward = ensemble(KEPT_REWARD, saved.disagreement[1])?;
+        state.reward = ensemble(REWARD, saved.uncertainty_penalty[0])?;
+        state.kept_reward = ensemble(KEPT_REWARD, saved.uncertainty_penalty[1])?;
         state.validation_reward = reward(JUDGE)?;
         if let Some(saved_progress) = saved.progress {
             let round = saved.round;

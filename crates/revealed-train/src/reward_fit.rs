@@ -166,7 +166,7 @@ fn pair_losses(
     let with_s = with_expert(&s, constants(|pair| pair.expert[1]));
     let losses = run.objective.loss(with_d, with_s)
         + reward_l2(d.clone(), s.clone()).mul_scalar(config.l2)
-        + center_rewards(d, s).mul_scalar(config.center_rewards);
+        + center_rewards(d, s).mul_scalar(config.center_rewards_coef);
     losses * constants(|pair| pair.weight)
 }
 

@@ -231,7 +231,7 @@ mod tests {
             recipe.policy.missing_eos_value = 0.0;
         });
         let member = |seed| revealed_reward::RewardModel::new(world.base.clone(), seed);
-        let scores = |disagreement| {
+        let scores = |uncertainty_penalty| {
             let reward =
                 RewardEnsemble { members: vec![member(1), member(2)], uncertainty_penalty };
             let at = crate::run::at(1, crate::observer::Phase::Improve, 1);

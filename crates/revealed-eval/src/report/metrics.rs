@@ -13,7 +13,7 @@ pub enum Stage {
     /// Supervised fine-tuning.
     Sft,
     /// Fitting the reward that only judges.
-    ValidationScores,
+    Judge,
     /// Drawing negatives.
     Sample,
     /// Fitting and calibrating the reward.

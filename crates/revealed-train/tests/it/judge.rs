@@ -29,7 +29,7 @@ fn a_judge_is_fitted_in_round_1_and_stays_as_it_is() {
         assert!((0.0..=1.0).contains(&judge.accuracy_after));
     }
     // What follows a kept round begins where that ended, by the same scores.
-    let [first, second] = [0, 1].map(|round| end.reports[round].judge.unwrap());
+    let [first, second] = [0, 1].map(|round| end.reports[round].validation_reward.unwrap());
     assert_eq!(first.after, second.before);
     assert_eq!(first.demonstrations, second.demonstrations);
 }
@@ -44,11 +44,14 @@ fn a_judge_that_objects_to_nothing_changes_nothing() {
         world.align().0
     };
     let (with, without) = (end(ValidationReward::Independent), end(ValidationReward::None));
-    assert!(with.judge.is_some() && without.judge.is_none());
+    assert!(with.validation_reward.is_some() && without.validation_reward.is_none());
     assert_eq!(weights(&with.policy), weights(&without.policy));
     let reward = |state: &State| weights(&state.reward.as_ref().unwrap().members[0].model);
     assert_eq!(reward(&with), reward(&without));
-    assert!(with.reports[0].judge.is_some() && without.reports[0].judge.is_none());
+    assert!(
+        with.reports[0].validation_reward.is_some()
+            && without.reports[0].validation_reward.is_none()
+    );
 }
 
 #[test]
