@@ -6,8 +6,8 @@ use anyhow::{Context, Result};
 use revealed::models::{SamplingConfig, sample};
 use revealed::reward::RewardModel;
 use revealed::train::{
-    Event, Judge, Observer, Pair, Phase, Recipe, Row, Run, State, Task, Tuning, align, fit_reward,
-    fit_sft,
+    Event, Observer, Pair, Phase, Recipe, Row, Run, State, Task, Tuning, ValidationReward, align,
+    fit_reward, fit_sft,
 };
 
 use crate::setup::{Setup, lora};
@@ -211,7 +211,7 @@ fn round(args: &Args, setup: &Setup) -> Result<Vec<Line>> {
     (recipe.policy.batch_size, recipe.policy.mini_batch_size) = (args.batch, args.batch);
     recipe.policy.samples_per_prompt = 4;
     recipe.gate = recipe.gate.without_bounds();
-    recipe.gate.validation_reward = Judge::None;
+    recipe.gate.validation_reward = ValidationReward::None;
     recipe.gate.samples = 2;
     (recipe.health.max_kl, recipe.health.max_length_factor) = (f64::INFINITY, f64::INFINITY);
     recipe.run.rounds = args.rounds;

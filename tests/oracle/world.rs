@@ -7,8 +7,8 @@ use revealed::data::Encoder;
 use revealed::models::{CausalLm, CompletionBatch, HfConfig, PaddingSide};
 use revealed::objectives::{PairLoss, RewardObjective};
 use revealed::train::{
-    Average, Judge, KlReference, MissingEos, Pool, Recipe, RewardStart, Row, Run, ScaleFrom, Task,
-    Tuning,
+    Average, KlReference, MissingEos, Pool, Recipe, RewardStart, Row, Run, ScaleFrom, Task, Tuning,
+    ValidationReward,
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -157,7 +157,7 @@ fn recipe(seed: u64) -> Recipe {
     recipe.run.rounds = 14;
     recipe.run.micro_batch_tokens = 1 << 14;
     recipe.run.sample_batch_size = 1 << 10;
-    recipe.gate.validation_reward = Judge::None;
+    recipe.gate.validation_reward = ValidationReward::None;
     recipe.gate = recipe.gate.without_bounds();
     // One reward a round, in the policy's unit, unless a test asks otherwise.
     (recipe.reward.average, recipe.reward.scale_from) = (Average::None, ScaleFrom::Policy);
