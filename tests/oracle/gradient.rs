@@ -32,7 +32,7 @@ pub fn pair_step(world: &World, reward: &RewardModel, negatives: Vec<Row>) -> Ve
     let each = negatives.len() / world.task.train.len();
     let negative = |(index, row)| Negative {
         demonstration: index / each,
-        origin: NegativeSource::Policy,
+        source: NegativeSource::Policy,
         round: 1,
         row,
     };

@@ -67,7 +67,7 @@ fn whereabouts(state: &State, recipe: &Recipe) -> String {
             Some(why) => format!("this run is finished already: {why}"),
             None => "this run is finished already; more rounds need a larger run.rounds".into(),
         },
-        false if state.progress.is_some() => {
+        false if state.phase_state.is_some() => {
             format!("resuming in the middle of round {}, {}", state.round, state.phase)
         }
         false => format!("resuming at round {}, {}", state.round, state.phase),

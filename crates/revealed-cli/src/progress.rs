@@ -233,7 +233,6 @@ impl Observer for Progress {
 
 fn place(at: At) -> String {
     match at.round {
-        0 if at.phase == Phase::Fit => "judge fit".into(),
         0 => at.phase.to_string(),
         round => format!("round {round} {}", at.phase),
     }
@@ -323,7 +322,8 @@ mod tests {
     #[test]
     fn a_place_names_its_round_only_within_the_loop() {
         let at = |round, phase| place(At { round, phase, step: 0 });
-        assert_eq!((at(0, Phase::Sft), at(0, Phase::Fit)), ("sft".into(), "judge fit".into()));
+        assert_eq!(at(0, Phase::Sft), "sft");
+        assert_eq!(at(0, Phase::FitValidationReward), "fit-validation-reward");
         assert_eq!(at(2, Phase::Fit), "round 2 fit");
     }
 

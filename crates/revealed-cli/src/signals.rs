@@ -99,7 +99,7 @@ impl Signals {
 impl Observer for Signals {
     fn observe(&mut self, _event: &Event<'_>) {}
 
-    fn stops(&self) -> bool {
+    fn should_stop(&self) -> bool {
         self.last.load(Ordering::Relaxed) != 0
     }
 }

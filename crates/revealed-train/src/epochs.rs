@@ -1,10 +1,9 @@
-//! Which items the steps of a stage take: all of them in one order, then all of them in another.
+//! Order of items over epochs: every epoch is another permutation of all items.
 
 use revealed_data::shuffled;
 
-/// `size` items, from the `from`-th on, of an endless order of `count` in which none comes twice before all have come;
-/// `seed` gives the seed of an epoch's order. Nothing where there are no items. It depends on nothing that came before, so
-/// a stage can go on at any step.
+/// Items `from` to `from + size` of the concatenated permutations of `count` items; `seed` gives the seed of an epoch's
+/// permutation. Empty if there are no items. It depends on its arguments only, so a phase can resume at any step.
 pub(crate) fn items(
     count: usize,
     from: usize,
@@ -26,7 +25,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_item_comes_twice_before_all_have_come() {
+    fn no_item_repeats_within_an_epoch() {
         for size in [1, 3, 7, 10] {
             let steps = 21_usize.div_ceil(size);
             let take = |step| items(7, step * size, size, |epoch| epoch as u64);
@@ -37,13 +36,17 @@ mod tests {
                 sorted.sort_unstable();
                 assert_eq!(sorted, (0..7).collect::<Vec<_>>(), "{size}: {all:?}");
             }
-            assert_ne!(all[..7], all[7..14], "another epoch has another order");
-            assert_eq!(all, items(7, 0, 21, |epoch| epoch as u64), "steps make no difference");
+            assert_ne!(all[..7], all[7..14], "epochs have different orders");
+            assert_eq!(
+                all,
+                items(7, 0, 21, |epoch| epoch as u64),
+                "the step size makes no difference"
+            );
         }
     }
 
     #[test]
-    fn nothing_comes_of_nothing() {
+    fn no_items_give_an_empty_order() {
         assert!(items(0, 5, 3, |_| 0).is_empty());
     }
 }

@@ -1,5 +1,6 @@
-//! What can go wrong in a run.
+//! Errors of a run.
 
+use std::borrow::Cow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 
@@ -8,7 +9,7 @@ use revealed_models::ModelError;
 use revealed_reward::RewardError;
 use thiserror::Error;
 
-use crate::observer::At;
+use crate::record::At;
 
 /// An error of this crate.
 #[derive(Debug, Error)]
@@ -28,7 +29,7 @@ pub enum TrainError {
     RecipeFile {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// Error of the operating system.
         #[source]
         source: std::io::Error,
     },
@@ -37,18 +38,18 @@ pub enum TrainError {
     RecipeSyntax {
         /// The file, or the override.
         origin: String,
-        /// Where and why.
+        /// Line, column and reason.
         #[source]
         source: Box<toml::de::Error>,
     },
-    /// A recipe uses a key that has another name now.
+    /// A recipe uses a key that was renamed.
     #[error("{origin}: the key `{old}` was renamed to `{new}`; use the new name")]
     RenamedKey {
         /// The file, or the override.
         origin: String,
         /// The key as found, dotted.
         old: &'static str,
-        /// Its present name, dotted.
+        /// Its new name, dotted.
         new: &'static str,
     },
     /// A recipe's value is out of range.
@@ -59,98 +60,98 @@ pub enum TrainError {
         /// Its value.
         found: String,
         /// Its range.
-        expected: &'static str,
+        expected: Cow<'static, str>,
     },
-    /// There is nothing to learn from.
+    /// Too few rows to train on.
     #[error("{what}: found {found}, needed {needed}; {advice}")]
     TooFew {
-        /// Rows of what.
+        /// Kind of row.
         what: &'static str,
         /// How many are left after dropping.
         found: usize,
-        /// How many are needed.
+        /// The minimum.
         needed: usize,
-        /// What to do.
+        /// How to get more.
         advice: &'static str,
     },
-    /// Too few demonstrations are left of a file.
+    /// Too few demonstrations of a file can be used.
     #[error(
-        "{what}: found {found}, needed {needed}; of {rows} rows {dropped} were dropped for their length and {held_out} went to the held-out ones, {trained} of these left out because their prompts are trained on; add rows, raise data.max_prompt_tokens or data.max_completion_tokens, or change data.held_out"
+        "{what}: found {found}, needed {needed}; of {rows} rows {dropped} were dropped for their length and {held_out} were held out, {trained} of which were removed because their prompts are trained on; add rows, raise data.max_prompt_tokens or data.max_completion_tokens, or change data.held_out"
     )]
     TooFewDemonstrations {
-        /// Those to train on, or those held out.
+        /// Training or held-out demonstrations.
         what: &'static str,
-        /// How many are left.
+        /// Rows left.
         found: usize,
-        /// How many are needed.
+        /// The minimum.
         needed: usize,
         /// Rows of the file.
         rows: usize,
-        /// Rows of it beyond the limits.
+        /// Rows over the length limits.
         dropped: usize,
-        /// Rows of it that were held out.
+        /// Rows that were held out.
         held_out: usize,
-        /// Held-out ones whose prompts are trained on.
+        /// Held-out rows whose prompts are trained on.
         trained: usize,
     },
-    /// The observer asked to stop; the state has been saved where the caller saves it.
+    /// The observer asked to stop; `save` has been called with the state.
     #[error("stopped as asked after {at}")]
     Interrupted {
-        /// Where.
+        /// The last step that was done.
         at: At,
     },
-    /// NaN or infinity, where no more of it is put up with.
+    /// A loss or gradient norm is NaN or infinite, and no more steps may be skipped.
     #[error(
-        "{at}: {what} is {value}; nothing was updated by it. lower the learning rate or check the data{diagnosis}"
+        "{at}: {what} is {value}; no weight was updated by this step. lower the learning rate or check the data{diagnosis}"
     )]
     NonFinite {
         /// Round, phase and step.
         at: At,
-        /// Which number.
+        /// Name of the number.
         what: &'static str,
         /// NaN, ±inf, or a norm above `health.max_unclipped_norm`.
         value: f64,
-        /// What was skipped before, and what left its band first; may be empty.
+        /// Steps skipped before and the first violation; may be empty.
         diagnosis: String,
     },
-    /// A stage panicked: the caller's own code, or a tensor backend that ran out of memory or lost its device.
+    /// A phase panicked: in the caller's code, or in a tensor backend that ran out of memory or lost its device.
     #[error(
-        "{at}: {message}; what was saved before is whole, so the run can go on from it. if memory ran out, lower run.micro_batch_tokens and run.sample_batch_size; else this is a bug, please report it"
+        "{at}: {message}; the last checkpoint is complete, so the run can be resumed. if memory ran out, lower run.micro_batch_tokens and run.sample_batch_size; else this is a bug, please report it"
     )]
     Panic {
         /// Round and phase.
         at: At,
-        /// What the panic said.
+        /// Message of the panic.
         message: String,
     },
-    /// Sampling and training disagree about the policy.
+    /// Sampling and training compute different log-probabilities of the policy.
     #[error(
         "{at}: the first update of a rollout has ratio {ratio}, not 1: the forward passes for rollout and training disagree"
     )]
     RatioNotOne {
         /// Round, phase and step.
         at: At,
-        /// The ratio farthest from 1.
+        /// The ratio farthest from 1; NaN if one is NaN.
         ratio: f64,
     },
-    /// A reward's scores do not fit the rows that it was asked for.
+    /// The scores of a reward do not match the rows.
     #[error(
-        "a rollout's row {row}: {reason}; a reward gives one finite number for each row, and for each token if it is dense"
+        "row {row} of a rollout: {reason}; a reward gives one finite number for each row, and for each token if it is dense"
     )]
     Scores {
-        /// The row, from 0.
+        /// Index of the row, from 0.
         row: usize,
-        /// What is wrong.
+        /// The mismatch.
         reason: String,
     },
-    /// Data and model, or data and state, do not belong together.
+    /// The data does not match the model or the state.
     #[error("{what} {index}: {reason}")]
     Mismatch {
-        /// Which kind of row.
+        /// Kind of row.
         what: &'static str,
         /// Its index, from 0.
         index: usize,
-        /// Why not and what to do.
+        /// The mismatch and how to resolve it.
         reason: String,
     },
     /// A file of the run cannot be read or written.
@@ -158,33 +159,33 @@ pub enum TrainError {
     Io {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// Error of the operating system.
         #[source]
         source: std::io::Error,
     },
-    /// A checkpoint is not what its manifest says.
+    /// A checkpoint does not match its manifest.
     #[error("{}: {reason}", path.display())]
     Checkpoint {
         /// The checkpoint, or the run folder.
         path: PathBuf,
-        /// What is wrong and what to do.
+        /// The problem and how to resolve it.
         reason: String,
     },
-    /// SFT has made the model worse than it was.
+    /// SFT has increased the held-out loss.
     #[error(
-        "{at}: the held-out loss began at {start:.3} nats a token and is {found:.3} at its best{diagnosis}. lower sft.optimizer.lr"
+        "{at}: the held-out loss began at {start:.3} nats/token and is {found:.3} at its best{diagnosis}. lower sft.optimizer.lr"
     )]
     Diverged {
         /// Round, phase and step.
         at: At,
-        /// That of the model it began with.
+        /// Held-out loss of the initial model, nats/token.
         start: f64,
-        /// The best epoch's.
+        /// Held-out loss of the best epoch, nats/token.
         found: f64,
-        /// What was skipped before, and what left its band first; may be empty.
+        /// Steps skipped before and the first violation; may be empty.
         diagnosis: String,
     },
-    /// A resumed run has another recipe.
+    /// The recipe of a resumed run has changed.
     #[error(
         "{}: resuming with another recipe: {keys}; start a new run folder, or restore these values",
         path.display()
@@ -204,14 +205,14 @@ impl TrainError {
     }
 }
 
-/// A stage, a panic of which, on this thread or on a worker whose panic it passes on, is an error.
+/// Runs a phase and turns a panic of this thread or of a worker thread into an error.
 ///
-/// What the stage was changing is lost with the panic and looked at no more.
-pub(crate) fn caught<T>(
+/// Values that the phase was changing are dropped with the panic and never read again.
+pub(crate) fn catching_panics<T>(
     at: At,
-    stage: impl FnOnce() -> Result<T, TrainError>,
+    phase: impl FnOnce() -> Result<T, TrainError>,
 ) -> Result<T, TrainError> {
-    catch_unwind(AssertUnwindSafe(stage)).unwrap_or_else(|payload| {
+    catch_unwind(AssertUnwindSafe(phase)).unwrap_or_else(|payload| {
         let text = payload.downcast_ref::<String>().map(String::as_str);
         let message = text.or(payload.downcast_ref::<&str>().copied()).unwrap_or("a panic");
         Err(TrainError::Panic { at, message: message.to_owned() })

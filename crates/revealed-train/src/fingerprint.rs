@@ -1,11 +1,11 @@
-//! Tells one model's weights from another's.
+//! Hashes that identify the weights of a model.
 
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::Tensor;
 use revealed_models::CausalLm;
 use sha2::{Digest, Sha256};
 
-/// SHA-256 of a model's config, and of its weights with their names and shapes, adapters left out; one tensor at a time is read back.
+/// SHA-256 of config and weights with names and shapes, without adapters. One tensor at a time is read back from the device.
 pub(crate) fn of_weights(model: &CausalLm) -> String {
     let mut visitor = Hash { path: vec![], hasher: Sha256::new() };
     visitor.hasher.update(serde_json::to_vec(model.config().fields()).unwrap_or_default());
@@ -13,7 +13,7 @@ pub(crate) fn of_weights(model: &CausalLm) -> String {
     hex(&visitor.hasher.finalize())
 }
 
-/// Bytes as text, two digits each.
+/// Bytes as lower-case hexadecimal text.
 pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -1,39 +1,36 @@
-//! Alignment from demonstrations by inverse reinforcement learning (arXiv 2503.13538), as a state machine.
+//! Alignment from demonstrations by inverse reinforcement learning (arXiv 2503.13538).
 //!
-//! Upper problem: `max_θ E_demo[ log π_θ(y|x) ]`; lower: `π_θ = argmax E_π[ r_θ ] − β KL(π ‖ π_ref)`. The reward's
-//! gradient is `(1/β)(E_demo[∇r] − E_π[∇r])`, here through a pairwise loss; then the policy is improved
-//! under the reward, and so on.
+//! Upper problem: `max_θ E_demo[ log π_θ(y|x) ]`; lower problem: `π_θ = argmax_π E_π[ r_θ ] − β KL(π ‖ π_ref)`. The gradient of
+//! the reward is `(1/β)(E_demo[∇r] − E_π[∇r])`, here through a pairwise loss. The loop alternates: fit the reward to
+//! demonstrations and samples, improve the policy against the reward, evaluate on held-out demonstrations.
 //!
 //! | here | paper and its code |
 //! |---|---|
-//! | negatives: of the initial model, policies or a mixture, at the policy's temperature | policy, near-greedy |
-//! | the policy is improved against the mean reward of kept rounds, in one unit | the round's reward |
-//! | scores divided by the spread within prompts, with a floor | by the overall spread |
-//! | rounds are gated on held-out demonstrations, with rollback and a stop rule | a fixed number |
-//! | the KL's anchor is the SFT model, or moves | moves |
-//! | both sides of a pair take one path from text to tokens | two paths |
+//! | negatives: samples of the initial model, of policies or a mixture, at the temperature of the policy | policy, near-greedy |
+//! | the policy is improved against the mean reward of kept rounds, in one unit | the reward of the round |
+//! | scores divided by the standard deviation within prompts, with a floor | by the overall standard deviation |
+//! | rounds are evaluated on held-out demonstrations, with rollback and a stop rule | a fixed number of rounds |
+//! | the reference model of the KL is the SFT model, or moves | moves |
+//! | both sides of a pair are tokenized by the same path | two paths |
 
 use revealed_reward::RewardEnsemble;
 
-use crate::error::{TrainError, caught};
-use crate::fitting::Fitting;
-use crate::gate::evaluate_round;
-use crate::held_out::HeldOutSamples;
-use crate::observer::{At, Event, Phase};
-use crate::policy::{Improved, Improvement};
-use crate::recipe::{Average, KlReference, ValidationReward};
-use crate::reward_fit::calibrate_all;
-use crate::run::{Run, at};
-use crate::sft::Imitation;
+use crate::error::TrainError;
+use crate::fit::calibrate_all;
+use crate::gate::{HeldOutSamples, evaluate_round};
+use crate::observer::Event;
+use crate::phases::{self, Stop, run_phase};
+use crate::recipe::Average;
+use crate::record::{At, Phase, TrainingHealth};
+use crate::run::Run;
 pub use crate::state::State;
-use crate::steps::{Progress, Steps};
 
-/// Runs the loop to its end; `save` is called with the state after every phase, every `run.save_steps` steps within one, and
-/// where the observer asks to stop.
+/// Runs the loop to its end. `save` is called with the state after every phase, every `run.save_steps` steps within one, and
+/// when the observer asks to stop.
 ///
 /// # Errors
-/// Before any work when recipe, data, model and state do not fit each other; then at the first failing phase:
-/// what `save` has kept is the way back. [`TrainError::Interrupted`] where the observer asks to stop.
+/// Before any work when recipe, data, model and state do not match; then at the first failing phase: the run can continue from
+/// the last saved state. [`TrainError::Interrupted`] if the observer asks to stop.
 pub fn align(
     mut state: State,
     run: &mut Run<'_>,
@@ -41,52 +38,29 @@ pub fn align(
 ) -> Result<State, TrainError> {
     state.check(run)?;
     while !state.is_finished(run.recipe) {
-        let at = at(state.round, state.phase, 0);
-        let _span = tracing::info_span!("phase", round = at.round, name = %at.phase).entered();
-        state = caught(at, || match state.phase {
+        state = run_phase(state, run, &mut save, |state, at, run| match state.phase {
             Phase::Sft => imitate(state, run),
-            Phase::Sample => sample(state, at, run),
-            Phase::Fit => fit(state, at, run),
-            Phase::Improve => improve(state, at, run),
-            Phase::Gate => gate(state, at, run),
+            Phase::Sample => sample_negatives(state, at, run),
+            Phase::FitValidationReward | Phase::Fit => fit_reward(state, run),
+            Phase::Improve => improve_policy(state, run),
+            Phase::Gate => evaluate(state, at, run),
         })?;
-        save(&state)?;
-        if run.observer.stops() && !state.is_finished(run.recipe) {
-            return Err(TrainError::Interrupted { at: reached(&state, at, run) });
-        }
     }
     Ok(state)
 }
 
-/// The step that a state is at, as observers heard of it; `at` where it is past its stage.
-fn reached(state: &State, at: At, run: &Run<'_>) -> At {
-    let Some(progress) = &state.progress else { return at };
-    let of_validation_reward = run.recipe.gate.validation_reward == ValidationReward::Independent
-        && state.validation_reward.is_none();
-    let round = match state.phase {
-        Phase::Sft => 0,
-        Phase::Fit if of_validation_reward => 0,
-        _ => state.round,
-    };
-    At { round, step: progress.step(), ..at }
-}
-
-fn imitate(mut state: State, run: &mut Run<'_>) -> Result<State, TrainError> {
+/// Supervised fine-tuning on the demonstrations: the first policy, and the reference model.
+fn imitate(mut state: State, run: &mut Run<'_>) -> Result<State, Stop> {
     if run.recipe.sft.epochs > 0 {
-        let sft = match state.progress.take() {
-            Some(Progress::Sft(sft)) => sft,
-            _ => Imitation::new(state.policy.clone(), run),
-        };
-        match sft.advance(run)? {
-            Steps::Paused(sft) => return Ok(state.paused(Progress::Sft(sft))),
-            Steps::Done(model) => state.sft = model,
-        }
+        let (resumed, model) = phases::sft(state, run)?;
+        state = State { sft: model, ..resumed };
     }
     state.policy = state.sft.clone();
     Ok(State { phase: Phase::Sample, ..state })
 }
 
-fn sample(mut state: State, at: At, run: &mut Run<'_>) -> Result<State, TrainError> {
+/// Steps 1 and 2 of a round: sample completions and add (demonstration ≻ sample) pairs to the pool.
+fn sample_negatives(mut state: State, at: At, run: &mut Run<'_>) -> Result<State, Stop> {
     run.started(at, 0);
     state.pool.draw(&state.initial, &state.sft, &state.policy, at, run)?;
     if at.round == 1 {
@@ -99,56 +73,39 @@ fn sample(mut state: State, at: At, run: &mut Run<'_>) -> Result<State, TrainErr
     Ok(State { phase: Phase::Fit, ..state })
 }
 
-fn fit(mut state: State, at: At, run: &mut Run<'_>) -> Result<State, TrainError> {
-    let fitting = match state.progress.take() {
-        Some(Progress::Fit(fitting)) => fitting,
-        _ => Fitting::default(),
-    };
-    let mut members = match fitting.advance(&mut state, at, run)? {
-        Steps::Paused(fitting) => return Ok(state.paused(Progress::Fit(fitting))),
-        Steps::Done(members) => members,
-    };
-    let last = state.reward.take().filter(|_| state.reports.iter().any(|report| report.accepted));
+/// Steps 3 and 4: fit the reward to the pairs and calibrate it; before the first fit, the validation reward.
+fn fit_reward(mut state: State, run: &mut Run<'_>) -> Result<State, Stop> {
+    if state.needs_validation_reward(run.recipe) {
+        let (resumed, reward) = phases::validation_reward(state, run)?;
+        state = State { validation_reward: Some(reward), ..resumed };
+    }
+    let (mut state, mut members) = phases::reward_members(state, run)?;
+    let kept = state.reward.take().filter(|_| state.has_kept_round());
     if run.recipe.reward.average == Average::Rounds {
-        members.extend(last.iter().flat_map(|last| &last.members).cloned());
+        members.extend(kept.iter().flat_map(|kept| &kept.members).cloned());
     }
     let reward =
         RewardEnsemble { members, uncertainty_penalty: run.recipe.reward.uncertainty_penalty };
-    let negatives = state.pool.of_round(at.round, &run.recipe.reward);
+    let negatives = state.pool.of_round(state.round, &run.recipe.reward);
     let models = (&state.policy, &state.sft);
-    state.reward = Some(calibrate_all(reward, models, &negatives, at.round, run)?);
-    state.kept_reward = last;
-    Ok(State { phase: Phase::Improve, ..state })
+    let reward = calibrate_all(reward, models, &negatives, state.round, run)?;
+    Ok(State { phase: Phase::Improve, reward: Some(reward), kept_reward: kept, ..state })
 }
 
-fn improve(mut state: State, at: At, run: &mut Run<'_>) -> Result<State, TrainError> {
-    let reward = state.reward.take().expect("checked or fitted before");
-    let anchor = match run.recipe.policy.reference {
-        KlReference::Sft => &state.sft,
-        KlReference::Moving => &state.policy,
-    };
-    let improvement = match state.progress.take() {
-        Some(Progress::Improve(improvement)) => improvement,
-        _ => Improvement::of_round(&state.policy, &reward, at.round, run)?,
-    };
-    let Improved { policy, reward: followed, course } =
-        match improvement.advance(anchor, &reward, run)? {
-            Steps::Paused(improvement) => {
-                let state = State { reward: Some(reward), ..state };
-                return Ok(state.paused(Progress::Improve(improvement)));
-            }
-            Steps::Done(improved) => improved,
-        };
-    let reward = match followed {
-        Some(followed) => calibrate_all(followed, (&policy, &state.sft), &[], at.round, run)?,
-        None => reward,
-    };
-    let (candidate, reward) = (Some(policy), Some(reward));
-    Ok(State { phase: Phase::Gate, candidate, reward, course, ..state })
+/// Step 5: improve the policy against the reward, with a KL penalty. A co-trained reward is calibrated again.
+fn improve_policy(state: State, run: &mut Run<'_>) -> Result<State, Stop> {
+    let (mut state, improved) = phases::policy(state, run)?;
+    if let Some(reward) = improved.reward {
+        let models = (&improved.policy, &state.sft);
+        state.reward = Some(calibrate_all(reward, models, &[], state.round, run)?);
+    }
+    let (candidate, health) = (Some(improved.policy), improved.health);
+    Ok(State { phase: Phase::Gate, candidate, health, ..state })
 }
 
-fn gate(mut state: State, at: At, run: &mut Run<'_>) -> Result<State, TrainError> {
-    let candidate = state.candidate.take().expect("checked or made before");
+/// Step 6: keep the policy if held-out demonstrations say so; otherwise roll policy and reward back.
+fn evaluate(mut state: State, at: At, run: &mut Run<'_>) -> Result<State, Stop> {
+    let candidate = state.candidate.take().expect("checked or improved before");
     let (report, samples) = evaluate_round(&candidate, &state, at, run)?;
     run.observer.observe(&Event::Round(&report));
     if report.accepted {
@@ -158,6 +115,6 @@ fn gate(mut state: State, at: At, run: &mut Run<'_>) -> Result<State, TrainError
         state.reward = state.kept_reward;
     }
     state.reports.push(report);
-    let course = Default::default();
-    Ok(State { phase: Phase::Sample, round: at.round + 1, kept_reward: None, course, ..state })
+    let (round, health) = (at.round + 1, TrainingHealth::default());
+    Ok(State { phase: Phase::Sample, round, kept_reward: None, health, ..state })
 }

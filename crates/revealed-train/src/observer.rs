@@ -1,149 +1,80 @@
-//! What a run tells the outside. Progress bars, metric files and reports are observers.
+//! Events of a run and their receivers: progress bars, metric files and reports are observers.
 
-use std::fmt;
+use crate::record::{At, HeldOutScores, Metric, RoundReport, ShownSample};
 
-use serde::{Deserialize, Serialize};
-
-use crate::gate::RoundReport;
-use crate::scores::HeldOutScores;
-
-/// A stage of the work.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Phase {
-    /// Supervised fine-tuning on the demonstrations.
-    Sft,
-    /// Drawing negatives.
-    Sample,
-    /// Fitting and calibrating the reward.
-    Fit,
-    /// Improving the policy against it.
-    Improve,
-    /// Deciding on held-out demonstrations.
-    Gate,
-}
-
-impl fmt::Display for Phase {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Sft => "sft",
-            Self::Sample => "sample",
-            Self::Fit => "fit",
-            Self::Improve => "improve",
-            Self::Gate => "gate",
-        })
-    }
-}
-
-/// A place in the run: rounds and steps count from 1; round 0 is before the loop, and step 0 the whole stage.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct At {
-    /// Outer loop.
-    pub round: usize,
-    /// Stage.
-    pub phase: Phase,
-    /// Optimizer step or rollout within the stage.
-    pub step: usize,
-}
-
-impl fmt::Display for At {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "round {}, {}", self.round, self.phase)?;
-        if self.step == 0 { Ok(()) } else { write!(f, ", step {}", self.step) }
-    }
-}
-
-/// One number with its name, as in TRL where TRL has one.
-pub type Metric = (&'static str, f64);
-
-/// A completion shown to people.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct ShownSample {
-    /// The prompt's text.
-    pub prompt: String,
-    /// What a demonstrator wrote.
-    pub demonstration: String,
-    /// What the policy wrote before the round.
-    pub before: String,
-    /// What it writes after.
-    pub after: String,
-    /// Calibrated rewards of demonstration, before and after.
-    pub rewards: [f64; 3],
-}
-
-/// Something that happened.
+/// Something that happened in a run.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Event<'a> {
-    /// A stage begins, with so many steps (0 where unknown).
+    /// A phase begins or continues.
     Started {
-        /// Where.
+        /// The phase, and the last step that is done.
         at: At,
-        /// Steps.
+        /// Steps of the phase; 0 if unknown.
         steps: usize,
     },
     /// A step is done.
     Step {
-        /// Where.
+        /// The step.
         at: At,
-        /// Steps of the stage.
+        /// Steps of the phase.
         steps: usize,
-        /// Its numbers.
+        /// Metrics of the step.
         metrics: &'a [Metric],
     },
-    /// A stage is done.
+    /// A phase is done.
     Ended {
-        /// Where.
+        /// The phase and its last step.
         at: At,
-        /// Numbers of the whole stage.
+        /// Metrics of the phase.
         metrics: &'a [Metric],
     },
-    /// A round was judged.
+    /// A round was evaluated.
     Round(&'a RoundReport),
-    /// Samples before and after a round.
+    /// Samples of the policy before and after a round, for people to read.
     Samples {
-        /// The round.
+        /// Number of the round, from 1.
         round: usize,
-        /// The samples.
+        /// One entry per shown prompt.
         samples: &'a [ShownSample],
     },
-    /// What the held-out samples of a round came to.
+    /// Scores of the held-out samples of a round.
     HeldOut {
-        /// The round.
+        /// Number of the round, from 1.
         round: usize,
-        /// Their numbers.
+        /// Scores per sample.
         scores: &'a HeldOutScores,
     },
-    /// Something worth a line.
+    /// A message for people.
     Note(String),
 }
 
-/// Hears what happens. The loop does not depend on what it does with it.
+/// Receives the events of a run. The loop does not depend on what it does with them.
 pub trait Observer {
-    /// Called in order, on the loop's thread.
+    /// Called in order, on the thread of the loop.
     fn observe(&mut self, event: &Event<'_>);
 
-    /// Whether the run should stop: it finishes its step, lets its state be saved and ends with
+    /// Whether the run should stop. It finishes the current step, saves its state and returns
     /// [`TrainError::Interrupted`](crate::TrainError::Interrupted).
-    fn stops(&self) -> bool {
+    fn should_stop(&self) -> bool {
         false
     }
 }
 
-/// Hears nothing.
+/// Ignores all events.
 impl Observer for () {
     fn observe(&mut self, _event: &Event<'_>) {}
 }
 
-/// Both hear everything, the first one first; either may stop the run.
+/// Both receive every event, the first one first; either may stop the run.
 impl<A: Observer, B: Observer> Observer for (A, B) {
     fn observe(&mut self, event: &Event<'_>) {
         self.0.observe(event);
         self.1.observe(event);
     }
 
-    fn stops(&self) -> bool {
-        self.0.stops() || self.1.stops()
+    fn should_stop(&self) -> bool {
+        self.0.should_stop() || self.1.should_stop()
     }
 }
 
@@ -152,7 +83,7 @@ impl<O: Observer + ?Sized> Observer for &mut O {
         (**self).observe(event);
     }
 
-    fn stops(&self) -> bool {
-        (**self).stops()
+    fn should_stop(&self) -> bool {
+        (**self).should_stop()
     }
 }

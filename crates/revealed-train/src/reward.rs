@@ -1,4 +1,4 @@
-//! What completions are worth to a policy step: a learned reward, the log-ratio of two models, or the caller's own.
+//! Rewards for policy improvement: a learned reward, the log-ratio of two models, or a custom one.
 
 use revealed_models::CausalLm;
 use revealed_reward::{RewardEnsemble, RewardModel};
@@ -9,15 +9,15 @@ use crate::task::Row;
 
 /// A reward that a policy can be improved against.
 pub trait Reward {
-    /// One number for each row of prompt and completion, in the unit of `policy.kl_coef`; rows are canonical, as
-    /// data would be.
+    /// One number per row of prompt and completion, in the unit of `policy.kl_coef`; rows are in canonical form, tokenized as
+    /// demonstrations are.
     ///
     /// # Errors
     /// When a row cannot be scored.
     fn score(&self, rows: &[Row], run: &Run<'_>) -> Result<Vec<f64>, TrainError>;
 
-    /// One number for each completion token of rows as they were drawn, for a reward that is dense. PPO pays each where it
-    /// arises, and what `score` gives beyond their sum on the last token; other solvers look at `score` alone.
+    /// One number per completion token of rows as sampled, for a dense reward. PPO gives each at its token, and the rest of
+    /// `score` at the last token; other solvers use `score` only.
     ///
     /// # Errors
     /// As [`score`](Self::score).
@@ -43,18 +43,17 @@ impl Reward for RewardModel {
     }
 }
 
-/// `scale · Σ_t log π(y_t) − log π_ref(y_t)`, at temperature 1: what a policy was improved for, if it was improved under a KL
-/// to the reference. With the SFT model over the initial one it is a reward without training
-/// (<https://arxiv.org/abs/2405.15624>).
+/// `scale · Σ_t log π(y_t) − log π_ref(y_t)`, at temperature 1: the reward that π maximises with a KL penalty to π_ref. The SFT
+/// model against the initial model gives a reward without training (<https://arxiv.org/abs/2405.15624>).
 #[derive(Debug, Clone)]
 pub struct LogRatioReward {
     /// π.
     pub policy: CausalLm,
     /// π_ref.
     pub reference: CausalLm,
-    /// Reward a nat.
+    /// Reward per nat.
     pub scale: f64,
-    /// Whether tokens are paid each, where the solver has token rewards.
+    /// Whether solvers with token rewards get one per token.
     pub dense: bool,
 }
 
@@ -86,11 +85,9 @@ impl Reward for LogRatioReward {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::observer::Phase;
-    use crate::policy::improve_policy;
+    use crate::improve::{Rollout, improve_policy};
     use crate::recipe::{Solver, Tuning};
-    use crate::rollout::Rollout;
-    use crate::run::at;
+    use crate::record::{At, Phase};
     use crate::support::{World, model, weights};
 
     fn world(solver: Solver) -> World {
@@ -130,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn only_ppo_knows_a_dense_log_ratio_from_a_sparse_one() {
+    fn only_ppo_differs_between_a_dense_and_a_sparse_log_ratio() {
         for (solver, same) in [(Solver::Rloo, true), (Solver::Ppo, false)] {
             let world = world(solver);
             let improved = [true, false].map(|dense| {
@@ -145,7 +142,7 @@ mod tests {
         }
     }
 
-    /// As many tokens as a completion has.
+    /// The number of tokens of a completion.
     struct Length;
 
     impl Reward for Length {
@@ -155,11 +152,11 @@ mod tests {
     }
 
     #[test]
-    fn a_reward_of_the_caller_s_own_scores_rollouts() {
+    fn a_custom_reward_scores_rollouts() {
         let world = world(Solver::Rloo);
         let prompts = &world.task.prompts[..4];
         let rollout = world.run(&mut (), |run| {
-            let at = at(1, Phase::Improve, 1);
+            let at = At::new(1, Phase::Improve, 1);
             Rollout::new(&world.policy, &world.base, &Length, prompts, at, run)
         });
         let rollout = rollout.unwrap();

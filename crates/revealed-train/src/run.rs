@@ -1,4 +1,4 @@
-//! What every stage of a run is given.
+//! Everything a phase needs: data, recipe, reward objective, observer; and sampling and scoring with them.
 
 use std::borrow::Borrow;
 
@@ -10,27 +10,29 @@ use revealed_objectives::RewardObjective;
 use revealed_reward::{RewardEnsemble, RewardError, RewardModel};
 
 use crate::error::TrainError;
-use crate::observer::{At, Event, Metric, Observer, Phase};
-use crate::pieces::pieces;
+use crate::micro_batches::micro_batches;
+use crate::observer::{Event, Observer};
 use crate::recipe::Recipe;
+use crate::record::{At, Metric};
 use crate::seed::derive;
 use crate::task::{Row, Task};
 
-/// The surroundings of a stage: data, settings, objective and ears.
+/// Everything a phase needs: data, recipe, reward objective, observer.
 pub struct Run<'a> {
     /// Demonstrations and prompts.
     pub task: &'a Task,
-    /// Settings.
+    /// Settings of the run.
     pub recipe: &'a Recipe,
-    /// The reward's objective; usually `recipe.reward.pair_objective()`, or the user's own.
+    /// Objective of the reward: `recipe.reward.pair_objective()`, or a custom one.
     pub objective: &'a dyn RewardObjective,
-    /// Who hears what happens.
+    /// Receiver of events.
     pub observer: &'a mut dyn Observer,
 }
 
-/// How completions are drawn.
+/// Settings of one sampling call.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Draw {
+    /// Completions per prompt.
     pub samples: usize,
     pub decoding: Decoding,
     pub temperature: f64,
@@ -38,8 +40,14 @@ pub(crate) struct Draw {
 }
 
 impl Run<'_> {
+    /// The seed for a purpose at a place.
     pub(crate) fn seed(&self, at: At, purpose: &str) -> u64 {
-        derive(self.recipe.run.seed, at.round, &format!("{}/{purpose}", at.phase), at.step)
+        derive(
+            self.recipe.run.seed,
+            at.round,
+            &format!("{}/{purpose}", at.phase.seed_label()),
+            at.step,
+        )
     }
 
     pub(crate) fn started(&mut self, at: At, steps: usize) {
@@ -58,7 +66,7 @@ impl Run<'_> {
         self.observer.observe(&Event::Note(text));
     }
 
-    /// Completions as they were drawn, `draw.samples` a prompt, in order of the prompts.
+    /// Completions as sampled, `draw.samples` per prompt, in order of the prompts.
     pub(crate) fn generate(
         &self,
         model: &CausalLm,
@@ -68,9 +76,8 @@ impl Run<'_> {
         Ok(self.generate_scored(model, prompts, draw)?.into_iter().map(|(row, _)| row).collect())
     }
 
-    /// The same with the log-probs they were drawn with.
-    ///
-    /// This is the one way in to sampling: token ids with their prompts, whether each ended, log-probs.
+    /// The same with the log-probs of every completion token at sampling, nats. All sampling of a run goes through this
+    /// function.
     pub(crate) fn generate_scored(
         &self,
         model: &CausalLm,
@@ -103,7 +110,7 @@ impl Run<'_> {
             .collect())
     }
 
-    /// Completions in canonical form, as demonstrations are: what rewards are fitted on and score.
+    /// Completions in canonical form, tokenized as demonstrations are; rewards are fitted on and score this form.
     pub(crate) fn canonical(&self, rows: &[Row]) -> Vec<Row> {
         rows.iter().map(|row| self.task.canonical(row.prompt(), row.completion())).collect()
     }
@@ -118,39 +125,39 @@ impl Run<'_> {
         rows: &[Row],
         temperature: f64,
     ) -> Result<Vec<Vec<f32>>, TrainError> {
-        self.of_tokens(model, rows, |batch| model.log_probs(batch, temperature).log_probs)
+        self.per_token(model, rows, |batch| model.log_probs(batch, temperature).log_probs)
     }
 
-    /// Numbers of every completion token of every row, from a function that gives those of a batch, `[B, C]`.
-    pub(crate) fn of_tokens(
+    /// One number per completion token of every row, from a function that computes `[B, C]` of a batch.
+    pub(crate) fn per_token(
         &self,
         model: &CausalLm,
         rows: &[Row],
-        numbers: impl Fn(&CompletionBatch) -> Tensor<2> + Sync,
+        compute: impl Fn(&CompletionBatch) -> Tensor<2> + Sync,
     ) -> Result<Vec<Vec<f32>>, TrainError> {
         let mut all = vec![Vec::new(); rows.len()];
         let shared = self.shared();
         let work = |indices: &[usize]| {
             let batch = shared.batch(model, indices.iter().map(|i| &rows[*i]))?;
             let width = batch.completion_mask.dims()[1];
-            let values = numbers(&batch)
+            let values = compute(&batch)
                 .try_into_vec_as::<f32>()
                 .map_err(|error| ModelError::Device(error.to_string()))?;
-            let of_row = |(place, index): (usize, &usize)| {
-                let length = batch.completion_lengths[place];
-                (*index, values[place * width..][..length].to_vec())
+            let of_row = |(position, index): (usize, &usize)| {
+                let length = batch.completion_lengths[position];
+                (*index, values[position * width..][..length].to_vec())
             };
             Ok(indices.iter().enumerate().map(of_row).collect::<Vec<_>>())
         };
-        self.pieces(&model.device(), rows).map_parallel(work, |part| {
+        self.micro_batches(&model.device(), rows).map_parallel(work, |part| {
             part.into_iter().for_each(|(index, values)| all[index] = values);
             Ok::<_, TrainError>(())
         })?;
         Ok(all)
     }
 
-    /// Calibrated scores of rows, as [`RewardEnsemble::scores`] gives them up to rounding; a prompt that several rows begin with is
-    /// computed once.
+    /// Calibrated scores of rows, equal to [`RewardEnsemble::scores`] up to rounding; a prompt shared by several rows is computed
+    /// once.
     pub(crate) fn scores<R: Borrow<Row> + Sync>(
         &self,
         reward: &RewardEnsemble,
@@ -160,7 +167,7 @@ impl Run<'_> {
         Ok(reward.combined(&members.collect::<Result<Vec<_>, TrainError>>()?)?)
     }
 
-    /// The same of one member.
+    /// Calibrated scores of one member.
     pub(crate) fn member_scores<R: Borrow<Row> + Sync>(
         &self,
         member: &RewardModel,
@@ -170,15 +177,15 @@ impl Run<'_> {
         Ok(raw.into_iter().map(|score| member.calibration.apply(score)).collect())
     }
 
-    /// The same without calibration.
+    /// Raw scores of one member.
     pub(crate) fn raw_scores<R: Borrow<Row> + Sync>(
         &self,
         reward: &RewardModel,
         rows: &[R],
     ) -> Result<Vec<f64>, TrainError> {
-        let whole =
+        let has_both =
             |row: &R| row.borrow().completion_start > 0 && !row.borrow().completion().is_empty();
-        if !rows.iter().all(whole) {
+        if !rows.iter().all(has_both) {
             let ids: Vec<&[u32]> =
                 rows.iter().map(|row| row.borrow().input_ids.as_slice()).collect();
             let budget = self.recipe.run.micro_batch_tokens;
@@ -193,8 +200,8 @@ impl Run<'_> {
             let found = found.map_err(|error| ModelError::Device(error.to_string()))?;
             Ok((indices.to_vec(), found))
         };
-        let pieces = self.pieces(&model.backbone.device(), rows);
-        pieces.map_parallel(work, |(indices, found)| {
+        let micro_batches = self.micro_batches(&model.backbone.device(), rows);
+        micro_batches.map_parallel(work, |(indices, found)| {
             for (row, score) in indices.into_iter().zip(found) {
                 if !score.is_finite() {
                     let error = ModelError::NonFinite { what: "score", row };
@@ -207,18 +214,22 @@ impl Run<'_> {
         Ok(scores)
     }
 
-    /// Rows in pieces within `run.micro_batch_tokens`.
-    pub(crate) fn pieces<R: Borrow<Row>>(&self, device: &Device, rows: &[R]) -> MicroBatches {
-        pieces(rows, device, self.recipe.run.micro_batch_tokens)
+    /// Rows in micro-batches of up to `run.micro_batch_tokens`.
+    pub(crate) fn micro_batches<R: Borrow<Row>>(
+        &self,
+        device: &Device,
+        rows: &[R],
+    ) -> MicroBatches {
+        micro_batches(rows, device, self.recipe.run.micro_batch_tokens)
     }
 
-    /// What several threads may look at.
+    /// The parts that worker threads may share.
     pub(crate) fn shared(&self) -> Shared<'_> {
         Shared { task: self.task, recipe: self.recipe, objective: self.objective }
     }
 }
 
-/// A run without its observer.
+/// A [`Run`] without its observer.
 #[derive(Clone, Copy)]
 pub(crate) struct Shared<'a> {
     pub task: &'a Task,
@@ -237,9 +248,4 @@ impl Shared<'_> {
         let device = model.device();
         Ok(CompletionBatch::sharing_prompts(&rows, self.task.pad_id(), &device)?)
     }
-}
-
-/// A place before the loop or in it.
-pub(crate) fn at(round: usize, phase: Phase, step: usize) -> At {
-    At { round, phase, step }
 }

@@ -1,6 +1,6 @@
-//! Randomness from (run seed, round, phase, step), so that nothing hidden is carried.
+//! Seeds derived from (run seed, round, phase, step): no random state is carried over.
 
-/// A seed for one purpose: equal inputs give equal seeds, different ones unrelated seeds.
+/// A seed for one purpose: equal inputs give equal seeds, different inputs unrelated ones.
 pub fn derive(seed: u64, round: usize, purpose: &str, step: usize) -> u64 {
     let mut state = mix(seed);
     for part in [round as u64, step as u64].into_iter().chain(purpose.bytes().map(u64::from)) {

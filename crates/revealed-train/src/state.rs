@@ -1,72 +1,99 @@
-//! What a run carries from one phase to the next.
+//! The state of a run between phases.
 
 use burn::module::Module;
 use revealed_models::CausalLm;
 use revealed_reward::{RewardEnsemble, RewardModel};
 
-use crate::error::TrainError;
-use crate::fingerprint;
-use crate::gate::RoundReport;
-use crate::held_out::HeldOutSamples;
-use crate::observer::Phase;
-use crate::pairs::PairPool;
-use crate::recipe::Recipe;
-use crate::run::Run;
-use crate::steps::Progress;
-use crate::task::Row;
-use crate::watch::Course;
+use crate::fit::{PairPool, RewardFitPhase};
+use crate::gate::HeldOutSamples;
+use crate::improve::PolicyPhase;
+use crate::methods::SftPhase;
+use crate::recipe::{Recipe, ValidationReward};
+use crate::record::{Phase, RoundReport, TrainingHealth};
 
-/// All that a run carries from one phase to the next. Its models are without gradients.
+mod check;
+
+/// State carried between phases. Its models have no gradients.
 #[derive(Debug, Clone)]
 pub struct State {
-    /// The round in progress, from 1.
+    /// The current round, from 1.
     pub round: usize,
-    /// What is to be done next.
+    /// The next phase, or the one in progress.
     pub phase: Phase,
-    /// Where in that phase the run is, if it is in the middle of it.
-    pub progress: Option<Progress>,
-    /// The model the run began with.
+    /// State of the phase between its steps; none between phases.
+    pub phase_state: Option<PhaseState>,
+    /// The model at the start of the run.
     pub initial: CausalLm,
     /// The model after SFT.
     pub sft: CausalLm,
     /// The last kept policy.
     pub policy: CausalLm,
-    /// The policy of the round in progress, until it is judged.
+    /// The policy of the current round, until it is evaluated.
     pub candidate: Option<CausalLm>,
-    /// The reward of the round in progress; between rounds that of the last kept one, or of the last one where
-    /// none was kept.
+    /// The reward of the current round. Between rounds: the reward of the last kept round, or of the last round if none was
+    /// kept.
     pub reward: Option<RewardEnsemble>,
-    /// How the steps of the candidate went.
-    pub course: Course,
-    /// The last kept round's reward while another round is in progress, for a rollback.
+    /// Violations during the policy steps of the candidate.
+    pub health: TrainingHealth,
+    /// The reward of the last kept round during the next one, for a rollback.
     pub kept_reward: Option<RewardEnsemble>,
-    /// The reward that only judges, once it is fitted.
+    /// The validation reward, once it is fitted.
     pub validation_reward: Option<RewardModel>,
-    /// Pairs of all rounds.
+    /// Negatives of all rounds.
     pub pool: PairPool,
     /// Samples on held-out prompts.
     pub held: HeldOutSamples,
-    /// Judged rounds.
+    /// Reports of evaluated rounds.
     pub reports: Vec<RoundReport>,
-    /// Fingerprint of the data that the run works on, once it has begun.
+    /// SHA-256 of the data of the run, once it has started.
     pub data: Option<String>,
-    /// Fingerprint of the initial model's weights, once it has begun.
+    /// SHA-256 of the weights of the initial model, once the run has started.
     pub base: Option<String>,
 }
 
+/// State of a phase between its steps: weights, optimizer and counters. The order of data and samples follows from seeds.
+#[derive(Debug, Clone)]
+pub enum PhaseState {
+    /// SFT.
+    Sft(SftPhase),
+    /// The fit of the validation reward or of the rewards of a round.
+    Fit(RewardFitPhase),
+    /// Policy improvement.
+    Improve(PolicyPhase),
+}
+
+impl PhaseState {
+    fn phase(&self) -> Phase {
+        match self {
+            Self::Sft(_) => Phase::Sft,
+            Self::Fit(_) => Phase::Fit,
+            Self::Improve(_) => Phase::Improve,
+        }
+    }
+
+    /// The last step that is done; 0 between two fits of a round.
+    pub(crate) fn step(&self) -> usize {
+        match self {
+            Self::Sft(sft) => sft.counters.step,
+            Self::Fit(fits) => fits.current.as_ref().map_or(0, |fit| fit.step),
+            Self::Improve(improvement) => improvement.step,
+        }
+    }
+}
+
 impl State {
-    /// A run before its first phase. `policy` is the model to train: with adapters, or to be trained whole.
+    /// A run before its first phase. `policy` is the model to train: with adapters for LoRA, or the full model.
     pub fn new(initial: CausalLm, policy: CausalLm) -> Self {
         let policy = policy.valid();
         Self {
             round: 1,
             phase: Phase::Sft,
-            progress: None,
+            phase_state: None,
             initial: initial.valid(),
             sft: policy.clone(),
             policy,
             candidate: None,
-            course: Course::default(),
+            health: TrainingHealth::default(),
             reward: None,
             kept_reward: None,
             validation_reward: None,
@@ -78,21 +105,27 @@ impl State {
         }
     }
 
-    /// In the middle of its phase.
-    pub(crate) fn paused(self, progress: Progress) -> Self {
-        Self { progress: Some(progress), ..self }
+    /// Whether the validation reward is still to be fitted.
+    pub(crate) fn needs_validation_reward(&self, recipe: &Recipe) -> bool {
+        recipe.gate.validation_reward == ValidationReward::Independent
+            && self.validation_reward.is_none()
     }
 
-    /// Whether rounds are used up, a round says stop, or too many were rejected in a row.
+    /// Whether a round was kept.
+    pub(crate) fn has_kept_round(&self) -> bool {
+        self.reports.iter().any(|report| report.accepted)
+    }
+
+    /// Whether all rounds are done, the stop rule applies, or too many rounds in a row were rejected.
     pub fn is_finished(&self, recipe: &Recipe) -> bool {
         self.phase == Phase::Sample
             && (self.round > recipe.run.rounds || self.stopped_early(recipe).is_some())
     }
 
-    /// Why fewer rounds were run than were asked for, in words; none where there are as many, or the run has not ended.
+    /// Why the run has ended with fewer rounds than `run.rounds`; none if it has not.
     pub fn stopped_early(&self, recipe: &Recipe) -> Option<String> {
-        let (asked, patience) = (recipe.run.rounds, recipe.gate.patience);
-        let last = self.reports.last().filter(|last| last.round < asked)?;
+        let (requested, patience) = (recipe.run.rounds, recipe.gate.patience);
+        let last = self.reports.last().filter(|last| last.round < requested)?;
         let rejected = self.reports.iter().rev().take_while(|report| !report.accepted).count();
         let why = match patience {
             _ if last.accepted && !last.reasons.is_empty() => {
@@ -104,115 +137,7 @@ impl State {
         };
         let round = last.round;
         Some(format!(
-            "{asked} rounds were asked for; the run stopped after round {round}, since {why}"
+            "{requested} rounds were asked for; the run stopped after round {round}, since {why}"
         ))
     }
-
-    /// Refuses, before any work, settings out of range, rows that the model cannot take, and a state that
-    /// belongs to other data or another model, or lacks what its phase needs.
-    pub(crate) fn check(&mut self, run: &Run<'_>) -> Result<(), TrainError> {
-        run.recipe.check()?;
-        let data = run.task.fingerprint();
-        if self.data.as_ref().is_some_and(|began_with| *began_with != data) {
-            return Err(mismatch("the state of round", self.round, OTHER_DATA.into()));
-        }
-        self.data = Some(data);
-        let base = fingerprint::of_weights(&self.initial);
-        if self.base.as_ref().is_some_and(|began_with| *began_with != base) {
-            return Err(mismatch("the state of round", self.round, OTHER_BASE.into()));
-        }
-        self.base = Some(base);
-        self.check_dtype(run.recipe)?;
-        self.check_rows(run)?;
-        self.check_samples(run)?;
-        let needs_reward = matches!(self.phase, Phase::Improve | Phase::Gate);
-        let missing = match self.phase {
-            _ if needs_reward && self.reward.is_none() => "a fitted reward",
-            Phase::Gate if self.candidate.is_none() => "a candidate",
-            _ if self.progress.as_ref().is_some_and(|progress| progress.phase() != self.phase) => {
-                "the steps of its phase"
-            }
-            _ => return Ok(()),
-        };
-        let reason = format!("it lacks {missing}; start a new run folder");
-        Err(mismatch("the state of round", self.round, reason))
-    }
-
-    /// Models are the caller's: one that computes in another dtype than the recipe says is a mistake.
-    fn check_dtype(&self, recipe: &Recipe) -> Result<(), TrainError> {
-        let expected = recipe.model.compute_dtype();
-        let models = [&self.initial, &self.sft, &self.policy].into_iter().chain(&self.candidate);
-        match models.map(CausalLm::compute_dtype).find(|found| *found != expected) {
-            None => Ok(()),
-            Some(found) => Err(TrainError::Recipe {
-                key: "model.bf16",
-                found: format!("{}, and a model that computes in {found:?}", recipe.model.bf16),
-                expected: "models that compute as it says: CausalLm::with_compute_dtype(recipe.model.compute_dtype())",
-            }),
-        }
-    }
-
-    fn check_rows(&self, run: &Run<'_>) -> Result<(), TrainError> {
-        let shape = self.initial.shape();
-        let (vocab, context) = (shape.vocab_size, shape.context);
-        let room = run.task.max_completion_tokens;
-        let fits = |what, index, ids: &[u32], length: usize| {
-            let reason = match ids.iter().find(|id| **id as usize >= vocab) {
-                Some(id) => {
-                    format!(
-                        "token {id} is outside the model's vocabulary of {vocab}; use its own tokenizer"
-                    )
-                }
-                None if length > context => format!(
-                    "it takes {length} tokens, the model's context is {context}; lower max_prompt_tokens or max_completion_tokens"
-                ),
-                None => return Ok(()),
-            };
-            Err(mismatch(what, index, reason))
-        };
-        for (what, rows) in
-            [("demonstration", &run.task.train), ("held-out demonstration", &run.task.held_out)]
-        {
-            for (index, row) in rows.iter().enumerate() {
-                let length = row.input_ids.len().max(row.prompt().len() + room);
-                fits(what, index, &row.input_ids, length)?;
-            }
-        }
-        for (index, prompt) in run.task.prompts.iter().enumerate() {
-            fits("prompt", index, prompt, prompt.len() + room)?;
-        }
-        Ok(())
-    }
-
-    fn check_samples(&self, run: &Run<'_>) -> Result<(), TrainError> {
-        let same =
-            |sample: &Row, of: Option<&Row>| of.is_some_and(|d| d.prompt() == sample.prompt());
-        let negatives = &self.pool.negatives;
-        let foreign =
-            negatives.iter().position(|n| !same(&n.row, run.task.train.get(n.demonstration)));
-        if let Some(index) = foreign {
-            return Err(mismatch("negative", index, CHANGED.into()));
-        }
-        let group = run.recipe.gate.samples;
-        let drawn = self.round > 1 || !matches!(self.phase, Phase::Sft | Phase::Sample);
-        let expected = if drawn { run.task.held_out.len() * group } else { 0 };
-        for rows in [&self.held.initial, &self.held.sft, &self.held.policy] {
-            let foreign = rows
-                .iter()
-                .enumerate()
-                .position(|(index, row)| !same(row, run.task.held_out.get(index / group)));
-            if let Some(index) = foreign.or((rows.len() < expected).then_some(rows.len())) {
-                return Err(mismatch("held-out sample", index, CHANGED.into()));
-            }
-        }
-        Ok(())
-    }
-}
-
-const OTHER_DATA: &str = "its demonstrations or prompts have changed since it was saved; restore them, or start a new run folder";
-const OTHER_BASE: &str = "the base model's weights have changed since it was saved; restore them, or start a new run folder";
-const CHANGED: &str = "it belongs to another prompt: the data has changed since the state was saved; restore it, or start a new run folder";
-
-fn mismatch(what: &'static str, index: usize, reason: String) -> TrainError {
-    TrainError::Mismatch { what, index, reason }
 }

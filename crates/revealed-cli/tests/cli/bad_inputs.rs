@@ -83,7 +83,7 @@ fn a_prompt_longer_than_the_context_is_dropped_and_listed() {
     let done = world.recipe("align", &["data.demonstrations=only.jsonl", "run.out=other"]);
     done.failed_with(&[
         "training demonstrations: found 0, needed 2",
-        "of 1 rows 1 were dropped for their length and 0 went to the held-out ones",
+        "of 1 rows 1 were dropped for their length and 0 were held out",
     ]);
     let done = world.recipe("align", &["data.held_out=19", "run.out=other"]);
     done.failed_with(&["training demonstrations: found 1", "of 20 rows 0 were", "19 went to"]);

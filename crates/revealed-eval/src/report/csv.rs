@@ -55,8 +55,7 @@ mod tests {
             line(Stage::Sft, &[("loss", 0.5), ("a,\"b", f64::NAN)]),
             line(Stage::Judge, &[("grad_norm", 1e-7)]),
         ]);
-        let expected =
-            "round,phase,step,loss,\"a,\"\"b\",grad_norm\n0,sft,1,0.5,,\n0,fit,1,,,0.0000001\n";
+        let expected = "round,phase,step,loss,\"a,\"\"b\",grad_norm\n0,sft,1,0.5,,\n0,fit-validation-reward,1,,,0.0000001\n";
         assert_eq!(csv, expected);
     }
 }

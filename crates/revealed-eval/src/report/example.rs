@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use revealed_reward::Audit;
 
-use super::run::{Measures, Round, RunFiles, Samples, Scores, Shown, ValidationScores};
+use super::run::{
+    Measures, Round, RunFiles, Samples, Scores, Shown, ShownRewards, ValidationScores,
+};
 use super::settings::Settings;
 
 pub(crate) fn measures(reward: f64) -> Measures {
@@ -86,7 +88,7 @@ pub(crate) fn run() -> RunFiles {
         demonstration: "a demonstration".into(),
         before: "<img src=x onerror=alert(1)>".into(),
         after: "after\u{0}".into(),
-        rewards: vec![0.0, -0.5, 0.4],
+        rewards: ShownRewards { demonstration: 0.0, before: -0.5, after: 0.4 },
     };
     RunFiles {
         path: "runs/toy".into(),

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use serde_json::{Map, Value};
 
-/// What a line belongs to: a phase of the loop, or the fit of the judge, which is a `fit` before the first round.
+/// What a line belongs to: a phase of the loop, or the fit of the validation reward before the first round.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Stage {
     /// Supervised fine-tuning.
@@ -32,7 +32,7 @@ impl Stage {
     fn of(round: usize, phase: &str) -> Option<Self> {
         Some(match (phase, round) {
             ("sft", _) => Self::Sft,
-            ("fit", 0) => Self::Judge,
+            ("fit-validation-reward", _) => Self::Judge,
             ("sample", _) => Self::Sample,
             ("fit", _) => Self::Fit,
             ("improve", _) => Self::Improve,
@@ -73,7 +73,10 @@ pub struct MetricLine {
 impl MetricLine {
     /// The phase as the file has it.
     pub fn phase(&self) -> String {
-        if self.stage == Stage::Judge { "fit".into() } else { self.stage.to_string() }
+        match self.stage {
+            Stage::Judge => "fit-validation-reward".into(),
+            stage => stage.to_string(),
+        }
     }
 }
 
@@ -165,7 +168,7 @@ mod tests {
     #[test]
     fn places_go_on_over_rounds_and_a_stages_own_numbers_stand_at_its_last_step() {
         let (lines, damaged) = read(
-            r#"{"round":0,"phase":"fit","step":1,"loss":0.7}
+            r#"{"round":0,"phase":"fit-validation-reward","step":1,"loss":0.7}
 {"round":1,"phase":"fit","step":1,"loss":0.6}
 {"round":1,"phase":"fit","step":2,"loss":0.5}
 {"round":1,"phase":"fit","step":2,"calibration/scale":2.0}
@@ -177,7 +180,7 @@ mod tests {
         let fit = |place| (Stage::Fit, place);
         assert_eq!(seen, [(Stage::Judge, 1), fit(1), fit(2), fit(2), fit(3), fit(4)]);
         assert!(lines[4].values[0].1.is_nan());
-        assert_eq!((damaged, lines[0].phase().as_str()), (vec![], "fit"));
+        assert_eq!((damaged, lines[0].phase().as_str()), (vec![], "fit-validation-reward"));
         let mut places = Places::after(&lines);
         let mut next = |place| places.line(place, vec![("loss".into(), 0.1)]).unwrap().place;
         assert_eq!((next((2, "fit", 2)), next((1, "improve", 1))), (5, 1));

@@ -40,7 +40,7 @@ pub use held_out::{Change, changes, objective_change, result};
 pub use metrics::{MetricLine, Places, Stage, read_metrics};
 pub use number::{number, range, signed};
 pub use page::html;
-pub use run::{Measures, Round, RunFiles, Samples, Scores, Shown, ValidationScores};
+pub use run::{Measures, Round, RunFiles, Samples, Scores, Shown, ShownRewards, ValidationScores};
 pub use settings::Settings;
 pub use verdict::{Answer, Level, MIN_LEAD, verdict};
 

@@ -158,9 +158,22 @@ pub struct Shown {
     pub before: String,
     /// What it writes after.
     pub after: String,
-    /// Calibrated rewards of demonstration, before and after.
-    #[serde(deserialize_with = "numbers")]
-    pub rewards: Vec<f64>,
+    /// Calibrated rewards of the three completions.
+    pub rewards: ShownRewards,
+}
+
+/// Calibrated rewards of the completions of a [`Shown`] sample.
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
+pub struct ShownRewards {
+    /// Reward of the demonstration.
+    #[serde(deserialize_with = "number")]
+    pub demonstration: f64,
+    /// Reward of the sample before the round.
+    #[serde(deserialize_with = "number")]
+    pub before: f64,
+    /// Reward of the sample after it.
+    #[serde(deserialize_with = "number")]
+    pub after: f64,
 }
 
 /// A run folder, read.

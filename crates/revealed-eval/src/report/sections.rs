@@ -155,8 +155,8 @@ pub(super) fn samples(run: &RunFiles) -> String {
             let sft_reward = scores.and_then(|scores| {
                 scores.sft.rewards.get(index * scores.samples_per_prompt).copied()
             });
-            let reward = |at: usize| sample.rewards.get(at).copied();
-            let before_reward = if sft.is_some() { sft_reward } else { reward(1) };
+            let rewards = sample.rewards;
+            let before_reward = if sft.is_some() { sft_reward } else { Some(rewards.before) };
             let text = |title: &str, text: &str, reward: Option<f64>| {
                 let reward = reward.map_or(String::new(), |value| {
                     format!(" <span class=\"dim\">reward {}</span>", signed(value))
@@ -167,8 +167,8 @@ pub(super) fn samples(run: &RunFiles) -> String {
                 "<article class=\"sample\"><h3 class=\"prompt\" dir=\"auto\">{}</h3><div class=\"sides\">{}{}{}</div></article>",
                 shown(&sample.prompt),
                 text(title, before, before_reward),
-                text(which, &sample.after, reward(2)),
-                text("Demonstration", &sample.demonstration, reward(0)),
+                text(which, &sample.after, Some(rewards.after)),
+                text("Demonstration", &sample.demonstration, Some(rewards.demonstration)),
             )
         })
         .collect();

@@ -1,131 +1,167 @@
-//! The rules by which a round is kept, and which kept round is best.
+//! Rules by which a round is kept, and which kept round is best.
 
-use super::{RoundReport, shares};
 use crate::recipe::{GateSection, KlReference, Recipe};
+use crate::record::RoundReport;
 
-/// What a nat of KL to the SFT model costs; nothing where the anchor has moved away from that.
+/// Cost of a nat of KL to the SFT model; 0 if the reference model has moved away from the SFT model.
 fn kl_price(recipe: &Recipe) -> f64 {
     if recipe.policy.reference == KlReference::Sft { recipe.policy.kl_coef } else { 0.0 }
 }
 
+/// A rule: whether it holds, and the reason to reject the round otherwise.
+type Rule = (bool, String);
+
 impl RoundReport {
-    /// How far the round raised what it maximises, on held-out prompts: `Δ E[r] − β Δ KL(π ‖ π_SFT)`.
+    /// Change of the objective on held-out prompts: `Δ E[r] − β Δ KL(π ‖ π_SFT)`, calibrated reward.
     pub fn objective_gain(&self, recipe: &Recipe) -> f64 {
         let RoundReport { before, after, .. } = self;
         after.reward - before.reward - kl_price(recipe) * (after.kl - before.kl)
     }
 
-    /// Why a candidate is not kept; empty if it is.
+    /// Why the candidate is rejected; empty if it is kept.
     pub fn objections(&self, recipe: &Recipe) -> Vec<String> {
-        let RoundReport { before, after, .. } = self;
-        let GateSection {
-            min_accuracy,
-            min_shortcut_margin,
-            min_length_matched_accuracy,
-            max_length_correlation,
-            min_gain,
-            min_validation_gain,
-            max_kl,
-            max_likelihood_drop,
-            max_terminated_drop,
-            max_repetition_rise,
-            min_distinct_share,
-            max_length_factor,
-            ..
-        } = recipe.gate;
-        let accuracies = [self.accuracy_initial, self.accuracy_sft, self.accuracy_before];
-        let shares = shares(&recipe.negatives).into_iter().zip(accuracies);
-        let pooled: f64 =
-            shares.filter(|(share, _)| *share > 0.0).map(|(share, a)| share * a).sum();
-        let drop = self.sft_log_likelihood - after.log_likelihood;
-        let longer = (after.length / before.length).max(before.length / after.length.max(1e-9));
-        let gain = self.objective_gain(recipe);
-        let beyond = self.audit.beyond_shortcuts();
+        let gate = &recipe.gate;
+        let rules = [self.accuracy_rule(recipe)]
+            .into_iter()
+            .chain(self.shortcut_rules(gate))
+            .chain(self.gain_rules(recipe))
+            .chain(self.drift_rules(gate))
+            .chain(self.text_rules(gate));
+        let broken = rules.filter(|(holds, _)| !holds).map(|(_, reason)| reason);
+        self.health.objection().into_iter().chain(broken).collect()
+    }
+
+    /// Accuracy against the sources that the reward was fitted on, by their weight.
+    fn accuracy_rule(&self, recipe: &Recipe) -> Rule {
+        let min = recipe.gate.min_accuracy;
+        let shares = recipe.negatives.sample_shares();
+        let pooled: f64 = [
+            (shares.initial, self.accuracy_initial),
+            (shares.sft, self.accuracy_sft),
+            (shares.policy, self.accuracy_before),
+        ]
+        .into_iter()
+        // An accuracy with share 0 may be NaN.
+        .filter(|(share, _)| *share > 0.0)
+        .map(|(share, accuracy)| share * accuracy)
+        .sum();
+        let reason = format!(
+            "reward accuracy on held-out demonstrations {pooled:.3} < {min}: the reward separates them from negatives no better than chance"
+        );
+        (pooled >= min, reason)
+    }
+
+    /// Whether the reward knows more than length and words.
+    fn shortcut_rules(&self, gate: &GateSection) -> [Rule; 3] {
+        let (min_margin, min_matched) =
+            (gate.min_shortcut_margin, gate.min_length_matched_accuracy);
+        let max_correlation = gate.max_length_correlation;
+        let margin = self.audit.beyond_shortcuts();
         let matched = self.audit.length_matched_upper();
         let correlation = self.audit.length_correlation;
-        let judged = self.validation_reward.map_or(f64::INFINITY, |judge| judge.gain());
-        let rules = [
+        [
             (
-                pooled >= min_accuracy,
+                margin >= min_margin,
                 format!(
-                    "reward accuracy on held-out demonstrations {pooled:.3} < {min_accuracy}: it tells them from negatives no better than chance"
+                    "reward accuracy minus that of the better of two probes, on length and on words, is {margin:.3} < {min_margin}: the reward has learned a shortcut"
                 ),
             ),
             (
-                beyond >= min_shortcut_margin,
+                matched.is_none_or(|accuracy| accuracy >= min_matched),
                 format!(
-                    "reward accuracy less that of the better of two probes, on length and on words, is {beyond:.3} < {min_shortcut_margin}: what it has learned is a shortcut"
-                ),
-            ),
-            (
-                matched.is_none_or(|accuracy| accuracy >= min_length_matched_accuracy),
-                format!(
-                    "reward accuracy on pairs of like length is {min_length_matched_accuracy} or more at no place of its 95 % interval, which ends at {:.3}: what it has learned is length",
+                    "the 95 % interval of the reward accuracy on length-matched pairs ends at {:.3} < {min_matched}: the reward has learned length",
                     matched.unwrap_or(f64::NAN)
                 ),
             ),
             (
-                correlation.is_none_or(|r| r.abs() <= max_length_correlation),
+                correlation.is_none_or(|r| r.abs() <= max_correlation),
                 format!(
-                    "reward and length correlate by {:.3} within prompts, more than {max_length_correlation}",
+                    "reward and length correlate by {:.3} within prompts, more than {max_correlation}",
                     correlation.unwrap_or(f64::NAN)
                 ),
             ),
+        ]
+    }
+
+    /// Whether the objective and the validation reward improved.
+    fn gain_rules(&self, recipe: &Recipe) -> [Rule; 2] {
+        let RoundReport { before, after, .. } = self;
+        let (min_gain, min_validation) = (recipe.gate.min_gain, recipe.gate.min_validation_gain);
+        let gain = self.objective_gain(recipe);
+        let validation = self.validation_reward.map_or(f64::INFINITY, |scores| scores.gain());
+        [
             (
                 gain > min_gain,
                 format!(
-                    "reward less KL moved by {gain:+.3}, which has to be more than {min_gain}: reward by {:+.3}, KL by {:+.2} nats at {} a nat; a solver that lowers what it maximises has failed",
+                    "reward minus KL penalty changed by {gain:+.3}, expected more than {min_gain}: reward by {:+.3}, KL by {:+.2} nats at {} per nat; the solver has lowered its objective",
                     after.reward - before.reward,
                     after.kl - before.kl,
                     kl_price(recipe)
                 ),
             ),
             (
-                judged >= min_validation_gain,
+                validation >= min_validation,
                 format!(
-                    "the judge's score moved by {judged:+.2} standard errors, which has to be {min_validation_gain} or more"
+                    "the validation reward changed by {validation:+.2} standard errors, expected {min_validation} or more"
                 ),
             ),
-            (after.kl <= max_kl, format!("KL to SFT {:.2} > {max_kl} nats a completion", after.kl)),
+        ]
+    }
+
+    /// Whether the policy stays near the SFT model and the demonstrations.
+    fn drift_rules(&self, gate: &GateSection) -> [Rule; 2] {
+        let (max_kl, max_drop) = (gate.max_kl, gate.max_likelihood_drop);
+        let drop = self.sft_log_likelihood - self.after.log_likelihood;
+        [
             (
-                drop <= max_likelihood_drop,
-                format!(
-                    "log-likelihood of held-out demonstrations fell {drop:.3} > {max_likelihood_drop} nats a token"
-                ),
+                self.after.kl <= max_kl,
+                format!("KL to SFT {:.2} > {max_kl} nats/completion", self.after.kl),
             ),
             (
-                before.terminated - after.terminated <= max_terminated_drop,
+                drop <= max_drop,
+                format!(
+                    "log-likelihood of held-out demonstrations fell {drop:.3} > {max_drop} nats/token"
+                ),
+            ),
+        ]
+    }
+
+    /// Whether the text of samples stays varied and complete.
+    fn text_rules(&self, gate: &GateSection) -> [Rule; 4] {
+        let RoundReport { before, after, .. } = self;
+        let longer = (after.length / before.length).max(before.length / after.length.max(1e-9));
+        [
+            (
+                before.terminated - after.terminated <= gate.max_terminated_drop,
                 format!(
                     "terminated completions fell from {:.3} to {:.3}",
                     before.terminated, after.terminated
                 ),
             ),
             (
-                after.repetition - before.repetition <= max_repetition_rise,
+                after.repetition - before.repetition <= gate.max_repetition_rise,
                 format!("repetition rose from {:.3} to {:.3}", before.repetition, after.repetition),
             ),
             (
-                after.distinct_2 >= min_distinct_share * before.distinct_2,
+                after.distinct_2 >= gate.min_distinct_share * before.distinct_2,
                 format!(
                     "distinct 2-grams fell from {:.3} to {:.3}: the policy collapses",
                     before.distinct_2, after.distinct_2
                 ),
             ),
             (
-                longer <= max_length_factor,
+                longer <= gate.max_length_factor,
                 format!(
                     "mean length changed from {:.1} to {:.1} tokens",
                     before.length, after.length
                 ),
             ),
-        ];
-        let broken = rules.into_iter().filter(|(holds, _)| !holds).map(|(_, reason)| reason);
-        self.course.objection().into_iter().chain(broken).collect()
+        ]
     }
 }
 
-/// The kept round after which the policy stands best by what rounds maximise: the sum of the gains of kept rounds up to it is
-/// largest. Of equals it is the later; `None` where no round was kept.
+/// The kept round with the largest sum of objective gains of kept rounds up to it; the later one of equals, `None` if no round
+/// was kept.
 pub fn best_round(reports: &[RoundReport], recipe: &Recipe) -> Option<usize> {
     let mut total = 0.0;
     let mut best = None;
@@ -140,13 +176,10 @@ pub fn best_round(reports: &[RoundReport], recipe: &Recipe) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
-    use revealed_reward::Audit;
+    use revealed_reward::{Audit, Calibration};
 
     use super::*;
-    use crate::held_out::Measures;
-    use crate::observer::At;
-    use crate::validation_reward::ValidationScores;
-    use crate::watch::{Breach, Course};
+    use crate::record::{At, Measures, Phase, TrainingHealth, ValidationScores, Violation};
 
     fn measures() -> Measures {
         Measures {
@@ -160,7 +193,7 @@ mod tests {
         }
     }
 
-    /// What an honest reward leaves.
+    /// The audit of a reward without shortcuts.
     fn fair_audit() -> Audit {
         Audit {
             prompts: 60,
@@ -182,7 +215,7 @@ mod tests {
         }
     }
 
-    /// A round that every rule of the default recipe lets pass.
+    /// A round that passes every rule of the default recipe.
     fn good() -> RoundReport {
         RoundReport {
             round: 1,
@@ -195,16 +228,16 @@ mod tests {
             demonstrations_reward: 0.0,
             audit: fair_audit(),
             validation_reward: None,
-            course: Course::default(),
+            health: TrainingHealth::default(),
             sft_log_likelihood: -2.0,
-            calibration: [0.0, 1.0],
+            calibration: Calibration::default(),
             before: measures(),
             after: Measures { reward: -0.5, ..measures() },
         }
     }
 
     #[test]
-    fn a_report_without_the_sft_model_s_accuracy_is_read_again_and_again() {
+    fn a_report_without_the_sft_model_s_accuracy_can_be_read_and_written() {
         let mut report = serde_json::to_value(good()).unwrap();
         report.as_object_mut().unwrap().remove("accuracy_sft");
         for _ in 0..2 {
@@ -231,19 +264,19 @@ mod tests {
             ),
             (
                 |r| r.audit.bag_accuracy = 0.91,
-                "is -0.110 < -0.1: what it has learned is a shortcut",
+                "is -0.110 < -0.1: the reward has learned a shortcut",
             ),
             (
                 |r| r.audit.length_matched_accuracy = Some(0.3),
-                "is 0.5 or more at no place of its 95 % interval, which ends at 0.4",
+                "the 95 % interval of the reward accuracy on length-matched pairs ends at 0.4",
             ),
             (|r| r.audit.length_correlation = Some(-0.91), "correlate by -0.910 within prompts"),
             (
                 |r| r.after.reward = -1.06,
-                "reward less KL moved by -0.060, which has to be more than -0.05",
+                "reward minus KL penalty changed by -0.060, expected more than -0.05",
             ),
             (|r| (r.before.kl, r.after.kl) = (30.0, 30.1), "KL to SFT 30.10 > 30"),
-            (|r| r.after.log_likelihood = -3.1, "fell 1.100 > 1 nats a token"),
+            (|r| r.after.log_likelihood = -3.1, "fell 1.100 > 1 nats/token"),
             (|r| r.after.terminated = 0.84, "terminated completions fell from 0.900 to 0.840"),
             (|r| r.after.repetition = 0.21, "repetition rose from 0.100 to 0.210"),
             (|r| r.after.distinct_2 = 0.39, "distinct 2-grams fell from 0.800 to 0.390"),
@@ -255,7 +288,7 @@ mod tests {
             assert_eq!(reasons.len(), 1, "{reasons:?}");
             assert!(reasons[0].contains(reason), "{reasons:?}");
         }
-        // A reward that is bought with more KL than it is worth, at 0.1 a nat; with a moving anchor no one can tell.
+        // A rise of the reward that costs more KL than it is worth, at 0.1 per nat; not defined with a moving reference.
         let bought = |r: &mut RoundReport| (r.after.reward, r.after.kl) = (-0.5, 7.0);
         let reasons = why(&bought);
         assert_eq!(reasons.len(), 1);
@@ -270,26 +303,26 @@ mod tests {
         assert!(report.objections(&moving).is_empty());
         // Of 50 prompts, 0.4 may be chance.
         assert!(why(&|r| r.audit.length_matched_accuracy = Some(0.4)).is_empty());
-        // No pairs of like length, or no two lengths, are no objection.
+        // No length-matched pairs, or only one length, are no objection.
         assert!(why(&|r| r.audit.length_matched_accuracy = None).is_empty());
         assert!(why(&|r| r.audit.length_correlation = None).is_empty());
-        // What cannot be judged is not kept.
+        // A round with NaN figures is not kept.
         assert!(!why(&|r| r.after.kl = f64::NAN).is_empty());
         assert!(!why(&|r| r.after.length = f64::NAN).is_empty());
     }
 
     #[test]
-    fn a_round_whose_steps_were_ended_is_not_kept_and_says_what_ended_them() {
-        let at = At { round: 1, phase: crate::observer::Phase::Improve, step: 4 };
-        let ended_by = Breach {
-            quantity: "objective/kl".into(),
+    fn a_round_whose_steps_ended_early_is_rejected_with_the_violation() {
+        let at = At::new(1, Phase::Improve, 4);
+        let ended_by = Violation {
+            metric: "objective/kl".into(),
             at,
             value: Some(120.0),
-            of: 1,
+            rollouts: 1,
             bound: Some(100.0),
         };
-        let course = Course { first: None, ended_by: Some(ended_by) };
-        let reasons = RoundReport { course, ..good() }.objections(&Recipe::default());
+        let health = TrainingHealth { first_violation: None, ended_by: Some(ended_by) };
+        let reasons = RoundReport { health, ..good() }.objections(&Recipe::default());
         assert_eq!(reasons.len(), 1);
         assert!(
             reasons[0].starts_with("policy improvement was ended by objective/kl"),
@@ -298,7 +331,7 @@ mod tests {
     }
 
     #[test]
-    fn the_best_round_is_where_the_kept_gains_add_up_to_most() {
+    fn the_best_round_has_the_largest_sum_of_kept_gains() {
         let recipe = Recipe::default();
         let round = |round, accepted, gain: f64| {
             let before = measures();
@@ -307,7 +340,7 @@ mod tests {
         };
         assert_eq!(best_round(&[], &recipe), None);
         assert_eq!(best_round(&[round(1, false, 3.0)], &recipe), None);
-        // A rolled back round counts for nothing, and one that lost a little is not the best.
+        // A rejected round does not count, and a round with a small loss is not the best.
         let reports =
             [round(1, true, 0.5), round(2, false, 9.0), round(3, true, 0.2), round(4, true, -0.04)];
         assert_eq!(best_round(&reports, &recipe), Some(3));
@@ -317,34 +350,34 @@ mod tests {
     }
 
     #[test]
-    fn a_round_that_the_judge_likes_less_is_not_kept() {
-        let judged = |before, after, min_validation_gain| {
+    fn a_round_with_a_lower_validation_score_is_rejected() {
+        let objections = |before, after, min_validation_gain| {
             let mut recipe = Recipe::default();
             recipe.gate.min_validation_gain = min_validation_gain;
             let standard_error = 0.25;
             let (demonstrations, accuracy_after) = (0.0, 0.5);
-            let judge =
+            let scores =
                 ValidationScores { demonstrations, before, after, standard_error, accuracy_after };
-            RoundReport { validation_reward: Some(judge), ..good() }.objections(&recipe)
+            RoundReport { validation_reward: Some(scores), ..good() }.objections(&recipe)
         };
-        let reasons = judged(-0.5, -1.0, 0.0);
+        let reasons = objections(-0.5, -1.0, 0.0);
         assert_eq!(reasons.len(), 1, "{reasons:?}");
-        let reason = "the judge's score moved by -2.00 standard errors, which has to be 0 or more";
+        let reason = "the validation reward changed by -2.00 standard errors, expected 0 or more";
         assert_eq!(reasons[0], reason);
-        assert!(judged(-1.0, -0.5, 0.0).is_empty());
-        assert!(judged(-1.0, -1.0, 0.0).is_empty(), "a score that stays has not fallen");
-        assert!(judged(-1.0, -0.5, 2.0).is_empty());
-        assert_eq!(judged(-1.0, -0.5, 2.1).len(), 1);
-        assert!(judged(-0.5, -1.0, -2.0).is_empty());
-        assert_eq!(judged(f64::NAN, 0.0, f64::NEG_INFINITY).len(), 1, "what cannot be judged");
-        // Without a judge there is nothing to object to, whatever is asked for.
+        assert!(objections(-1.0, -0.5, 0.0).is_empty());
+        assert!(objections(-1.0, -1.0, 0.0).is_empty(), "an unchanged score has not fallen");
+        assert!(objections(-1.0, -0.5, 2.0).is_empty());
+        assert_eq!(objections(-1.0, -0.5, 2.1).len(), 1);
+        assert!(objections(-0.5, -1.0, -2.0).is_empty());
+        assert_eq!(objections(f64::NAN, 0.0, f64::NEG_INFINITY).len(), 1, "not a number");
+        // Without a validation reward the rule does not apply.
         let mut recipe = Recipe::default();
         recipe.gate.min_validation_gain = 1e9;
         assert!(good().objections(&recipe).is_empty());
     }
 
     #[test]
-    fn the_reward_s_accuracy_weighs_negatives_by_number_and_weight() {
+    fn the_accuracy_of_the_reward_weights_sources_by_count_and_weight() {
         let report = RoundReport {
             accuracy_initial: 1.0,
             accuracy_sft: 0.7,
@@ -363,15 +396,15 @@ mod tests {
         assert!(kept(1, 0, 0), "1.0");
         assert!(kept(0, 4, 0), "0.7");
         assert!(!kept(0, 1, 3), "0.475");
-        let weighed = |initial| {
+        let with_weight = |initial| {
             let mut recipe = Recipe::default();
             (recipe.negatives.initial, recipe.negatives.policy) = (4, 2);
             recipe.negatives.weights.initial = initial;
             report.objections(&recipe).is_empty()
         };
-        assert!(weighed(1.0), "0.8");
-        assert!(!weighed(0.0), "0.4");
-        // An unknown one does not matter where there are none such.
+        assert!(with_weight(1.0), "0.8");
+        assert!(!with_weight(0.0), "0.4");
+        // An unknown accuracy does not matter for a source without negatives.
         let unknown = RoundReport { accuracy_sft: f64::NAN, ..report.clone() };
         assert!(unknown.objections(&Recipe::default()).is_empty());
         let alone = |accuracy_before| {

@@ -1,14 +1,20 @@
-//! The ranges of a recipe's values.
+//! Ranges of the values of a recipe.
 
-use super::*;
-use crate::pairs::{NegativeSource, count, weight};
+use std::borrow::Cow;
 
-/// Bounds that keep products of counts, and what is allocated for them, within a machine.
-const MOST: usize = 1_000_000_000;
-const MANY: usize = 1_000_000;
+use revealed_objectives::PairLoss;
+
+use super::choices::{LengthControl, NegativeReweighting, Solver, ValidationReward};
+use super::negatives::NegativeSource;
+use super::root::Recipe;
+use crate::error::TrainError;
+
+/// Upper bounds of counts, so that products of counts and allocations stay within the memory of a machine.
+const MAX_COUNT: usize = 1_000_000_000;
+const MAX_ROWS: usize = 1_000_000;
 
 impl Recipe {
-    /// Enforces the ranges below.
+    /// Checks the ranges of all values.
     ///
     /// # Errors
     /// At the first value out of range, with its key.
@@ -44,7 +50,7 @@ impl Recipe {
         ] {
             let expected = if least == 1 { "1 or more" } else { "2 or more" };
             holds(value >= least, key, value, expected)?;
-            holds(value <= MOST, key, value, "a thousand million at most")?;
+            holds(value <= MAX_COUNT, key, value, "a thousand million at most")?;
         }
         let n = &self.negatives;
         for (key, value) in [
@@ -58,13 +64,13 @@ impl Recipe {
             ("policy.samples_per_prompt", policy.samples_per_prompt),
             ("policy.batch_size", policy.batch_size),
         ] {
-            holds(value <= MANY, key, value, "a million at most")?;
+            holds(value <= MAX_ROWS, key, value, "a million at most")?;
         }
         let out = self.run.out.display().to_string();
         holds(!out.trim().is_empty(), "run.out", out, "a folder for the run")?;
         let now = self.data.now;
         holds(now < 1 << 40, "data.now", now, "seconds since 1970, below 2^40")?;
-        // TOML's whole numbers are signed: a larger seed could not be written to the run's folder.
+        // TOML integers are signed: a larger seed could not be written to the run folder.
         let seed = self.run.seed;
         holds(i64::try_from(seed).is_ok(), "run.seed", seed, "below 2^63")
     }
@@ -85,14 +91,14 @@ impl Recipe {
             "a multiple of policy.samples_per_prompt",
         )?;
         let n = &self.negatives;
-        let all: usize = NegativeSource::ALL.map(|origin| count(n, origin)).iter().sum();
-        holds(all > 0, "negatives", all, "one kind of negatives at least")?;
-        let weighs = |origin| count(n, origin) > 0 && weight(&n.weights, origin) != 0.0;
+        let all: usize = NegativeSource::ALL.map(|source| n.count(source)).iter().sum();
+        holds(all > 0, "negatives", all, "at least one kind of negatives")?;
+        let weighted = |source| n.count(source) > 0 && n.weights.weight(source) != 0.0;
         holds(
-            NegativeSource::ALL.into_iter().any(weighs),
+            NegativeSource::ALL.into_iter().any(weighted),
             "negatives.weights",
             0.0,
-            "more than 0 for one kind of negatives that is drawn",
+            "more than 0 for at least one kind of negatives that is drawn",
         )?;
         holds(
             n.greedy <= 1,
@@ -171,7 +177,7 @@ impl Recipe {
         self.check_pairs_of_keys()
     }
 
-    /// Keys that do nothing, or harm, without another.
+    /// Keys that have no effect, or a harmful one, without another key.
     fn check_pairs_of_keys(&self) -> Result<(), TrainError> {
         let policy = &self.policy;
         let adapts = policy.kl_target > 0.0;
@@ -193,18 +199,18 @@ impl Recipe {
                 || self.reward.objective != PairLoss::LinearDifference,
             "reward.length_control",
             "expert",
-            "\"none\" with linear-difference, whose gradient does not depend on what an expert adds",
+            "\"none\" with linear-difference, whose gradient does not depend on an added expert",
         )?;
         holds(
             self.reward.negative_reweighting == NegativeReweighting::None
                 || self.gate.validation_reward == ValidationReward::Independent,
             "reward.negative_reweighting",
             "validation-reward",
-            "\"none\" without gate.validation_reward = \"independent\", which decides what is won",
+            "\"none\" without gate.validation_reward = \"independent\", which gives the weights",
         )
     }
 
-    /// A bound that is infinite on its own side switches its rule off; one on the other side would reject every round.
+    /// An infinite bound disables its rule; the opposite infinity would reject every round and is refused.
     fn check_gate(&self) -> Result<(), TrainError> {
         let gate = &self.gate;
         let accuracy = gate.min_accuracy;
@@ -251,10 +257,10 @@ fn holds(
     ok: bool,
     key: &'static str,
     found: impl ToString,
-    expected: &'static str,
+    expected: impl Into<Cow<'static, str>>,
 ) -> Result<(), TrainError> {
     if ok {
         return Ok(());
     }
-    Err(TrainError::Recipe { key, found: found.to_string(), expected })
+    Err(TrainError::Recipe { key, found: found.to_string(), expected: expected.into() })
 }

@@ -1,59 +1,59 @@
-//! The choices of a recipe, an enum each.
+//! The choices of a recipe, one enum each.
 
 use serde::{Deserialize, Serialize};
 
-/// What is trained.
+/// Which weights are trained.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Tuning {
-    /// Adapters on one frozen base that all roles share.
+    /// LoRA adapters on one frozen base shared by all models.
     Lora,
-    /// Every weight, separately for each role.
+    /// All weights; each model has its own copy.
     Full,
 }
 
-/// What a round's reward starts from.
+/// Initial weights of a round's reward.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RewardStart {
-    /// The SFT model with a fresh head, as published.
+    /// The SFT model with a new head, as published.
     Reset,
-    /// The last round's reward.
+    /// The reward of the last round.
     Warm,
 }
 
-/// What the policy is improved against.
+/// Reward that the policy is improved against.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Average {
-    /// The round's own reward.
+    /// The reward of the round.
     None,
     /// The mean of it and the rewards of the rounds kept before, as in fictitious play. Where they disagree, the mean
-    /// spreads less than one unit, and the KL weighs as much more.
+    /// varies by less than one unit, so the KL has more weight.
     Rounds,
 }
 
-/// Whose samples' spread within a prompt is one unit of reward.
+/// Samples whose standard deviation within a prompt is the unit of the reward.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ScaleFrom {
-    /// Those of the policy before the round: the unit shrinks as it sharpens.
+    /// Samples of the policy before the round: the unit shrinks as the policy becomes more certain.
     Policy,
-    /// Those of the SFT model, drawn once: one unit for all rounds, and so one trade-off with the KL.
+    /// Samples of the SFT model, drawn once: one unit, and one trade-off with the KL, for all rounds.
     Sft,
 }
 
-/// What the policy is held near.
+/// Reference model of the KL penalty.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum KlReference {
     /// The SFT model.
     Sft,
-    /// The policy with which the round began, as published.
+    /// The policy at the start of the round, as published.
     Moving,
 }
 
-/// Which rounds' pairs the reward is fitted on.
+/// Rounds whose pairs the reward is fitted on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Pool {
@@ -65,7 +65,7 @@ pub enum Pool {
     Round,
 }
 
-/// How the policy is improved.
+/// Algorithm of policy improvement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Solver {
@@ -79,17 +79,17 @@ pub enum Solver {
     Reinforce,
 }
 
-/// How fit and improvement take turns.
+/// Order of reward steps and policy steps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Alternation {
-    /// Fit the reward, then improve the policy under it frozen.
+    /// Fit the reward, then improve the policy against the frozen reward.
     RoundWise,
-    /// After the fit, every policy step is followed by a reward step on its rollouts.
+    /// After the fit, every policy step is followed by a reward step on its rollout.
     StepWise,
 }
 
-/// What a completion without terminator scores.
+/// Score of a completion without EOS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum MissingEos {
@@ -101,84 +101,85 @@ pub enum MissingEos {
     BatchMinimum,
 }
 
-/// Over what GRPO's mean goes.
+/// Normalization of GRPO's loss.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Normalization {
-    /// First within each completion, then over completions.
+    /// Mean within each completion, then over completions.
     Sequence,
-    /// Over all tokens of the mini-batch.
+    /// Mean over all tokens of the mini-batch.
     Token,
 }
 
-/// When a run ends before its last round.
+/// Condition to end a run before its last round.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Stop {
-    /// Once the policy's samples score as high as held-out demonstrations.
+    /// When samples of the policy score as high as held-out demonstrations.
     PassedDemonstrations,
     /// Never.
     Never,
 }
 
-/// Whether a reward may learn what length alone tells.
+/// Whether the reward may learn from length.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum LengthControl {
-    /// It may.
+    /// No control.
     None,
-    /// A frozen expert that knows only lengths is added to its scores while it is fitted, and dropped after.
+    /// A frozen model of length alone is added to its scores while it is fitted, and removed afterwards.
     Expert,
 }
 
-/// Which pairs of a pool lose weight.
+/// Reweighting of pairs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum NegativeReweighting {
     /// None.
     None,
-    /// Those whose sample the judge puts above the demonstration: `2 σ(judge(demonstration) − judge(sample))`.
+    /// Factor `2 σ(v(demonstration) − v(sample))` by the validation reward `v`: less weight for samples that it scores above
+    /// the demonstration.
     ValidationReward,
 }
 
-/// A second opinion on rounds.
+/// Independent reward for the gates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ValidationReward {
     /// None.
     None,
-    /// A reward fitted once, on the first round's pairs with fixed negatives, that no policy is improved against.
+    /// Fitted once, on pairs of the first round with fixed negatives, and never optimised against.
     Independent,
 }
 
-/// Where the KL to the anchor is paid.
+/// Where the KL penalty is applied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum KlPlacement {
-    /// Where the solver's paper has it: in the loss for GRPO, in the reward for the others.
+    /// The solver's default: the loss for GRPO, the reward for the others.
     Solver,
-    /// Taken from the reward, without gradient.
+    /// Subtracted from the reward, without gradient.
     Reward,
-    /// Added to the loss as k3.
+    /// Added to the loss, k3 estimator.
     Loss,
 }
 
-/// What imitation minimises.
+/// Loss of SFT.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum SftObjective {
     /// The negative log-likelihood.
     Likelihood,
-    /// The same, and the size of the reward that the logits imply (<https://arxiv.org/abs/2409.01369>).
+    /// The same plus a penalty on the size of the reward that the logits imply (<https://arxiv.org/abs/2409.01369>).
     IqLearn,
 }
 
-/// Which epoch of imitation is kept.
+/// SFT epoch that is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Keep {
-    /// The one with the lowest loss on held-out demonstrations.
+    /// The epoch with the lowest loss on held-out demonstrations.
     Best,
-    /// The last one.
+    /// The last epoch.
     Last,
 }

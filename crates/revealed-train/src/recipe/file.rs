@@ -1,8 +1,17 @@
 //! Recipes as TOML: read with overrides, written with comments, compared.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use super::*;
+use super::data::{DataSection, ModelSection};
+use super::gate::{GateSection, HealthSection};
+use super::negatives::{NegativeWeights, NegativesSection};
+use super::policy::PolicySection;
+use super::renamed;
+use super::reward::RewardSection;
+use super::root::Recipe;
+use super::run::RunSection;
+use super::sft::SftSection;
+use crate::error::TrainError;
 
 impl Recipe {
     /// Reads a recipe and applies `key.path=value` overrides; missing keys keep their defaults.
@@ -15,10 +24,10 @@ impl Recipe {
         Self::parse(&text, &path.display().to_string(), overrides)
     }
 
-    /// As [`read`](Self::read), from text; `origin` names it in messages.
+    /// As [`read`](Self::read), from text; `origin` is its name in error messages.
     ///
     /// # Errors
-    /// As there.
+    /// As [`read`](Self::read).
     pub fn parse(text: &str, origin: &str, overrides: &[String]) -> Result<Self, TrainError> {
         let syntax = |origin: &str, source| TrainError::RecipeSyntax {
             origin: origin.into(),
@@ -26,7 +35,7 @@ impl Recipe {
         };
         let given: toml::Table = toml::from_str(text).map_err(|source| syntax(origin, source))?;
         renamed::check(&given, origin)?;
-        // Parsed once directly, for errors with line and column: the merge below has no lines.
+        // Parsed directly first, for errors with line and column: the merged table has no positions.
         toml::from_str::<Self>(text).map_err(|source| syntax(origin, source))?;
         let mut merged = toml::Table::try_from(Self::default()).unwrap_or_default();
         merge(&mut merged, given);
@@ -39,24 +48,24 @@ impl Recipe {
         let mut recipe: Self = merged.try_into().map_err(|source| {
             syntax(if overrides.is_empty() { origin } else { "--set" }, source)
         })?;
-        // TOML has no word for nothing, so files say "".
-        for file in recipe.data.optional_files() {
+        // TOML has no null, so an empty string means no file.
+        for file in optional_files(&mut recipe.data) {
             file.take_if(|path| path.as_os_str().is_empty());
         }
         recipe.check()?;
         Ok(recipe)
     }
 
-    /// The recipe as TOML, a comment above every field.
+    /// The recipe as TOML, with a comment above every field.
     pub fn to_commented_toml(&self) -> String {
         let mut shown = self.clone();
-        for file in shown.data.optional_files() {
+        for file in optional_files(&mut shown.data) {
             file.get_or_insert_default();
         }
         let plain = toml::to_string(&shown).unwrap_or_default();
         let mut section = String::new();
         let mut text = String::new();
-        // Inside a text of several lines nothing is a section or a field.
+        // A line within a multi-line string is neither a section nor a field.
         let mut inside = None;
         for line in plain.split_inclusive('\n') {
             let whole = line;
@@ -90,25 +99,31 @@ impl Recipe {
     }
 }
 
-/// Whether a text that this delimiter opened ends in a line of it.
+fn optional_files(data: &mut DataSection) -> [&mut Option<PathBuf>; 2] {
+    [&mut data.prompts, &mut data.held_out_file]
+}
+
+/// Whether a multi-line string with this delimiter ends in this line.
 fn closes(line: &str, delimiter: &str) -> bool {
     let mut rest = line;
     while !rest.is_empty() {
         if rest.starts_with(delimiter) {
             return true;
         }
-        // What a backslash stands before is no delimiter; literal texts know no backslashes.
+        // An escaped character is no delimiter; literal strings have no escapes.
         let escaped = rest.starts_with('\\') && delimiter.starts_with('"');
-        let mut letters = rest.chars();
-        letters.nth(usize::from(escaped));
-        rest = letters.as_str();
+        let mut chars = rest.chars();
+        chars.nth(usize::from(escaped));
+        rest = chars.as_str();
     }
     false
 }
 
+/// Comment of a field; none for unknown fields.
 fn comment(section: &str, field: &str) -> Option<&'static str> {
     let comments = match section {
         "model" => ModelSection::COMMENTS,
+        "model.lora" => LORA_COMMENTS,
         "data" => DataSection::COMMENTS,
         "sft" => SftSection::COMMENTS,
         "negatives" => NegativesSection::COMMENTS,
@@ -118,32 +133,27 @@ fn comment(section: &str, field: &str) -> Option<&'static str> {
         "gate" => GateSection::COMMENTS,
         "health" => HealthSection::COMMENTS,
         "run" => RunSection::COMMENTS,
-        "model.lora" => {
-            return Some(match field {
-                "r" => "Rank",
-                "lora_alpha" => "Scale: lora_alpha / r",
-                "target_modules" => {
-                    "Layers by name; \"all-linear\" is every one but the output head"
-                }
-                "use_rslora" => "Scale by lora_alpha / √r instead",
-                _ => return None,
-            });
-        }
-        _ if section.ends_with(".optimizer") => {
-            return Some(match field {
-                "lr" => "Peak learning rate",
-                "schedule" => "\"constant\", \"linear\" or \"cosine\"",
-                "warmup_ratio" => "Share of the steps in which the rate rises from 0",
-                "adam_epsilon" => "AdamW's ε",
-                "weight_decay" => "Decoupled weight decay",
-                "max_grad_norm" => "Bound of the gradient's global norm",
-                _ => return None,
-            });
-        }
+        _ if section.ends_with(".optimizer") => OPTIMIZER_COMMENTS,
         _ => return None,
     };
     comments.iter().find(|(name, _)| *name == field).map(|(_, comment)| *comment)
 }
+
+const LORA_COMMENTS: &[(&str, &str)] = &[
+    ("r", "Rank"),
+    ("lora_alpha", "Scale: lora_alpha / r"),
+    ("target_modules", "Names of layers; \"all-linear\" for all but the output head"),
+    ("use_rslora", "Scale by lora_alpha / √r instead"),
+];
+
+const OPTIMIZER_COMMENTS: &[(&str, &str)] = &[
+    ("lr", "Peak learning rate"),
+    ("schedule", "\"constant\", \"linear\" or \"cosine\""),
+    ("warmup_ratio", "Share of the steps in which the learning rate rises from 0"),
+    ("adam_epsilon", "AdamW's ε"),
+    ("weight_decay", "Decoupled weight decay"),
+    ("max_grad_norm", "Maximum global norm of the gradient"),
+];
 
 fn merge(into: &mut toml::Table, from: toml::Table) {
     for (key, value) in from {
@@ -156,7 +166,7 @@ fn merge(into: &mut toml::Table, from: toml::Table) {
     }
 }
 
-/// `a.b=value` as a table; a value that is not TOML is taken as a string.
+/// `a.b=value` as a table; a value that is not TOML is read as a string.
 fn override_table(item: &str) -> Result<toml::Table, toml::de::Error> {
     let parsed = toml::from_str(item);
     match (parsed, item.split_once('=')) {

@@ -12,7 +12,7 @@ use revealed_train::{
 use crate::support::{Weights, World, weights};
 
 #[test]
-fn a_pool_keeps_its_rounds_and_fixed_origins_always() {
+fn a_pool_keeps_its_rounds_and_fixed_sources_always() {
     let row = Row { input_ids: vec![1, 3, 2], completion_start: 2, terminated: true };
     let drawn = [
         (NegativeSource::Initial, 1),
@@ -27,12 +27,12 @@ fn a_pool_keeps_its_rounds_and_fixed_origins_always() {
     let fixed = drawn[..4].to_vec();
     let with = |policy: &[(NegativeSource, usize)]| [&fixed, policy].concat();
     let negatives =
-        drawn.map(|(origin, round)| Negative { demonstration: 0, origin, round, row: row.clone() });
+        drawn.map(|(source, round)| Negative { demonstration: 0, source, round, row: row.clone() });
     let pool = PairPool { negatives: negatives.to_vec() };
     let kept = |rule, pool_window, round| -> Vec<(NegativeSource, usize)> {
         let config = RewardSection { pool: rule, pool_window, ..RewardSection::default() };
         let kept = pool.of_round(round, &config);
-        kept.iter().map(|n| (n.origin, n.round)).collect()
+        kept.iter().map(|n| (n.source, n.round)).collect()
     };
     assert_eq!(kept(Pool::Every, 1, 4), drawn);
     assert_eq!(kept(Pool::Window, 2, 4), with(&drawn[6..]));
@@ -42,7 +42,7 @@ fn a_pool_keeps_its_rounds_and_fixed_origins_always() {
 }
 
 #[test]
-fn fixed_origins_are_drawn_once_and_the_policy_s_every_round() {
+fn fixed_sources_are_drawn_once_and_the_policy_s_every_round() {
     let world = World::new(Tuning::Full, |recipe| {
         recipe.run.rounds = 2;
         recipe.negatives.sft = 1;
@@ -50,12 +50,12 @@ fn fixed_origins_are_drawn_once_and_the_policy_s_every_round() {
         (recipe.negatives.other_prompts, recipe.negatives.truncated) = (2, 3);
     });
     let (end, _) = world.align();
-    let count = |origin, round| {
+    let count = |source, round| {
         let all = end.pool.negatives.iter();
-        all.filter(|n| n.origin == origin && n.round == round).count()
+        all.filter(|n| n.source == source && n.round == round).count()
     };
     let demonstrations = world.task.train.len();
-    for (origin, each, again) in [
+    for (source, each, again) in [
         (NegativeSource::Initial, 1, 0),
         (NegativeSource::Sft, 1, 0),
         (NegativeSource::Policy, 2, 2),
@@ -63,8 +63,8 @@ fn fixed_origins_are_drawn_once_and_the_policy_s_every_round() {
         (NegativeSource::OtherPrompt, 2, 0),
         (NegativeSource::Truncated, 3, 0),
     ] {
-        assert_eq!(count(origin, 1), each * demonstrations, "{origin:?}");
-        assert_eq!(count(origin, 2), again * demonstrations, "{origin:?}");
+        assert_eq!(count(source, 1), each * demonstrations, "{source:?}");
+        assert_eq!(count(source, 2), again * demonstrations, "{source:?}");
     }
     for negative in &end.pool.negatives {
         let demonstration = &world.task.train[negative.demonstration];

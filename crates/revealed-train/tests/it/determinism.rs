@@ -3,18 +3,19 @@
 use revealed_models::workers::{map_parallel, max_concurrency};
 use revealed_train::{Solver, State, Tuning};
 
-use crate::support::{Ears, World, weights};
+use crate::support::{RecordingObserver, World, weights};
 
-fn all(seed: u64, tuning: Tuning) -> (State, Ears) {
+fn all(seed: u64, tuning: Tuning) -> (State, RecordingObserver) {
     let mut world = World::new(tuning, |recipe| {
         recipe.run.rounds = 2;
         recipe.policy.solver = Solver::Ppo;
     });
     // Only now: the split and the adapters' start follow the seed too, here they are the same.
     world.recipe.run.seed = seed;
-    let mut ears = Ears::default();
-    let state = world.run(&mut ears, |run| revealed_train::align(world.state(), run, |_| Ok(())));
-    (state.unwrap(), ears)
+    let mut observer = RecordingObserver::default();
+    let state =
+        world.run(&mut observer, |run| revealed_train::align(world.state(), run, |_| Ok(())));
+    (state.unwrap(), observer)
 }
 
 #[test]
@@ -45,11 +46,11 @@ fn pieces_side_by_side_give_the_bits_of_one_after_the_other() {
             recipe.policy.mini_batch_size = 32;
         });
         world.recipe.run.seed = 5;
-        let mut ears = Ears::default();
+        let mut observer = RecordingObserver::default();
         let state =
-            world.run(&mut ears, |run| revealed_train::align(world.state(), run, |_| Ok(())));
+            world.run(&mut observer, |run| revealed_train::align(world.state(), run, |_| Ok(())));
         let state = state.unwrap();
-        (weights(&state.policy), state.pool, ears.metrics)
+        (weights(&state.policy), state.pool, observer.metrics)
     };
     let together = run();
     // Work that is on a worker itself has no others to itself.
@@ -71,7 +72,7 @@ fn pieces_side_by_side_give_the_bits_of_one_after_the_other() {
 }
 
 #[test]
-fn rounds_and_origins_draw_with_different_noise() {
+fn rounds_and_sources_draw_with_different_noise() {
     let world = World::new(Tuning::Full, |recipe| {
         recipe.sft.epochs = 0;
         recipe.negatives.initial = 2;
@@ -81,10 +82,10 @@ fn rounds_and_origins_draw_with_different_noise() {
         recipe.policy.optimizer.lr = 1e-30;
     });
     let (end, _) = world.align();
-    let of = |origin, round| -> Vec<&Vec<u32>> {
+    let of = |source, round| -> Vec<&Vec<u32>> {
         let negatives = end.pool.negatives.iter();
         negatives
-            .filter(|n| n.origin == origin && n.round == round)
+            .filter(|n| n.source == source && n.round == round)
             .map(|n| &n.row.input_ids)
             .collect()
     };

@@ -7,7 +7,7 @@ use revealed_objectives::pairs::pairwise_logistic;
 use revealed_reward::{RewardError, RewardModel};
 use revealed_train::{Phase, Solver, TrainError, Tuning, align, improve_policy};
 
-use crate::support::{Ears, World, poisoned, weights};
+use crate::support::{RecordingObserver, World, poisoned, weights};
 
 #[test]
 fn a_nan_from_an_objective_is_an_error_that_names_round_phase_and_step() {
@@ -53,25 +53,26 @@ fn a_skipped_step_changes_nothing_and_the_steps_after_it_go_on() {
             let loss = pairwise_logistic(demonstration, sample);
             if bad.contains(&call) { loss * f32::NAN } else { loss }
         };
-        let mut ears = Ears::default();
+        let mut observer = RecordingObserver::default();
         let end =
-            world.run_with(&objective, &mut ears, |run| align(world.state(), run, |_| Ok(())));
-        (end, ears)
+            world.run_with(&objective, &mut observer, |run| align(world.state(), run, |_| Ok(())));
+        (end, observer)
     };
-    let (end, ears) = spoilt(&[2]);
+    let (end, observer) = spoilt(&[2]);
     let rewards = end.unwrap().reward.unwrap();
     assert!(weights(&rewards.members[0].model).0.iter().all(|w| w.is_finite()));
-    let losses: Vec<bool> = ears.losses().iter().map(|loss| loss.is_finite()).collect();
+    let losses: Vec<bool> = observer.losses().iter().map(|loss| loss.is_finite()).collect();
     assert_eq!(losses, [true, false, true, true]);
     assert!(
-        ears.notes
+        observer
+            .notes
             .iter()
             .any(|n| n.contains("round 1, fit, step 2: the loss is NaN; step skipped"))
     );
-    // One more than is put up with.
+    // One more than the maximum.
     let error = spoilt(&[2, 4]).0.unwrap_err().to_string();
     assert!(error.starts_with("round 1, fit, step 4: the loss is NaN"), "{error}");
-    assert!(error.contains("1 steps of its stage were skipped before"), "{error}");
+    assert!(error.contains("1 steps of its phase were skipped before"), "{error}");
 }
 
 #[test]
@@ -119,20 +120,23 @@ fn a_panic_on_a_worker_is_an_error_and_the_saved_state_goes_on_to_the_same_end()
 }
 
 #[test]
-fn a_policy_that_runs_away_ends_its_steps_and_the_round_says_what_left_its_band_first() {
+fn a_policy_that_diverges_ends_its_steps_and_the_round_reports_the_first_violation() {
     let mut world = World::new(Tuning::Full, |recipe| {
         recipe.policy.steps = 40;
         recipe.policy.kl_coef = 0.0;
         recipe.policy.optimizer.lr = 0.3;
     });
     (world.recipe.gate.max_kl, world.recipe.health.max_kl) = (0.5, 4.0);
-    let mut ears = Ears::default();
-    let end = world.run(&mut ears, |run| align(world.state(), run, |_| Ok(()))).unwrap();
+    let mut observer = RecordingObserver::default();
+    let end = world.run(&mut observer, |run| align(world.state(), run, |_| Ok(()))).unwrap();
     let report = &end.reports[0];
-    let course = &report.course;
-    let ended_by = course.ended_by.as_ref().unwrap();
-    assert_eq!(ended_by.quantity, "objective/kl");
-    assert!(ended_by.at.step < 40 && course.first.as_ref().unwrap().at.step <= ended_by.at.step);
+    let health = &report.health;
+    let ended_by = health.ended_by.as_ref().unwrap();
+    assert_eq!(ended_by.metric, "objective/kl");
+    assert!(
+        ended_by.at.step < 40
+            && health.first_violation.as_ref().unwrap().at.step <= ended_by.at.step
+    );
     assert!(!report.accepted && report.reasons[0].contains("ended by objective/kl"), "{report:?}");
     assert_eq!(weights(&end.policy), weights(&end.sft), "the round is rolled back");
 }

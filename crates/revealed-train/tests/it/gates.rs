@@ -20,7 +20,7 @@ fn a_rejected_round_leaves_the_policy_and_its_samples_bit_for_bit() {
         let said = format!("(gate.patience = {patience})");
         assert_eq!(why.is_some_and(|why| why.ends_with(&said)), rounds < 3);
         assert!(end.reports.iter().all(|report| !report.accepted));
-        assert!(end.reports[0].reasons[0].contains("has to be more than 1000000000"));
+        assert!(end.reports[0].reasons[0].contains("expected more than 1000000000"));
         assert_eq!(weights(&end.policy), weights(&end.sft));
         assert_eq!(end.held, states[1].held);
         assert!(end.candidate.is_none());

@@ -4,10 +4,12 @@ use burn::module::Module;
 use revealed_models::{CausalLm, CompletionBatch, PaddingSide, TokenBatch};
 use revealed_train::{Keep, OptimizerConfig, Recipe, Row, Schedule, SftObjective, Tuning, fit_sft};
 
-use crate::support::{Ears, Weights, World, demonstrations, device, largest_difference, weights};
+use crate::support::{
+    RecordingObserver, Weights, World, demonstrations, device, largest_difference, weights,
+};
 
-fn fitted(world: &World, ears: &mut Ears) -> CausalLm {
-    world.run(ears, |run| fit_sft(world.policy.clone(), run)).unwrap()
+fn fitted(world: &World, observer: &mut RecordingObserver) -> CausalLm {
+    world.run(observer, |run| fit_sft(world.policy.clone(), run)).unwrap()
 }
 
 /// Mean negative log-likelihood, nats a token.
@@ -39,21 +41,23 @@ fn the_last_epoch_or_the_best_one_is_kept() {
     };
     let mut reported = Vec::new();
     let [best, last] = [Keep::Best, Keep::Last].map(|keep| {
-        let (world, mut ears) = (world(keep, 6), Ears::default());
-        let model = fitted(&world, &mut ears);
+        let (world, mut observer) = (world(keep, 6), RecordingObserver::default());
+        let model = fitted(&world, &mut observer);
         let loss = loss(&model, &world.task.held_out);
-        let metrics = ears.metrics.last().unwrap();
+        let metrics = observer.metrics.last().unwrap();
         assert_eq!(metrics[0].0, "eval_loss");
         assert!((metrics[0].1 - loss).abs() < 1e-5, "{keep:?}: {metrics:?}, {loss}");
         reported.push(loss);
-        (weights(&model), ears.heard)
+        (weights(&model), observer.heard)
     });
     assert_eq!(best.1, last.1, "the same steps");
     assert!(reported[0] < reported[1], "{reported:?}");
     assert_ne!(best.0, last.0);
     // Every epoch's end in turn: the last of six is the last one, and the best is among them.
     let ends: Vec<Weights> = (1..=6)
-        .map(|epochs| weights(&fitted(&world(Keep::Last, epochs), &mut Ears::default())))
+        .map(|epochs| {
+            weights(&fitted(&world(Keep::Last, epochs), &mut RecordingObserver::default()))
+        })
         .collect();
     assert_eq!(ends[5], last.0);
     assert!(ends[..5].contains(&best.0));
@@ -84,7 +88,7 @@ fn imitate(change: impl Fn(&mut Recipe)) -> (World, CausalLm) {
         recipe.sft.epochs = 10;
         change(recipe);
     });
-    let model = fitted(&world, &mut Ears::default());
+    let model = fitted(&world, &mut RecordingObserver::default());
     (world, model)
 }
 

@@ -7,7 +7,7 @@ use revealed_train::{
     improve_policy,
 };
 
-use crate::support::{Ears, PROMPT, WORDS, World, demonstrations};
+use crate::support::{PROMPT, RecordingObserver, WORDS, World, demonstrations};
 
 /// The word `c`, in every demonstration's every place.
 const LIKED: u32 = WORDS + 2;
@@ -50,9 +50,9 @@ fn every_solver_raises_the_score_of_a_learned_reward_and_what_it_stands_for() {
             (mean, share(&rollout.canonical))
         };
         let before = look(&world.policy);
-        let mut ears = Ears::default();
+        let mut observer = RecordingObserver::default();
         let policy = world
-            .run(&mut ears, |run| {
+            .run(&mut observer, |run| {
                 improve_policy(world.policy.clone(), &world.base, &reward, 1, run)
             })
             .unwrap();
@@ -71,7 +71,7 @@ fn every_solver_raises_the_score_of_a_learned_reward_and_what_it_stands_for() {
         let farthest = |metrics: &Vec<(&str, f64)>| {
             metrics.iter().find(|m| m.0 == "val/ratio_farthest").map(|m| m.1)
         };
-        assert!(ears.metrics.iter().filter_map(farthest).any(|ratio| ratio > 1.01));
+        assert!(observer.metrics.iter().filter_map(farthest).any(|ratio| ratio > 1.01));
     }
 }
 
@@ -139,8 +139,8 @@ fn fitted(world: &World) -> RewardModel {
     };
     let pool = &states.last().unwrap().pool;
     let negatives: Vec<_> = pool.negatives.iter().collect();
-    let mut ears = Ears::default();
-    let reward = world.run(&mut ears, |run| {
+    let mut observer = RecordingObserver::default();
+    let reward = world.run(&mut observer, |run| {
         let start = RewardModel::new(world.base.clone(), 0);
         let pairs = revealed_train::pairs(&negatives, None, &world.task, run)?;
         let reward = fit_reward(start, &pairs, (1, 0), run)?;
@@ -150,7 +150,7 @@ fn fitted(world: &World) -> RewardModel {
     let accuracy = |metrics: &Vec<(&str, f64)>| {
         metrics.iter().find(|m| m.0 == "rewards/accuracies").map(|m| m.1)
     };
-    let last = ears.metrics.iter().filter_map(accuracy).next_back().unwrap();
+    let last = observer.metrics.iter().filter_map(accuracy).next_back().unwrap();
     assert!(last > 0.95, "the reward tells demonstrations from samples in {last} of pairs");
     // Held-out demonstrations too, by calibrated score: 0 is the average demonstration.
     let scores = reward.scores(&world.task.held_out, 0, 512).unwrap();
@@ -167,14 +167,14 @@ fn sft_lowers_the_loss_on_held_out_demonstrations_and_keeps_the_best_epoch() {
         recipe.sft.epochs = 10;
         recipe.sft.optimizer.lr = 3e-2;
     });
-    let mut ears = Ears::default();
-    world.run(&mut ears, |run| revealed_train::fit_sft(world.policy.clone(), run)).unwrap();
-    let losses: Vec<f64> = ears
+    let mut observer = RecordingObserver::default();
+    world.run(&mut observer, |run| revealed_train::fit_sft(world.policy.clone(), run)).unwrap();
+    let losses: Vec<f64> = observer
         .metrics
         .iter()
         .filter_map(|metrics| metrics.iter().find(|m| m.0 == "loss").map(|m| m.1))
         .collect();
-    let kept = ears.metrics.last().unwrap()[0];
+    let kept = observer.metrics.last().unwrap()[0];
     assert_eq!(kept.0, "eval_loss");
     // One completion for all prompts: from about ln 20 = 3 towards 0.
     assert!(losses[0] > 2.0 && kept.1 < 0.5, "{} to {}", losses[0], kept.1);

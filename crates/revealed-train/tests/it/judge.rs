@@ -91,7 +91,7 @@ fn a_round_whose_reward_rose_while_the_judge_s_score_fell_is_rolled_back() {
     let report = &rejected.reports[0];
     assert!(!report.accepted && report.validation_reward.unwrap().gain() < 0.0);
     assert_eq!(report.reasons.len(), 1, "{:?}", report.reasons);
-    assert!(report.reasons[0].starts_with("the judge's score moved by -"));
+    assert!(report.reasons[0].starts_with("the validation reward changed by -"));
     assert_eq!(weights(&rejected.policy), weights(&rejected.sft));
     assert_ne!(weights(&kept.policy), weights(&kept.sft));
 }

@@ -2,7 +2,7 @@
 
 use revealed_reward::RewardModel;
 use revealed_train::{
-    LengthControl, Negative, NegativeSource, Row, Tuning, fit_reward, improve_in_turn,
+    LengthControl, Negative, NegativeSource, Row, Tuning, fit_reward, improve_policy_and_reward,
 };
 
 use crate::support::{EOS, WORDS, World, weights};
@@ -26,7 +26,7 @@ fn preference(length_control: LengthControl, long: usize) -> f64 {
     world.task.train = (0..80).map(|pair| side(pair < long)).collect();
     let negative = |demonstration: usize| Negative {
         demonstration,
-        origin: NegativeSource::Policy,
+        source: NegativeSource::Policy,
         round: 1,
         row: side(demonstration >= long),
     };
@@ -60,7 +60,7 @@ fn reward_steps_between_policy_steps_leave_lengths_to_the_expert_too() {
         });
         let reward = RewardModel::new(world.base.clone(), 0);
         let improved = world.run(&mut (), |run| {
-            improve_in_turn(world.policy.clone(), &world.base, reward.into(), 1, run)
+            improve_policy_and_reward(world.policy.clone(), &world.base, reward.into(), 1, run)
         });
         weights(&improved.unwrap().1.members[0].model)
     };

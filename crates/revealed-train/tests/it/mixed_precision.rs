@@ -7,7 +7,7 @@ use revealed_train::{
     At, PairPool, Phase, Solver, State, TrainError, Tuning, align, fit_reward, fit_sft, pairs,
 };
 
-use crate::support::{Ears, Weights, World, largest_difference, weights};
+use crate::support::{RecordingObserver, Weights, World, largest_difference, weights};
 
 /// Half a unit in the last place of bfloat16.
 const ROUNDING: f64 = 1.0 / 256.0;
@@ -36,13 +36,13 @@ fn is_f32<M: Module>(module: &M) -> bool {
 /// The losses of all steps of SFT, and the weights after it.
 fn sft(tuning: Tuning, bf16: bool) -> (Vec<f64>, Weights) {
     let world = world(tuning, bf16);
-    let mut ears = Ears::default();
-    let model = world.run(&mut ears, |run| fit_sft(world.policy.clone(), run)).unwrap();
+    let mut observer = RecordingObserver::default();
+    let model = world.run(&mut observer, |run| fit_sft(world.policy.clone(), run)).unwrap();
     assert!(is_f32(&model));
     let loss = |metrics: &Vec<(&'static str, f64)>| {
         metrics.iter().find(|(name, _)| *name == "loss").map(|(_, loss)| *loss)
     };
-    (ears.metrics.iter().filter_map(loss).collect(), weights(&model))
+    (observer.metrics.iter().filter_map(loss).collect(), weights(&model))
 }
 
 #[test]
@@ -71,14 +71,14 @@ fn a_reward_in_bf16_follows_the_one_in_f32() {
     drawn.run(&mut (), |run| pool.draw(base, base, base, at, run)).unwrap();
     let fits = [false, true].map(|bf16| {
         let world = world(Tuning::Lora, bf16);
-        let mut ears = Ears::default();
+        let mut observer = RecordingObserver::default();
         let start = RewardModel::new(world.policy.clone(), 3);
-        world.run(&mut ears, |run| {
+        world.run(&mut observer, |run| {
             let negatives: Vec<_> = pool.negatives.iter().collect();
             let pairs = pairs(&negatives, None, &world.task, run).unwrap();
             fit_reward(start, &pairs, (1, 0), run).unwrap()
         });
-        ears.losses()
+        observer.losses()
     });
     let [plain, mixed] = fits;
     assert!(plain.len() == 12 && mixed.len() == 12);

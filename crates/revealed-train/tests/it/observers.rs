@@ -6,13 +6,13 @@ use revealed_data::{EncodeOptions, Encoder, Message, Prompt, TemplateChoice};
 use revealed_train::{Alternation, RunFolder, Tuning, align};
 use serde_json::Value;
 
-use crate::support::{Ears, World, task};
+use crate::support::{RecordingObserver, World, task};
 
 #[test]
 fn stages_are_heard_in_order_with_steps_from_1() {
     let world = World::new(Tuning::Full, |recipe| recipe.run.rounds = 2);
-    let mut ears = Ears::default();
-    world.run(&mut ears, |run| align(world.state(), run, |_| Ok(()))).unwrap();
+    let mut observer = RecordingObserver::default();
+    world.run(&mut observer, |run| align(world.state(), run, |_| Ok(()))).unwrap();
     let mut expected = Vec::new();
     let mut stage = |round, phase: &str, steps: usize| {
         expected.push(("started", round, phase.to_owned(), 0, steps));
@@ -26,8 +26,8 @@ fn stages_are_heard_in_order_with_steps_from_1() {
         stage(round, "fit", 3);
         stage(round, "improve", 2);
     }
-    assert_eq!(ears.heard, expected);
-    assert_eq!(ears.reports.iter().map(|r| r.round).collect::<Vec<_>>(), [1, 2]);
+    assert_eq!(observer.heard, expected);
+    assert_eq!(observer.reports.iter().map(|r| r.round).collect::<Vec<_>>(), [1, 2]);
 }
 
 #[test]

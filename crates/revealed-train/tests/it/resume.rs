@@ -163,7 +163,7 @@ impl Observer for Impatient {
         }
     }
 
-    fn stops(&self) -> bool {
+    fn should_stop(&self) -> bool {
         self.0 == 0
     }
 }
@@ -187,7 +187,7 @@ fn a_run_that_is_asked_to_stop_saves_after_its_step_and_can_go_on() {
         let TrainError::Interrupted { at } = error else { panic!("{error}") };
         // Past the end of a stage the whole of it is done.
         let heard = impatient.1.unwrap();
-        let step = if saved.as_ref().unwrap().progress.is_some() { heard.step } else { 0 };
+        let step = if saved.as_ref().unwrap().phase_state.is_some() { heard.step } else { 0 };
         assert_eq!((at.phase, at.step), (heard.phase, step), "{at} after {patience} steps");
         assert!(step == 0 || at.round == heard.round, "{at} after {patience} steps");
         let again = world.run(&mut (), |run| align(saved.unwrap(), run, |_| Ok(())));

@@ -8,7 +8,9 @@ use revealed_train::{
     self_play,
 };
 
-use crate::support::{Ears, Weights, World, demonstrations, device, is_plain, model, weights};
+use crate::support::{
+    RecordingObserver, Weights, World, demonstrations, device, is_plain, model, weights,
+};
 
 fn spin(loss: LogRatioLoss) -> LogRatioObjective {
     LogRatioObjective { loss, scale: 0.5, offset: 0.0, label_smoothing: 0.0 }
@@ -20,9 +22,9 @@ fn config(rounds: usize, steps: usize, anchor: KlReference) -> SelfPlay {
 }
 
 /// The policies after every round.
-fn played(world: &World, config: &SelfPlay, ears: &mut Ears) -> Vec<CausalLm> {
+fn played(world: &World, config: &SelfPlay, observer: &mut RecordingObserver) -> Vec<CausalLm> {
     let mut all = Vec::new();
-    let end = world.run(ears, |run| {
+    let end = world.run(observer, |run| {
         let objective = spin(LogRatioLoss::Spin);
         self_play((&world.base, &world.policy), config, &objective, run, |round, policy| {
             all.push(policy.clone());
@@ -57,8 +59,8 @@ fn the_log_ratio_of_demonstrations_rises_above_that_of_samples() {
             let pairs: Vec<Pair<'_>> = (world.task.train.iter().zip(&rows))
                 .map(|(d, s)| if turned { Pair::new(s, d) } else { Pair::new(d, s) })
                 .collect();
-            let mut ears = Ears::default();
-            let fitted = world.run(&mut ears, |run| {
+            let mut observer = RecordingObserver::default();
+            let fitted = world.run(&mut observer, |run| {
                 let policy = world.policy.clone();
                 fit_log_ratio(
                     policy,
@@ -76,7 +78,7 @@ fn the_log_ratio_of_demonstrations_rises_above_that_of_samples() {
             let lead = ratio(&demonstrations) - ratio(&samples);
             let lead = if turned { -lead } else { lead };
             assert!(lead > 2.0, "{loss:?}: {lead}");
-            let of = |name| ears.metrics.iter().flatten().filter(move |m| m.0 == name);
+            let of = |name| observer.metrics.iter().flatten().filter(move |m| m.0 == name);
             assert!(of("rewards/accuracies").next_back().unwrap().1 > 0.9);
             assert!(of("loss").next_back().unwrap().1 < of("loss").next().unwrap().1);
         }
@@ -86,8 +88,8 @@ fn the_log_ratio_of_demonstrations_rises_above_that_of_samples() {
 #[test]
 fn playing_against_itself_makes_demonstrations_likelier_and_every_round_is_heard_of() {
     let world = World::new(Tuning::Full, |_| {});
-    let mut ears = Ears::default();
-    let policies = played(&world, &config(3, 10, KlReference::Moving), &mut ears);
+    let mut observer = RecordingObserver::default();
+    let policies = played(&world, &config(3, 10, KlReference::Moving), &mut observer);
     assert_eq!(policies.len(), 3);
     assert!(policies.iter().all(is_plain));
     let rows: Vec<&Row> = world.task.held_out.iter().collect();
@@ -102,10 +104,10 @@ fn playing_against_itself_makes_demonstrations_likelier_and_every_round_is_heard
         (1..=10).for_each(|step| heard("step", step, 10));
         heard("ended", 10, 0);
     }
-    assert_eq!(ears.heard, expected);
+    assert_eq!(observer.heard, expected);
     // One schedule over all rounds: a line to 0 over 30 steps.
     let rates: Vec<f64> =
-        ears.metrics.iter().flatten().filter(|m| m.0 == "learning_rate").map(|m| m.1).collect();
+        observer.metrics.iter().flatten().filter(|m| m.0 == "learning_rate").map(|m| m.1).collect();
     assert!((rates[10] - 1e-2 * 2.0 / 3.0).abs() < 1e-9, "{rates:?}");
     assert!((rates[29] - 1e-2 / 30.0).abs() < 1e-9);
 }
@@ -114,7 +116,7 @@ fn playing_against_itself_makes_demonstrations_likelier_and_every_round_is_heard
 fn a_fixed_and_a_moving_reference_part_in_the_second_round() {
     let world = World::new(Tuning::Full, |_| {});
     let [sft, moving] = [KlReference::Sft, KlReference::Moving].map(|anchor| {
-        played(&world, &config(2, 3, anchor), &mut Ears::default())
+        played(&world, &config(2, 3, anchor), &mut RecordingObserver::default())
             .iter()
             .map(weights)
             .collect::<Vec<Weights>>()
@@ -127,9 +129,9 @@ fn a_fixed_and_a_moving_reference_part_in_the_second_round() {
 fn against_a_moving_reference_a_round_begins_undecided() {
     let world = World::new(Tuning::Full, |_| {});
     let first_of_second = |anchor| {
-        let mut ears = Ears::default();
-        played(&world, &config(2, 5, anchor), &mut ears);
-        let losses = ears.metrics.iter().flatten().filter(|m| m.0 == "loss").map(|m| m.1);
+        let mut observer = RecordingObserver::default();
+        played(&world, &config(2, 5, anchor), &mut observer);
+        let losses = observer.metrics.iter().flatten().filter(|m| m.0 == "loss").map(|m| m.1);
         losses.collect::<Vec<f64>>()[5]
     };
     // The log-ratios are all 0.
@@ -146,9 +148,9 @@ fn samples_are_drawn_anew_every_round_from_all_that_is_asked_for() {
         let still = OptimizerConfig { lr: 1e-30, ..OptimizerConfig::default() };
         let batch_size = 1000;
         let config = SelfPlay { optimizer: still, batch_size, ..config(2, 1, KlReference::Sft) };
-        let mut ears = Ears::default();
-        played(&world, &config, &mut ears);
-        let norms = ears.metrics.iter().flatten().filter(|m| m.0 == "grad_norm").map(|m| m.1);
+        let mut observer = RecordingObserver::default();
+        played(&world, &config, &mut observer);
+        let norms = observer.metrics.iter().flatten().filter(|m| m.0 == "grad_norm").map(|m| m.1);
         norms.collect::<Vec<f64>>()
     };
     let policy = norms(|recipe| recipe.negatives.initial = 0);
@@ -165,9 +167,9 @@ fn a_seed_plays_the_same_twice_and_another_seed_differently() {
     let play = |seed| {
         let mut world = World::new(Tuning::Lora, |_| {});
         world.recipe.run.seed = seed;
-        let mut ears = Ears::default();
-        let policies = played(&world, &config(2, 3, KlReference::Moving), &mut ears);
-        (policies.iter().map(weights).collect::<Vec<Weights>>(), ears.metrics)
+        let mut observer = RecordingObserver::default();
+        let policies = played(&world, &config(2, 3, KlReference::Moving), &mut observer);
+        (policies.iter().map(weights).collect::<Vec<Weights>>(), observer.metrics)
     };
     let [a, b, c] = [5, 5, 6].map(play);
     assert_eq!(a, b);
@@ -236,5 +238,8 @@ fn beginnings_of_demonstrations_without_an_end_can_be_played_against() {
         recipe.negatives.truncated = 4;
     });
     assert!(world.task.train.iter().all(|row| !row.terminated));
-    assert_eq!(played(&world, &config(1, 2, KlReference::Sft), &mut Ears::default()).len(), 1);
+    assert_eq!(
+        played(&world, &config(1, 2, KlReference::Sft), &mut RecordingObserver::default()).len(),
+        1
+    );
 }

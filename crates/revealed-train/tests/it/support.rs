@@ -296,7 +296,7 @@ pub fn largest_difference(a: &Weights, b: &Weights) -> f32 {
 
 /// Keeps what it hears.
 #[derive(Default)]
-pub struct Ears {
+pub struct RecordingObserver {
     /// Kind, round, phase, step, steps.
     pub heard: Vec<(&'static str, usize, String, usize, usize)>,
     pub metrics: Vec<Vec<Metric>>,
@@ -304,7 +304,7 @@ pub struct Ears {
     pub notes: Vec<String>,
 }
 
-impl Ears {
+impl RecordingObserver {
     /// The losses of the reward's steps, in order.
     pub fn losses(&self) -> Vec<f64> {
         let of = |metrics: &Vec<Metric>| {
@@ -315,7 +315,7 @@ impl Ears {
     }
 }
 
-impl Observer for Ears {
+impl Observer for RecordingObserver {
     fn observe(&mut self, event: &Event<'_>) {
         let (kind, at, steps) = match event {
             Event::Started { at, steps } => ("started", at, *steps),
