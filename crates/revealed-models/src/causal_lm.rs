@@ -6,16 +6,17 @@ use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{Device, FloatDType, Tensor, TensorData};
 use serde_json::{Value, json};
 
-use crate::attention::KvCache;
-use crate::batch::{CompletionBatch, Prompts, TokenBatch};
-use crate::config::{Class, HfConfig};
-use crate::decoder::{Decoder, ModelDims, linear};
+use crate::arch::decoder::{Decoder, ModelDims, linear};
+use crate::batching::batch::{CompletionBatch, Prompts, TokenBatch};
 use crate::error::ModelError;
-use crate::folder;
+use crate::files::config::{Class, HfConfig};
+use crate::files::folder;
+use crate::files::output_head::{self, HeadNames};
+use crate::files::weights::{Source, TensorFiles};
+use crate::layers::LoraWeights;
+use crate::layers::kv_cache::KvCache;
 use crate::layers::{Linear, project, rounded};
-use crate::lora::{self, Factors, LoraConfig, LoraWeights};
-use crate::output_head::{self, HeadNames};
-use crate::weights::{Source, TensorFiles};
+use crate::lora::{self, Factors, LoraConfig};
 
 /// A decoder with its output head. The head is absent where it is tied to the embedding.
 ///

@@ -13,11 +13,11 @@ use burn::module::Module;
 use burn::optim::GradientsParams;
 use burn::tensor::{FloatDType, IndexingUpdateOp, Int, Tensor, activation};
 
-use crate::batch::CompletionBatch;
+use crate::batching::batch::CompletionBatch;
 use crate::causal_lm::CausalLm;
-#[cfg(feature = "flex")]
-use crate::flex;
 use crate::layers::{product, project, rounded};
+#[cfg(feature = "flex")]
+use crate::ops::flex;
 
 /// Entries of one chunk of logits: 32 MiB in f32, small beside a model and large enough for the matrix
 /// product to reach its rate.

@@ -8,13 +8,13 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use serde_json::{Value, json};
 
-use crate::batch::{CompletionBatch, TokenBatch};
+use crate::arch::decoder::Decoder;
+use crate::batching::batch::{CompletionBatch, TokenBatch};
 use crate::causal_lm::{CausalLm, harmless, open};
-use crate::config::Class;
-use crate::decoder::Decoder;
 use crate::error::ModelError;
-use crate::folder;
-use crate::weights::{Init, Source, named_param, normals};
+use crate::files::config::Class;
+use crate::files::folder;
+use crate::files::weights::{Init, Source, named_param, normals};
 
 /// A backbone and a linear head of one output, without bias.
 #[derive(Module, Debug)]

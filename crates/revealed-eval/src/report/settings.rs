@@ -85,7 +85,7 @@ mod tests {
         let b = Settings::parse("[policy]\nkl_coef = 0.2\nsteps = 3").unwrap();
         assert_eq!((a.number("policy.steps"), a.text("run.out")), (Some(3.0), Some("a")));
         assert_eq!((a.kl_price(), b.kl_price()), (Some(0.1), Some(0.2)));
-        let moving = Settings::parse("[policy]\nkl_coef = 0.1\nanchor = \"moving\"").unwrap();
+        let moving = Settings::parse("[policy]\nkl_coef = 0.1\nreference = \"moving\"").unwrap();
         assert_eq!(moving.kl_price(), Some(0.0));
         assert_eq!(Settings::default().kl_price(), None);
         let some = |text: &str| Some(text.to_owned());

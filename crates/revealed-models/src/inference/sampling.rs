@@ -11,11 +11,11 @@ use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::attention::KvCache;
-use crate::batch::{PaddingSide, TokenBatch};
+use crate::batching::batch::{PaddingSide, TokenBatch};
+use crate::batching::workers::{map_parallel, max_concurrency, piece_size};
 use crate::causal_lm::CausalLm;
 use crate::error::ModelError;
-use crate::workers::{map_parallel, max_concurrency, piece_size};
+use crate::layers::kv_cache::KvCache;
 
 pub(crate) mod draw;
 

@@ -1,17 +1,17 @@
 //! Rotary position embeddings by position id, halves rotated (not interleaved), whole or partial.
 //!
-//! Source: RoFormer, <https://arxiv.org/abs/2104.09864>. [`rope`](crate::rope) reads the settings.
+//! Source: RoFormer, <https://arxiv.org/abs/2104.09864>. [`rope`](crate::layers::rope) reads the settings.
 
 use std::borrow::Cow;
 
 use burn::tensor::{Device, Tensor};
 
-use crate::batch::TokenBatch;
-use crate::custom_op::{CustomOp, apply};
+use crate::batching::batch::TokenBatch;
 use crate::error::ModelError;
+use crate::layers::rope::kinds;
 #[cfg(feature = "flex")]
-use crate::flex;
-use crate::rope::kinds;
+use crate::ops::flex;
+use crate::ops::{CustomOp, apply};
 
 /// How positions become angles.
 #[derive(Debug, Clone, PartialEq)]
@@ -139,7 +139,7 @@ struct Rotation {
 }
 
 impl CustomOp<1, 4> for Rotation {
-    type Kept = ();
+    type Saved = ();
 
     fn forward(&self, [x]: [Tensor<4>; 1]) -> (Tensor<4>, ()) {
         let (cos, sin) = (&self.cos, &self.sin);
@@ -169,7 +169,7 @@ impl CustomOp<1, 4> for Rotation {
 #[cfg(all(test, feature = "flex"))]
 mod tests {
     use super::*;
-    use crate::custom_op::{assert_as_autodiff, some_numbers};
+    use crate::ops::{assert_as_autodiff, some_numbers};
 
     #[test]
     fn a_rotation_has_autodiff_s_gradient() {

@@ -1,10 +1,10 @@
 //! Greedy decoding after prompts that begin alike, ended by a rule of the caller's.
 
-use crate::attention::KvCache;
-use crate::batch::TokenBatch;
+use crate::batching::batch::TokenBatch;
 use crate::error::ModelError;
-use crate::prefix::PrefixCache;
-use crate::sampling::draw::likeliest;
+use crate::inference::prefix::PrefixCache;
+use crate::inference::sampling::draw::likeliest;
+use crate::layers::kv_cache::KvCache;
 
 /// A row being decoded.
 struct Row {

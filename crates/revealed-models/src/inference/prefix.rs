@@ -6,10 +6,10 @@
 
 use burn::tensor::{Int, Tensor, activation};
 
-use crate::attention::KvCache;
-use crate::batch::{PaddingSide, TokenBatch};
+use crate::batching::batch::{PaddingSide, TokenBatch};
 use crate::causal_lm::CausalLm;
 use crate::error::ModelError;
+use crate::layers::kv_cache::KvCache;
 use crate::layers::{project, rounded};
 
 /// Tokens of a beginning that are run at once.

@@ -5,9 +5,9 @@
 
 use serde_json::Value;
 
-use crate::config::HfConfig;
 use crate::error::ModelError;
-use crate::weights::TensorFiles;
+use crate::files::config::HfConfig;
+use crate::files::weights::TensorFiles;
 
 /// The names of embedding and output head in a folder.
 pub(crate) struct HeadNames {

@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 
-use crate::decoder::Decoder;
+use crate::arch::decoder::Decoder;
 use crate::error::ModelError;
-use crate::rope;
+use crate::layers::rope;
 
 mod classes;
 mod fields;

@@ -3,8 +3,8 @@
 use serde_json::Value;
 
 use super::pattern::Pattern;
-use crate::config::HfConfig;
 use crate::error::ModelError;
+use crate::files::config::HfConfig;
 
 /// Names that are taken whole or as the last parts of a name, or one regular expression.
 #[derive(Debug)]

@@ -1,54 +1,12 @@
-//! Operations with a backward pass of their own, which keep what its formula needs and nothing else.
-//!
-//! Where such a function is written in Burn's operations, autodiff keeps the result of each and takes each back in
-//! a pass over memory.
-
-#[cfg(any(feature = "flex", feature = "tch", feature = "cube"))]
-mod record;
-
-use std::fmt::Debug;
+//! Checks of custom operations against Burn's autodiff.
 
 use burn::tensor::Tensor;
 
-/// A function of `N` tensors of rank `D` to one of rank `D`.
-pub(crate) trait CustomOp<const N: usize, const D: usize>:
-    Clone + Debug + Send + 'static
-{
-    /// What the backward pass needs of the forward pass.
-    type Kept: Clone + Debug + Send + 'static;
+use super::apply::apply;
+use super::custom_op::CustomOp;
 
-    /// The result. On a backend whose feature this crate lacks the inputs may be tracked, and it is
-    /// differentiated as it stands.
-    fn forward(&self, inputs: [Tensor<D>; N]) -> (Tensor<D>, Self::Kept);
-
-    /// Gradients of the inputs, at least of those that are `needed`, from that of the result; all plain.
-    fn backward(
-        &self,
-        kept: Self::Kept,
-        gradient: Tensor<D>,
-        needed: [bool; N],
-    ) -> [Option<Tensor<D>>; N];
-}
-
-/// The operation's result; recorded for the backward pass where an input is tracked.
-pub(crate) fn apply<O, const N: usize, const D: usize>(
-    operation: &O,
-    inputs: [Tensor<D>; N],
-) -> Tensor<D>
-where
-    O: CustomOp<N, D>,
-{
-    #[cfg(any(feature = "flex", feature = "tch", feature = "cube"))]
-    let inputs = match record::recorded(operation, inputs) {
-        Ok(output) => return output,
-        Err(inputs) => inputs,
-    };
-    operation.forward(inputs).0
-}
-
-/// Compares an operation as [`apply`] does it on flex with the same differentiated as it stands: results, and the gradients of all
+/// Compares an operation as `apply` does it on flex with the same differentiated as it stands: results, and the gradients of all
 /// inputs for a loss that weights every number otherwise, within `tolerance` of the largest.
-#[cfg(all(test, feature = "flex"))]
 pub(crate) fn assert_as_autodiff<O, const N: usize, const D: usize>(
     operation: &O,
     inputs: [Tensor<D>; N],
@@ -82,7 +40,6 @@ pub(crate) fn assert_as_autodiff<O, const N: usize, const D: usize>(
 }
 
 /// Numbers in (-1, 1) that differ from tensor to tensor.
-#[cfg(all(test, feature = "flex"))]
 pub(crate) fn some_numbers<const D: usize>(shape: [usize; D], seed: u64) -> Tensor<D> {
     use rand::{RngExt, SeedableRng};
     let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(seed);

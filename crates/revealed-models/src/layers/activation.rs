@@ -2,8 +2,8 @@
 
 use burn::tensor::{Tensor, activation};
 
-use crate::config::HfConfig;
 use crate::error::ModelError;
+use crate::files::config::HfConfig;
 use crate::layers::gelu;
 
 /// A function of each number.

@@ -10,9 +10,9 @@ use std::borrow::Cow;
 
 use serde_json::{Map, Value};
 
-use crate::config::HfConfig;
 use crate::error::ModelError;
-use crate::rotary::Rotary;
+use crate::files::config::HfConfig;
+use crate::layers::rotary::Rotary;
 
 pub(crate) mod kinds;
 

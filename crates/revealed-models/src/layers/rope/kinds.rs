@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::Settings;
 use crate::error::ModelError;
-use crate::rotary::{Beyond, LongRows, Rotary};
+use crate::layers::rotary::{Beyond, LongRows, Rotary};
 
 /// The keys that a kind reads, without those that all kinds have.
 pub(super) fn keys(kind: &str) -> &'static [&'static str] {

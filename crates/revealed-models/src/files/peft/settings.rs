@@ -8,8 +8,8 @@ use serde_json::{Map, Value, json};
 use super::CONFIG;
 use super::pattern::Pattern;
 use super::targets::{Targets, texts};
-use crate::config::HfConfig;
 use crate::error::ModelError;
+use crate::files::config::HfConfig;
 
 /// Settings that are read.
 const READ: &[&str] = &[

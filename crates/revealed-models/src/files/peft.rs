@@ -12,11 +12,11 @@ use serde_json::{Map, Value, json};
 use self::settings::Settings;
 use crate::causal_lm::{CausalLm, harmless};
 use crate::error::ModelError;
-use crate::folder::{write_json, write_tensors};
+use crate::files::folder::{write_json, write_tensors};
+use crate::files::weights::TensorFiles;
 use crate::layers::Linear;
 use crate::lora::{Factors, LoraConfig};
 use crate::scalar::ScalarModel;
-use crate::weights::TensorFiles;
 
 const CONFIG: &str = "adapter_config.json";
 const WEIGHTS: &str = "adapter_model.safetensors";

@@ -1,12 +1,12 @@
 //! Causal attention with grouped queries, left or right padding, sliding windows and a KV cache.
 
-use burn::tensor::{Bool, Device, Int, Tensor, TensorData, activation};
+use burn::tensor::{Bool, Device, Tensor, TensorData, activation};
 
-use crate::batch::TokenBatch;
-use crate::custom_op::{CustomOp, apply};
+use crate::batching::batch::TokenBatch;
+use crate::layers::rotary::Rotary;
 #[cfg(feature = "flex")]
-use crate::flex;
-use crate::rotary::Rotary;
+use crate::ops::flex;
+use crate::ops::{CustomOp, apply};
 
 /// A score so low that its softmax is 0; finite, so a row with nothing to see gives no NaN.
 const HIDDEN: f32 = -1e30;
@@ -166,7 +166,7 @@ impl Block {
 
 /// What attention's backward pass is made of.
 #[derive(Debug, Clone)]
-struct Kept {
+struct Saved {
     q: Tensor<4>,
     k: Tensor<4>,
     v: Tensor<4>,
@@ -175,9 +175,9 @@ struct Kept {
 }
 
 impl CustomOp<3, 4> for Attention {
-    type Kept = Kept;
+    type Saved = Saved;
 
-    fn forward(&self, [q, k, v]: [Tensor<4>; 3]) -> (Tensor<4>, Kept) {
+    fn forward(&self, [q, k, v]: [Tensor<4>; 3]) -> (Tensor<4>, Saved) {
         let [batch, heads, time, width] = q.dims();
         let groups = k.dims()[1];
         let blocks = self.blocks(time);
@@ -192,16 +192,16 @@ impl CustomOp<3, 4> for Attention {
         });
         let mut context: Vec<_> = context.collect();
         let context = if alone { context.remove(0) } else { Tensor::cat(context, 2) };
-        (context, Kept { q, k, v, weights: kept })
+        (context, Saved { q, k, v, weights: kept })
     }
 
-    fn backward(&self, kept: Kept, gradient: Tensor<4>, _: [bool; 3]) -> [Option<Tensor<4>>; 3] {
-        let Kept { q, k, v, mut weights } = kept;
+    fn backward(&self, kept: Saved, gradient: Tensor<4>, _: [bool; 3]) -> [Option<Tensor<4>>; 3] {
+        let Saved { q, k, v, mut weights } = kept;
         let [batch, heads, time, width] = q.dims();
         let groups = k.dims()[1];
         let blocks = self.blocks(time);
-        let mut of_q = Vec::with_capacity(blocks.len());
-        let mut of_k_and_v: Option<[Tensor<4>; 2]> = None;
+        let mut grad_q = Vec::with_capacity(blocks.len());
+        let mut grad_k_and_v: Option<[Tensor<4>; 2]> = None;
         // From the last block on, which sees the most keys.
         for block in blocks.rev() {
             let queries = block.of_queries(&q, groups).mul_scalar(self.scale);
@@ -211,22 +211,26 @@ impl CustomOp<3, 4> for Attention {
                 Some(weights) => weights,
                 None => self.weights(queries.clone(), keys.clone(), block),
             };
-            let of_values = weights.clone().swap_dims(2, 3).matmul(gradient.clone());
-            let of_weights = gradient.matmul(values.swap_dims(2, 3));
-            let scores = self.softmax_backward(weights, of_weights, block);
-            let of_keys = scores.clone().swap_dims(2, 3).matmul(queries);
-            let of_queries = scores.matmul(keys).mul_scalar(self.scale);
-            of_q.push(of_queries.reshape([batch, heads, block.queries, width]));
-            of_k_and_v = Some(match of_k_and_v {
-                None if block.keys == k.dims()[2] => [of_keys, of_values],
-                None => [block.add(k.zeros_like(), of_keys), block.add(v.zeros_like(), of_values)],
-                Some([all_k, all_v]) => [block.add(all_k, of_keys), block.add(all_v, of_values)],
+            let grad_values = weights.clone().swap_dims(2, 3).matmul(gradient.clone());
+            let grad_weights = gradient.matmul(values.swap_dims(2, 3));
+            let scores = self.softmax_backward(weights, grad_weights, block);
+            let grad_keys = scores.clone().swap_dims(2, 3).matmul(queries);
+            let grad_queries = scores.matmul(keys).mul_scalar(self.scale);
+            grad_q.push(grad_queries.reshape([batch, heads, block.queries, width]));
+            grad_k_and_v = Some(match grad_k_and_v {
+                None if block.keys == k.dims()[2] => [grad_keys, grad_values],
+                None => {
+                    [block.add(k.zeros_like(), grad_keys), block.add(v.zeros_like(), grad_values)]
+                }
+                Some([all_k, all_v]) => {
+                    [block.add(all_k, grad_keys), block.add(all_v, grad_values)]
+                }
             });
         }
-        of_q.reverse();
-        let of_q = if of_q.len() == 1 { of_q.remove(0) } else { Tensor::cat(of_q, 2) };
-        let [of_k, of_v] = of_k_and_v.map_or([None, None], |both| both.map(Some));
-        [Some(of_q), of_k, of_v]
+        grad_q.reverse();
+        let grad_q = if grad_q.len() == 1 { grad_q.remove(0) } else { Tensor::cat(grad_q, 2) };
+        let [grad_k, grad_v] = grad_k_and_v.map_or([None, None], |both| both.map(Some));
+        [Some(grad_q), grad_k, grad_v]
     }
 }
 
@@ -255,129 +259,10 @@ fn causal(time: usize, past: usize, window: Option<usize>, device: &Device) -> O
     Some(Tensor::from_data(TensorData::new(bias, [1, 1, 1, time, keys]), device))
 }
 
-/// Keys and values of one layer in a buffer that is allocated once.
-#[derive(Debug, Clone)]
-pub(crate) struct LayerCache {
-    k: Tensor<4>,
-    v: Tensor<4>,
-}
-
-/// Keys and values of all layers.
-#[derive(Debug, Clone)]
-pub(crate) struct KvCache {
-    layers: Vec<LayerCache>,
-    /// Slots in use.
-    pub len: usize,
-    kind: Kind,
-}
-
-/// What becomes of new keys and values.
-#[derive(Debug, Clone)]
-enum Kind {
-    /// They are written into buffers, in place: for decoding.
-    Buffers,
-    /// They are kept as they are, with their gradients: those of prompts.
-    Prompts,
-    /// They stand behind those of the prompts that rows `[N]` begin with, and are not kept.
-    Behind(Tensor<1, Int>),
-}
-
-impl KvCache {
-    pub fn new(
-        layers: usize,
-        rows: usize,
-        kv_heads: usize,
-        capacity: usize,
-        width: usize,
-        device: &Device,
-    ) -> Self {
-        let buffer = || Tensor::zeros([rows, kv_heads, capacity, width], device);
-        let layers = (0..layers).map(|_| LayerCache { k: buffer(), v: buffer() }).collect();
-        Self { layers, len: 0, kind: Kind::Buffers }
-    }
-
-    /// An empty one for a pass over prompts.
-    pub fn prompts() -> Self {
-        Self { layers: vec![], len: 0, kind: Kind::Prompts }
-    }
-
-    /// For a pass over rows that begin with the prompts that this one holds, by `source` `[N]`.
-    pub fn behind(self, source: Tensor<1, Int>) -> Self {
-        Self { kind: Kind::Behind(source), ..self }
-    }
-
-    /// Puts the new keys and values behind those of layer `layer`, and gives all of them back.
-    pub fn append(&mut self, layer: usize, k: Tensor<4>, v: Tensor<4>) -> (Tensor<4>, Tensor<4>) {
-        match &self.kind {
-            Kind::Buffers => {}
-            Kind::Prompts => {
-                self.layers.push(LayerCache { k: k.clone(), v: v.clone() });
-                return (k, v);
-            }
-            Kind::Behind(source) => {
-                let LayerCache { k: first_k, v: first_v } = self.layers[layer].clone();
-                let behind = |first: Tensor<4>, new: Tensor<4>| {
-                    Tensor::cat(vec![first.select(0, source.clone()), new], 2)
-                };
-                return (behind(first_k, k), behind(first_v, v));
-            }
-        }
-        let start = self.len;
-        let cache = &mut self.layers[layer];
-        let write = |buffer: &mut Tensor<4>, new: Tensor<4>| {
-            let [rows, heads, time, width] = new.dims();
-            let end = start + time;
-            buffer.inplace(|b| b.slice_assign([0..rows, 0..heads, start..end, 0..width], new));
-            buffer.clone().narrow(2, 0, end)
-        };
-        (write(&mut cache.k, k), write(&mut cache.v, v))
-    }
-
-    /// Keeps the named rows, in that order; a row may be named more than once.
-    pub fn select_rows(&mut self, rows: &[usize], capacity: usize, device: &Device) {
-        let index: Vec<i32> = rows.iter().map(|r| *r as i32).collect();
-        let index = Tensor::<1, Int>::from_ints(index.as_slice(), device);
-        let used = self.len;
-        for layer in &mut self.layers {
-            for buffer in [&mut layer.k, &mut layer.v] {
-                let [_, heads, _, width] = buffer.dims();
-                let kept = buffer.clone().narrow(2, 0, used).select(0, index.clone());
-                let wider = Tensor::zeros([rows.len(), heads, capacity, width], device);
-                *buffer = wider.slice_assign([0..rows.len(), 0..heads, 0..used, 0..width], kept);
-            }
-        }
-    }
-
-    /// Caches of one row each as one, ended in the same slot: filler stands before the shorter ones.
-    pub fn left_padded(rows: &[KvCache], capacity: usize, device: &Device) -> Self {
-        let len = rows.iter().map(|row| row.len).max().unwrap_or(0);
-        let together = |buffers: Vec<&Tensor<4>>| {
-            let each = buffers.into_iter().zip(rows).map(|(buffer, row)| {
-                let [_, heads, _, width] = buffer.dims();
-                let zeros = |slots| Tensor::zeros([1, heads, slots, width], device);
-                let mut parts = vec![zeros(len - row.len), zeros(capacity - len)];
-                if row.len > 0 {
-                    parts.insert(1, buffer.clone().narrow(2, 0, row.len));
-                }
-                parts.retain(|part| part.dims()[2] > 0);
-                Tensor::cat(parts, 2)
-            });
-            Tensor::cat(each.collect(), 0)
-        };
-        let layers = (0..rows.first().map_or(0, |row| row.layers.len()))
-            .map(|layer| LayerCache {
-                k: together(rows.iter().map(|row| &row.layers[layer].k).collect()),
-                v: together(rows.iter().map(|row| &row.layers[layer].v).collect()),
-            })
-            .collect();
-        Self { layers, len, kind: Kind::Buffers }
-    }
-}
-
 #[cfg(all(test, feature = "flex"))]
 mod tests {
     use super::*;
-    use crate::custom_op::{assert_as_autodiff, some_numbers};
+    use crate::ops::{assert_as_autodiff, some_numbers};
 
     fn attention(time: usize, past: usize, window: Option<usize>, padding: usize) -> Attention {
         let device = Device::flex();

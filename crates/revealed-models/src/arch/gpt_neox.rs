@@ -7,16 +7,17 @@ use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use serde_json::Value;
 
-use crate::activation::Activation;
-use crate::attention::{Attend, KvCache};
-use crate::batch::TokenBatch;
-use crate::config::HfConfig;
-use crate::decoder::{ModelDims, linear};
+use crate::arch::decoder::{ModelDims, linear};
+use crate::batching::batch::TokenBatch;
 use crate::error::ModelError;
+use crate::files::config::HfConfig;
+use crate::files::weights::{Init, Source};
+use crate::layers::activation::Activation;
+use crate::layers::attention::Attend;
+use crate::layers::kv_cache::KvCache;
+use crate::layers::rope::{self, Dialect};
+use crate::layers::rotary::{Rotary, rotate};
 use crate::layers::{Embedding, LayerNorm, Linear};
-use crate::rope::{self, Dialect};
-use crate::rotary::{Rotary, rotate};
-use crate::weights::{Init, Source};
 
 /// `model_type`s that this file reads.
 pub(crate) const MODEL_TYPES: &[&str] = &["gpt_neox"];

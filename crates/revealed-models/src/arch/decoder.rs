@@ -1,18 +1,18 @@
 //! What every architecture gives to the rest of the crate. A new one is a file beside
-//! [`llama`](crate::llama) and a variant here.
+//! [`llama`](crate::arch::llama) and a variant here.
 
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Device, FloatDType, Tensor, TensorData};
 
-use crate::attention::KvCache;
-use crate::batch::TokenBatch;
-use crate::config::HfConfig;
+use crate::arch::gpt_neox::{self, GptNeoX, GptNeoXConfig};
+use crate::arch::llama::{self, Llama, LlamaConfig};
+use crate::batching::batch::TokenBatch;
 use crate::error::ModelError;
-use crate::gpt_neox::{self, GptNeoX, GptNeoXConfig};
+use crate::files::config::HfConfig;
+use crate::files::weights::{Init, Source};
 use crate::layers::Linear;
-use crate::llama::{self, Llama, LlamaConfig};
-use crate::rotary::Rotary;
-use crate::weights::{Init, Source};
+use crate::layers::kv_cache::KvCache;
+use crate::layers::rotary::Rotary;
 
 /// Sizes that all architectures share.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

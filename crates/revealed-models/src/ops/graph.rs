@@ -1,4 +1,4 @@
-//! A step of the operation's own in autodiff's graph, on the backends that are compiled in.
+//! A custom operation as a node of autodiff's graph, on the backends that are compiled in.
 
 use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::NoCheckpointing};
 use burn::backend::autodiff::grads::Gradients;
@@ -6,7 +6,7 @@ use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::{Autodiff, Backend, DispatchKindConversion, DispatchTensor};
 use burn::tensor::Tensor;
 
-use super::CustomOp;
+use super::custom_op::CustomOp;
 
 /// The result as a node of the graph; the inputs, where none is tracked or no such backend holds them.
 pub(super) fn recorded<O, const N: usize, const D: usize>(
@@ -89,7 +89,7 @@ where
     O: CustomOp<N, D>,
     DispatchTensor: DispatchKindConversion<B>,
 {
-    type State = O::Kept;
+    type State = O::Saved;
 
     fn backward(
         self,

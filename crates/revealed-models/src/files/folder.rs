@@ -7,9 +7,9 @@ use burn::tensor::TensorData;
 use safetensors::tensor::{Dtype, View};
 use serde_json::{Map, Value};
 
-use crate::config::HfConfig;
 use crate::error::ModelError;
-use crate::weights::format_metadata;
+use crate::files::config::HfConfig;
+use crate::files::weights::format_metadata;
 
 /// Files next to the weights that belong to the tokenizer and to generation.
 pub const TOKENIZER_FILES: &[&str] = &[

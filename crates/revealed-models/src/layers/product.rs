@@ -1,0 +1,107 @@
+//! Matrix products of linear layers and of the output head.
+
+use burn::tensor::{FloatDType, Tensor};
+
+#[cfg(feature = "flex")]
+use crate::ops::flex;
+use crate::ops::{CustomOp, apply};
+
+/// `x·Wᵀ`, computed in `dtype`.
+///
+/// # Shapes
+/// - x: `[N, in]`, weight: `[out, in]`, output: `[N, out]`, f32
+pub(crate) fn project(x: Tensor<2>, weight: Tensor<2>, dtype: FloatDType) -> Tensor<2> {
+    match dtype {
+        _ if !weight.is_autodiff() => apply(&FrozenProjection { weight, dtype }, [x]),
+        FloatDType::F32 => apply(&Projection, [x, weight]),
+        _ => product(x, weight.transpose(), dtype),
+    }
+}
+
+/// `x·Wᵀ` of plain tensors in f32.
+fn plain_projection(x: Tensor<2>, weight: Tensor<2>) -> Tensor<2> {
+    #[cfg(feature = "flex")]
+    if let Some(y) = flex::projection::project(&x, &weight) {
+        return y;
+    }
+    x.matmul(weight.transpose())
+}
+
+/// `x·Wᵀ`. Backward: `∂x = G·W`, `∂W = Gᵀ·x`.
+#[derive(Debug, Clone)]
+struct Projection;
+
+impl CustomOp<2, 2> for Projection {
+    /// The inputs.
+    type Saved = [Tensor<2>; 2];
+
+    fn forward(&self, [x, weight]: [Tensor<2>; 2]) -> (Tensor<2>, Self::Saved) {
+        (plain_projection(x.clone(), weight.clone()), [x, weight])
+    }
+
+    fn backward(
+        &self,
+        [x, weight]: Self::Saved,
+        gradient: Tensor<2>,
+        [grad_x, grad_weight]: [bool; 2],
+    ) -> [Option<Tensor<2>>; 2] {
+        let grad_weight = grad_weight.then(|| gradient.clone().transpose().matmul(x));
+        [grad_x.then(|| gradient.matmul(weight)), grad_weight]
+    }
+}
+
+/// `x·Wᵀ` with a frozen weight, which keeps no input for the backward pass, nor the weight as rounded: `∂x = G·W`.
+#[derive(Debug, Clone)]
+struct FrozenProjection {
+    weight: Tensor<2>,
+    dtype: FloatDType,
+}
+
+impl CustomOp<1, 2> for FrozenProjection {
+    type Saved = ();
+
+    fn forward(&self, [x]: [Tensor<2>; 1]) -> (Tensor<2>, Self::Saved) {
+        let weight = self.weight.clone();
+        let y = match self.dtype {
+            FloatDType::F32 => plain_projection(x, weight),
+            dtype => product(x, weight.transpose(), dtype),
+        };
+        (y, ())
+    }
+
+    fn backward(&self, (): (), gradient: Tensor<2>, _: [bool; 1]) -> [Option<Tensor<2>>; 1] {
+        [Some(product(gradient, self.weight.clone(), self.dtype))]
+    }
+}
+
+/// `a·b`, computed in `dtype`: operands are rounded to it, and so is the result, which comes back as f32.
+pub(crate) fn product(a: Tensor<2>, b: Tensor<2>, dtype: FloatDType) -> Tensor<2> {
+    match dtype {
+        FloatDType::F32 => a.matmul(b),
+        _ => rounded(a, dtype).matmul(rounded(b, dtype)).cast(FloatDType::F32),
+    }
+}
+
+/// The tensor in `dtype`; itself where it is so already.
+pub(crate) fn rounded(tensor: Tensor<2>, dtype: FloatDType) -> Tensor<2> {
+    if tensor.dtype() == dtype.into() { tensor } else { tensor.cast(dtype) }
+}
+
+#[cfg(all(test, feature = "flex"))]
+mod tests {
+    use super::*;
+    use crate::ops::{assert_as_autodiff, some_numbers};
+
+    #[test]
+    fn projections_have_autodiff_s_gradients() {
+        // Fewer and more rows than go through at once, matrices too small for that and large enough.
+        for [rows, width, out] in [[3, 5, 7], [140, 40, 200], [150, 130, 140], [70, 2100, 131]] {
+            let x = || some_numbers([rows, width], 1);
+            let weight = some_numbers([out, width], 2);
+            assert_as_autodiff(&Projection, [x(), weight.clone()], 1e-5);
+            let frozen = |dtype| FrozenProjection { weight: weight.clone(), dtype };
+            assert_as_autodiff(&frozen(FloatDType::F32), [x()], 1e-5);
+            assert_as_autodiff(&frozen(FloatDType::BF16), [x()], 1e-5);
+        }
+    }
+}
