@@ -6,12 +6,13 @@ use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{Device, FloatDType, Tensor, TensorData};
 use serde_json::{Value, json};
 
-use crate::arch::decoder::{Decoder, ModelDims, linear};
+use crate::arch::architecture::{ModelDims, linear};
+use crate::arch::decoder::{self, Decoder};
 use crate::batching::batch::{CompletionBatch, Prompts, TokenBatch};
 use crate::error::ModelError;
 use crate::files::config::{Class, HfConfig};
 use crate::files::folder;
-use crate::files::output_head::{self, HeadNames};
+use crate::files::output_head;
 use crate::files::weights::{Source, TensorFiles};
 use crate::layers::LoraWeights;
 use crate::layers::kv_cache::KvCache;
@@ -45,7 +46,7 @@ impl CausalLm {
     /// When the config is not supported or a tensor is missing, extra, of another shape or damaged.
     pub fn load(folder: &Path, device: &Device) -> Result<Self, ModelError> {
         let (mut config, mut files) = open(folder, Class::CausalLm)?;
-        output_head::settle(&mut config, &mut files)?;
+        output_head::settle(decoder::names(&config)?, &mut config, &mut files)?;
         let mut source = Source::Files(files);
         let model = Self::build(config, Class::CausalLm, &mut source, device)?;
         if let Source::Files(files) = source {
@@ -75,7 +76,7 @@ impl CausalLm {
         let lm_head = match tied || class == Class::Classification {
             true => None,
             false => {
-                let name = decoder.head_name();
+                let name = decoder.names().heads[0];
                 Some(linear(source, name, [vocab_size, hidden_size], false, device)?)
             }
         };
@@ -130,7 +131,7 @@ impl CausalLm {
             return flat(self.hidden(&batch.tokens));
         };
         // Where rope depends on a row's length, a prompt's states do too, and rows share none.
-        if self.decoder.rotary().has_long(batch.tokens.row_lengths.iter().copied()) {
+        if self.decoder.has_long(batch.tokens.row_lengths.iter().copied()) {
             let (rows, last) = batch.whole_rows(prompts);
             let hidden = self.hidden(&rows);
             let time = hidden.dims()[1] - last - 1;
@@ -172,7 +173,7 @@ impl CausalLm {
     /// # Errors
     /// When the row could grow past the length at which its rope changes.
     pub fn check_growth(&self, row: usize, prompt: usize, new: usize) -> Result<(), ModelError> {
-        self.decoder.rotary().grows_alike(row, prompt, new)
+        self.decoder.check_growth(row, prompt, new)
     }
 
     /// What the products of its linear layers and its head are computed in: f32, unless
@@ -210,7 +211,7 @@ impl CausalLm {
             weight: model.decoder.embedding().clone(),
             bias: None,
             lora: None,
-            name: self.decoder.head_name().into(),
+            name: self.decoder.names().heads[0].into(),
             compute_dtype: dtype,
         });
         let head = model.lm_head.as_mut();
@@ -303,8 +304,7 @@ impl CausalLm {
                 expected: "none: save the adapter itself, or merge it before saving the full model",
             });
         }
-        let model_type = self.config.model_type()?;
-        let [class, _] = self.decoder.class_names(model_type);
+        let [class, _] = self.config.class_names()?;
         let fields = folder::with_fields(&self.config, &[("architectures", json!([class]))]);
         let mut tensors = self.decoder.named_tensors();
         if let Some(head) = &self.lm_head {
@@ -337,7 +337,7 @@ pub(crate) fn open(folder: &Path, class: Class) -> Result<(HfConfig, TensorFiles
     config.refuse_other_kinds()?;
     config.check_class(class)?;
     let files = TensorFiles::open_folder(folder)?;
-    let prefix = HeadNames::of(&config)?.prefix;
+    let prefix = decoder::names(&config)?.prefix;
     Ok((config, files.with_prefix(prefix)))
 }
 

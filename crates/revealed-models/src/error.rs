@@ -107,7 +107,7 @@ pub enum ModelError {
         /// The `model_type` found.
         found: String,
         /// Those that are supported.
-        supported: &'static str,
+        supported: String,
     },
     /// A weights file is damaged.
     #[error("{}: {reason}; the file is damaged or incomplete, fetch or write it again", path.display())]

@@ -13,7 +13,7 @@ mod lora;
 mod ops;
 mod scalar;
 
-pub use arch::{Decoder, ModelDims, gpt_neox, llama};
+pub use arch::{Decoder, ModelDims, gemma3, gpt_neox, llama};
 pub use batching::batch::{CompletionBatch, PaddingSide, TokenBatch};
 pub use batching::workers;
 pub use causal_lm::CausalLm;

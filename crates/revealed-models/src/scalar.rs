@@ -139,7 +139,7 @@ impl ScalarModel {
                 expected: format!("a token of the vocabulary of {vocab}, to pad batches with"),
             });
         }
-        let [_, class] = self.backbone.decoder.class_names(config.model_type()?);
+        let [_, class] = config.class_names()?;
         let fields = folder::with_fields(
             config,
             &[

@@ -1,50 +1,88 @@
-//! What every architecture gives to the rest of the crate. A new one is a file beside
-//! [`llama`](crate::arch::llama) and a variant here.
+//! The decoder of a model: one of the architectures. A new one is a file beside [`llama`], a variant
+//! of [`Decoder`] and an entry of [`ARCHITECTURES`] here, and its config fields in
+//! `files/config/families.rs`.
 
-use burn::module::{Module, ModuleVisitor, Param};
-use burn::tensor::{Device, FloatDType, Tensor, TensorData};
+use burn::module::{Module, Param};
+use burn::tensor::{Device, Tensor, TensorData};
 
-use crate::arch::gpt_neox::{self, GptNeoX, GptNeoXConfig};
-use crate::arch::llama::{self, Llama, LlamaConfig};
+use super::architecture::{Architecture, ModelDims};
+use super::{gemma3, gpt_neox, llama};
 use crate::batching::batch::TokenBatch;
 use crate::error::ModelError;
 use crate::files::config::HfConfig;
-use crate::files::weights::{Init, Source};
+use crate::files::output_head::Names;
+use crate::files::weights::Source;
 use crate::layers::Linear;
 use crate::layers::kv_cache::KvCache;
-use crate::layers::rotary::Rotary;
-
-/// Sizes that all architectures share.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ModelDims {
-    /// Rows of the embedding.
-    pub vocab_size: usize,
-    /// Width of a hidden state.
-    pub hidden_size: usize,
-    /// Blocks.
-    pub layers: usize,
-    /// Width within the feed-forward layers.
-    pub intermediate_size: usize,
-    /// Query heads.
-    pub heads: usize,
-    /// Key and value heads.
-    pub kv_heads: usize,
-    /// Width of a head.
-    pub head_dim: usize,
-    /// The longest row, in tokens.
-    pub context: usize,
-    /// Whether the output head is the embedding.
-    pub tied: bool,
-}
 
 /// A decoder without an output head.
 #[derive(Module, Debug)]
 #[allow(clippy::large_enum_variant)]
 pub enum Decoder {
     /// Llama, Mistral, SmolLM2, Qwen2, Qwen3.
-    Llama(Llama),
+    Llama(llama::Llama),
     /// GPT-NeoX, Pythia.
-    GptNeoX(GptNeoX),
+    GptNeoX(gpt_neox::GptNeoX),
+    /// Gemma 3, text only.
+    Gemma3(gemma3::Gemma3),
+}
+
+/// How an architecture is read from a folder.
+struct Entry {
+    model_types: &'static [&'static str],
+    names: &'static Names,
+    dims: fn(&HfConfig) -> Result<ModelDims, ModelError>,
+    build: fn(&HfConfig, &mut Source, &Device) -> Result<Decoder, ModelError>,
+}
+
+const ARCHITECTURES: &[Entry] = &[
+    Entry {
+        model_types: llama::MODEL_TYPES,
+        names: &llama::NAMES,
+        dims: |config| Ok(llama::LlamaConfig::read(config)?.dims),
+        build: |config, source, device| {
+            llama::Llama::build(config, source, device).map(Decoder::Llama)
+        },
+    },
+    Entry {
+        model_types: gpt_neox::MODEL_TYPES,
+        names: &gpt_neox::NAMES,
+        dims: |config| Ok(gpt_neox::GptNeoXConfig::read(config)?.dims),
+        build: |config, source, device| {
+            gpt_neox::GptNeoX::build(config, source, device).map(Decoder::GptNeoX)
+        },
+    },
+    Entry {
+        model_types: gemma3::MODEL_TYPES,
+        names: &gemma3::NAMES,
+        dims: |config| Ok(gemma3::Gemma3Config::read(config)?.dims),
+        build: |config, source, device| {
+            gemma3::Gemma3::build(config, source, device).map(Decoder::Gemma3)
+        },
+    },
+];
+
+fn entry(config: &HfConfig) -> Result<&'static Entry, ModelError> {
+    config.check_model_type()?;
+    let found = config.model_type()?;
+    let entry = ARCHITECTURES.iter().find(|entry| entry.model_types.contains(&found));
+    entry.ok_or_else(|| config.unsupported_model())
+}
+
+/// The names of modules in `model.safetensors` for a config.
+pub(crate) fn names(config: &HfConfig) -> Result<&'static Names, ModelError> {
+    Ok(entry(config)?.names)
+}
+
+impl HfConfig {
+    /// The longest row that a model of this config takes, in tokens: `max_position_embeddings`,
+    /// stretched by kinds of rope whose factor is not part of it.
+    ///
+    /// # Errors
+    /// When the config is not supported.
+    pub fn context(&self) -> Result<usize, ModelError> {
+        Ok((entry(self)?.dims)(self)?.context)
+    }
 }
 
 impl Decoder {
@@ -53,40 +91,46 @@ impl Decoder {
         source: &mut Source,
         device: &Device,
     ) -> Result<Self, ModelError> {
-        config.check_model_type()?;
-        let found = config.model_type()?;
-        if llama::MODEL_TYPES.contains(&found) {
-            return Llama::build(LlamaConfig::read(config)?, source, device).map(Self::Llama);
-        }
-        if gpt_neox::MODEL_TYPES.contains(&found) {
-            return GptNeoX::build(GptNeoXConfig::read(config)?, source, device).map(Self::GptNeoX);
-        }
-        Err(config.unsupported_model())
+        (entry(config)?.build)(config, source, device)
     }
 
-    /// The sizes that a config gives.
-    pub(crate) fn shape_of(config: &HfConfig) -> Result<ModelDims, ModelError> {
-        config.check_model_type()?;
-        match gpt_neox::MODEL_TYPES.contains(&config.model_type()?) {
-            true => Ok(GptNeoXConfig::read(config)?.shape),
-            false => Ok(LlamaConfig::read(config)?.shape),
+    fn inner(&self) -> &dyn Architecture {
+        match self {
+            Self::Llama(model) => model,
+            Self::GptNeoX(model) => model,
+            Self::Gemma3(model) => model,
+        }
+    }
+
+    fn inner_mut(&mut self) -> &mut dyn Architecture {
+        match self {
+            Self::Llama(model) => model,
+            Self::GptNeoX(model) => model,
+            Self::Gemma3(model) => model,
         }
     }
 
     /// Sizes.
     pub fn shape(&self) -> ModelDims {
-        match self {
-            Self::Llama(model) => model.config.shape,
-            Self::GptNeoX(model) => model.config.shape,
-        }
+        self.inner().dims()
     }
 
-    /// Its rotary position embedding.
-    pub(crate) fn rotary(&self) -> &Rotary {
-        match self {
-            Self::Llama(model) => &model.config.rotary,
-            Self::GptNeoX(model) => &model.config.rotary,
-        }
+    /// Whether a row of one of these lengths, in tokens, has other rotary frequencies than short rows.
+    pub(crate) fn has_long(&self, mut lengths: impl Iterator<Item = usize>) -> bool {
+        let rotaries = self.inner().rotaries();
+        lengths.any(|length| rotaries.iter().any(|rotary| rotary.is_long(length)))
+    }
+
+    /// Refuses a row whose rotary frequencies would change while it grows from `prompt` tokens by up to
+    /// `new`.
+    pub(crate) fn check_growth(
+        &self,
+        row: usize,
+        prompt: usize,
+        new: usize,
+    ) -> Result<(), ModelError> {
+        let rotaries = self.inner().rotaries();
+        rotaries.into_iter().try_for_each(|rotary| rotary.check_growth(row, prompt, new))
     }
 
     /// Hidden states after the last norm.
@@ -102,108 +146,30 @@ impl Decoder {
         batch: &TokenBatch,
         cache: Option<&mut KvCache>,
     ) -> Tensor<3> {
-        match self {
-            Self::Llama(model) => model.forward(batch, cache),
-            Self::GptNeoX(model) => model.forward(batch, cache),
-        }
+        self.inner().forward(batch, cache)
     }
 
     /// The embedding `[V, D]`, which a tied head shares.
     pub(crate) fn embedding(&self) -> &Param<Tensor<2>> {
-        match self {
-            Self::Llama(model) => &model.embed_tokens.weight,
-            Self::GptNeoX(model) => &model.embed_in.weight,
-        }
+        self.inner().embedding()
     }
 
     /// The linear layers, which adapters can be attached to.
-    pub fn linears(&self) -> Box<dyn Iterator<Item = &Linear> + '_> {
-        match self {
-            Self::Llama(model) => Box::new(model.linears()),
-            Self::GptNeoX(model) => Box::new(model.linears()),
-        }
+    pub fn linears(&self) -> impl Iterator<Item = &Linear> {
+        self.inner().linears().into_iter()
     }
 
-    pub(crate) fn linears_mut(&mut self) -> Box<dyn Iterator<Item = &mut Linear> + '_> {
-        match self {
-            Self::Llama(model) => Box::new(model.linears_mut()),
-            Self::GptNeoX(model) => Box::new(model.linears_mut()),
-        }
+    pub(crate) fn linears_mut(&mut self) -> impl Iterator<Item = &mut Linear> {
+        self.inner_mut().linears_mut().into_iter()
     }
 
-    /// The name of the output head's tensor in a folder.
-    pub(crate) fn head_name(&self) -> &'static str {
-        match self {
-            Self::Llama(_) => "lm_head",
-            Self::GptNeoX(_) => "embed_out",
-        }
+    /// The names of its modules in `model.safetensors`.
+    pub(crate) fn names(&self) -> &'static Names {
+        self.inner().names()
     }
 
-    /// The name of the embedding's module in a folder.
-    pub(crate) fn embedding_name(&self) -> &'static str {
-        match self {
-            Self::Llama(_) => "model.embed_tokens",
-            Self::GptNeoX(_) => "gpt_neox.embed_in",
-        }
-    }
-
-    /// Names of the classes in Transformers, for `architectures`: causal, classification.
-    pub(crate) fn class_names(&self, model_type: &str) -> [String; 2] {
-        let stem = match model_type {
-            "mistral" => "Mistral",
-            "qwen2" => "Qwen2",
-            "qwen3" => "Qwen3",
-            "gpt_neox" => "GPTNeoX",
-            _ => "Llama",
-        };
-        [format!("{stem}ForCausalLM"), format!("{stem}ForSequenceClassification")]
-    }
-
-    /// Every weight but the adapters', with its name in a Hugging Face folder.
+    /// Every weight but the adapters', with its name in `model.safetensors`.
     pub(crate) fn named_tensors(&self) -> Vec<(String, TensorData)> {
-        match self {
-            Self::Llama(model) => named_tensors("model", model),
-            Self::GptNeoX(model) => named_tensors("gpt_neox", model),
-        }
+        self.inner().named_tensors()
     }
-}
-
-/// A linear layer by its name, read or fresh.
-pub(crate) fn linear(
-    source: &mut Source,
-    name: &str,
-    shape: [usize; 2],
-    bias: bool,
-    device: &Device,
-) -> Result<Linear, ModelError> {
-    let weight = source.param(&format!("{name}.weight"), shape, Init::Normal, device)?;
-    let bias = match bias {
-        true => Some(source.param(&format!("{name}.bias"), [shape[0]], Init::Zeros, device)?),
-        false => None,
-    };
-    Ok(Linear { weight, bias, lora: None, name: name.into(), compute_dtype: FloatDType::F32 })
-}
-
-/// Fields carry Hugging Face's names, so a parameter's path in the module is its name on disk.
-fn named_tensors<M: Module>(prefix: &str, module: &M) -> Vec<(String, TensorData)> {
-    struct Collect {
-        path: Vec<String>,
-        found: Vec<(String, TensorData)>,
-    }
-    impl ModuleVisitor for Collect {
-        fn enter_module(&mut self, name: &str, _container_type: &str) {
-            self.path.push(name.into());
-        }
-        fn exit_module(&mut self, _name: &str, _container_type: &str) {
-            self.path.pop();
-        }
-        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-            if !self.path.iter().any(|part| part == "lora") {
-                self.found.push((self.path.join("."), param.val().into_data()));
-            }
-        }
-    }
-    let mut collect = Collect { path: vec![prefix.into()], found: vec![] };
-    module.visit(&mut collect);
-    collect.found
 }

@@ -3,14 +3,15 @@
 //! `h ← h + attention(norm₁(h)) + mlp(norm₂(h))`, or one after the other where `use_parallel_residual` is
 //! false, as in Transformers' `modeling_gpt_neox.py`.
 
-use burn::module::Module;
-use burn::tensor::{Device, Tensor};
+use burn::module::{Module, Param};
+use burn::tensor::{Device, Tensor, TensorData};
 use serde_json::Value;
 
-use crate::arch::decoder::{ModelDims, linear};
+use super::architecture::{Architecture, ModelDims, linear, named_tensors};
 use crate::batching::batch::TokenBatch;
 use crate::error::ModelError;
 use crate::files::config::HfConfig;
+use crate::files::output_head::Names;
 use crate::files::weights::{Init, Source};
 use crate::layers::activation::Activation;
 use crate::layers::attention::Attend;
@@ -22,11 +23,18 @@ use crate::layers::{Embedding, LayerNorm, Linear};
 /// `model_type`s that this file reads.
 pub(crate) const MODEL_TYPES: &[&str] = &["gpt_neox"];
 
+pub(crate) const NAMES: Names = Names {
+    prefix: "gpt_neox",
+    embedding: "gpt_neox.embed_in",
+    heads: &["embed_out", "lm_head"],
+    tied_by_default: false,
+};
+
 /// What `config.json` says of a GPT-NeoX model.
 #[derive(Debug, Clone)]
 pub struct GptNeoXConfig {
     /// Sizes that all architectures share.
-    pub shape: ModelDims,
+    pub dims: ModelDims,
     layer_norm_eps: f64,
     pub(crate) rotary: Rotary,
     activation: Activation,
@@ -52,7 +60,7 @@ impl GptNeoXConfig {
         let (rotary, context) = rope::read(config, Dialect::GptNeoX, head_dim, positions)?;
         refuse_sliding(config, context)?;
         Ok(Self {
-            shape: ModelDims {
+            dims: ModelDims {
                 intermediate_size: config.size("intermediate_size")?,
                 vocab_size: config.size("vocab_size")?,
                 hidden_size,
@@ -65,7 +73,7 @@ impl GptNeoXConfig {
             },
             layer_norm_eps: config.number("layer_norm_eps", 1e-5)?,
             rotary,
-            activation: Activation::read(config, Activation::Gelu)?,
+            activation: Activation::read(config, "hidden_act", Activation::Gelu)?,
             attention_bias: config.flag("attention_bias", true)?,
             parallel: config.flag("use_parallel_residual", true)?,
         })
@@ -123,11 +131,12 @@ struct Mlp {
 
 impl GptNeoX {
     pub(crate) fn build(
-        config: GptNeoXConfig,
+        config: &HfConfig,
         source: &mut Source,
         device: &Device,
     ) -> Result<Self, ModelError> {
-        let ModelDims { vocab_size, hidden_size, layers, .. } = config.shape;
+        let config = GptNeoXConfig::read(config)?;
+        let ModelDims { vocab_size, hidden_size, layers, .. } = config.dims;
         let name = "gpt_neox.embed_in.weight";
         let weight = source.param(name, [vocab_size, hidden_size], Init::Normal, device)?;
         let layers = (0..layers)
@@ -136,14 +145,32 @@ impl GptNeoX {
         let final_layer_norm = norm(&config, "gpt_neox.final_layer_norm", source, device)?;
         Ok(Self { embed_in: Embedding { weight }, layers, final_layer_norm, config })
     }
+}
 
-    pub(crate) fn forward(&self, batch: &TokenBatch, mut cache: Option<&mut KvCache>) -> Tensor<3> {
+impl Architecture for GptNeoX {
+    fn dims(&self) -> ModelDims {
+        self.config.dims
+    }
+
+    fn names(&self) -> &'static Names {
+        &NAMES
+    }
+
+    fn rotaries(&self) -> Vec<&Rotary> {
+        vec![&self.config.rotary]
+    }
+
+    fn embedding(&self) -> &Param<Tensor<2>> {
+        &self.embed_in.weight
+    }
+
+    fn forward(&self, batch: &TokenBatch, mut cache: Option<&mut KvCache>) -> Tensor<3> {
         let past = cache.as_ref().map_or(0, |cache| cache.len);
         let attend = Attend::new(batch, &self.config.rotary, past, None);
         let mut hidden = self.embed_in.forward(batch.input_ids.clone());
         for (index, layer) in self.layers.iter().enumerate() {
             let x = layer.input_layernorm.forward(hidden.clone());
-            let heads = self.config.shape.heads;
+            let heads = self.config.dims.heads;
             let seen = layer.attention.forward(x, heads, &attend, index, cache.as_deref_mut());
             hidden = match self.config.parallel {
                 true => {
@@ -163,23 +190,38 @@ impl GptNeoX {
         self.final_layer_norm.forward(hidden)
     }
 
-    pub(crate) fn linears(&self) -> impl Iterator<Item = &Linear> {
-        self.layers.iter().flat_map(|layer| {
-            let (attention, mlp) = (&layer.attention, &layer.mlp);
-            [&attention.query_key_value, &attention.dense, &mlp.dense_h_to_4h, &mlp.dense_4h_to_h]
-        })
+    fn linears(&self) -> Vec<&Linear> {
+        self.layers
+            .iter()
+            .flat_map(|layer| {
+                let (attention, mlp) = (&layer.attention, &layer.mlp);
+                [
+                    &attention.query_key_value,
+                    &attention.dense,
+                    &mlp.dense_h_to_4h,
+                    &mlp.dense_4h_to_h,
+                ]
+            })
+            .collect()
     }
 
-    pub(crate) fn linears_mut(&mut self) -> impl Iterator<Item = &mut Linear> {
-        self.layers.iter_mut().flat_map(|layer| {
-            let (attention, mlp) = (&mut layer.attention, &mut layer.mlp);
-            [
-                &mut attention.query_key_value,
-                &mut attention.dense,
-                &mut mlp.dense_h_to_4h,
-                &mut mlp.dense_4h_to_h,
-            ]
-        })
+    fn linears_mut(&mut self) -> Vec<&mut Linear> {
+        self.layers
+            .iter_mut()
+            .flat_map(|layer| {
+                let (attention, mlp) = (&mut layer.attention, &mut layer.mlp);
+                [
+                    &mut attention.query_key_value,
+                    &mut attention.dense,
+                    &mut mlp.dense_h_to_4h,
+                    &mut mlp.dense_4h_to_h,
+                ]
+            })
+            .collect()
+    }
+
+    fn named_tensors(&self) -> Vec<(String, TensorData)> {
+        named_tensors(NAMES.prefix, self)
     }
 }
 
@@ -189,7 +231,7 @@ fn norm(
     source: &mut Source,
     device: &Device,
 ) -> Result<LayerNorm, ModelError> {
-    let width = config.shape.hidden_size;
+    let width = config.dims.hidden_size;
     Ok(LayerNorm {
         weight: source.param(&format!("{name}.weight"), [width], Init::Ones, device)?,
         bias: source.param(&format!("{name}.bias"), [width], Init::Zeros, device)?,
@@ -204,7 +246,7 @@ impl Layer {
         source: &mut Source,
         device: &Device,
     ) -> Result<Self, ModelError> {
-        let width = config.shape.hidden_size;
+        let width = config.dims.hidden_size;
         let at = |part: &str| format!("gpt_neox.layers.{layer}.{part}");
         let mut dense = |part: &str, out: usize, width: usize, bias: bool| {
             linear(source, &at(part), [out, width], bias, device)
@@ -214,7 +256,7 @@ impl Layer {
             query_key_value: dense("attention.query_key_value", 3 * width, width, bias)?,
             dense: dense("attention.dense", width, width, bias)?,
         };
-        let middle = config.shape.intermediate_size;
+        let middle = config.dims.intermediate_size;
         let mlp = Mlp {
             dense_h_to_4h: dense("mlp.dense_h_to_4h", middle, width, true)?,
             dense_4h_to_h: dense("mlp.dense_4h_to_h", width, middle, true)?,

@@ -4,13 +4,14 @@
 //! as in Transformers' `modeling_llama.py`. The family's members differ in biases, in norms on
 //! queries and keys, and in windows.
 
-use burn::module::Module;
-use burn::tensor::{Device, Tensor};
+use burn::module::{Module, Param};
+use burn::tensor::{Device, Tensor, TensorData};
 
-use crate::arch::decoder::{ModelDims, linear};
+use super::architecture::{Architecture, ModelDims, linear, named_tensors};
 use crate::batching::batch::TokenBatch;
 use crate::error::ModelError;
 use crate::files::config::HfConfig;
+use crate::files::output_head::Names;
 use crate::files::weights::{Init, Source};
 use crate::layers::activation::Activation;
 use crate::layers::attention::Attend;
@@ -22,11 +23,18 @@ use crate::layers::{Embedding, Linear, RmsNorm, swiglu};
 /// `model_type`s that this file reads.
 pub(crate) const MODEL_TYPES: &[&str] = &["llama", "mistral", "qwen2", "qwen3"];
 
+pub(crate) const NAMES: Names = Names {
+    prefix: "model",
+    embedding: "model.embed_tokens",
+    heads: &["lm_head"],
+    tied_by_default: false,
+};
+
 /// What `config.json` says of a member of the family.
 #[derive(Debug, Clone)]
 pub struct LlamaConfig {
     /// Sizes that all architectures share.
-    pub shape: ModelDims,
+    pub dims: ModelDims,
     activation: Activation,
     rms_norm_eps: f64,
     pub(crate) rotary: Rotary,
@@ -72,7 +80,7 @@ impl LlamaConfig {
         let attention_bias = reads_bias && config.flag("attention_bias", false)?;
         let (window, slides) = windows(config, model_type, layers, context)?;
         Ok(Self {
-            shape: ModelDims {
+            dims: ModelDims {
                 intermediate_size: config.size("intermediate_size")?,
                 vocab_size: config.size("vocab_size")?,
                 hidden_size,
@@ -83,7 +91,7 @@ impl LlamaConfig {
                 context,
                 tied: config.flag("tie_word_embeddings", false)?,
             },
-            activation: Activation::read(config, Activation::Silu)?,
+            activation: Activation::read(config, "hidden_act", Activation::Silu)?,
             rms_norm_eps: config.number("rms_norm_eps", 1e-6)?,
             rotary,
             qkv_bias: model_type == "qwen2" || attention_bias,
@@ -224,11 +232,12 @@ struct Mlp {
 
 impl Llama {
     pub(crate) fn build(
-        config: LlamaConfig,
+        config: &HfConfig,
         source: &mut Source,
         device: &Device,
     ) -> Result<Self, ModelError> {
-        let ModelDims { vocab_size, hidden_size, layers, .. } = config.shape;
+        let config = LlamaConfig::read(config)?;
+        let ModelDims { vocab_size, hidden_size, layers, .. } = config.dims;
         let weight = source.param(
             "model.embed_tokens.weight",
             [vocab_size, hidden_size],
@@ -241,8 +250,26 @@ impl Llama {
         let norm = norm(&config, "model.norm", hidden_size, source, device)?;
         Ok(Self { embed_tokens: Embedding { weight }, layers, norm, config })
     }
+}
 
-    pub(crate) fn forward(&self, batch: &TokenBatch, mut cache: Option<&mut KvCache>) -> Tensor<3> {
+impl Architecture for Llama {
+    fn dims(&self) -> ModelDims {
+        self.config.dims
+    }
+
+    fn names(&self) -> &'static Names {
+        &NAMES
+    }
+
+    fn rotaries(&self) -> Vec<&Rotary> {
+        vec![&self.config.rotary]
+    }
+
+    fn embedding(&self) -> &Param<Tensor<2>> {
+        &self.embed_tokens.weight
+    }
+
+    fn forward(&self, batch: &TokenBatch, mut cache: Option<&mut KvCache>) -> Tensor<3> {
         let past = cache.as_ref().map_or(0, |cache| cache.len);
         let attend = Attend::new(batch, &self.config.rotary, past, self.config.window);
         let mut hidden = self.embed_tokens.forward(batch.input_ids.clone());
@@ -256,34 +283,44 @@ impl Llama {
         self.norm.forward(hidden)
     }
 
-    pub(crate) fn linears(&self) -> impl Iterator<Item = &Linear> {
-        self.layers.iter().flat_map(|layer| {
-            let (attention, mlp) = (&layer.self_attn, &layer.mlp);
-            [
-                &attention.q_proj,
-                &attention.k_proj,
-                &attention.v_proj,
-                &attention.o_proj,
-                &mlp.gate_proj,
-                &mlp.up_proj,
-                &mlp.down_proj,
-            ]
-        })
+    fn linears(&self) -> Vec<&Linear> {
+        self.layers
+            .iter()
+            .flat_map(|layer| {
+                let (attention, mlp) = (&layer.self_attn, &layer.mlp);
+                [
+                    &attention.q_proj,
+                    &attention.k_proj,
+                    &attention.v_proj,
+                    &attention.o_proj,
+                    &mlp.gate_proj,
+                    &mlp.up_proj,
+                    &mlp.down_proj,
+                ]
+            })
+            .collect()
     }
 
-    pub(crate) fn linears_mut(&mut self) -> impl Iterator<Item = &mut Linear> {
-        self.layers.iter_mut().flat_map(|layer| {
-            let (attention, mlp) = (&mut layer.self_attn, &mut layer.mlp);
-            [
-                &mut attention.q_proj,
-                &mut attention.k_proj,
-                &mut attention.v_proj,
-                &mut attention.o_proj,
-                &mut mlp.gate_proj,
-                &mut mlp.up_proj,
-                &mut mlp.down_proj,
-            ]
-        })
+    fn linears_mut(&mut self) -> Vec<&mut Linear> {
+        self.layers
+            .iter_mut()
+            .flat_map(|layer| {
+                let (attention, mlp) = (&mut layer.self_attn, &mut layer.mlp);
+                [
+                    &mut attention.q_proj,
+                    &mut attention.k_proj,
+                    &mut attention.v_proj,
+                    &mut attention.o_proj,
+                    &mut mlp.gate_proj,
+                    &mut mlp.up_proj,
+                    &mut mlp.down_proj,
+                ]
+            })
+            .collect()
+    }
+
+    fn named_tensors(&self) -> Vec<(String, TensorData)> {
+        named_tensors(NAMES.prefix, self)
     }
 }
 
@@ -305,7 +342,7 @@ impl Layer {
         source: &mut Source,
         device: &Device,
     ) -> Result<Self, ModelError> {
-        let ModelDims { hidden_size, heads, kv_heads, head_dim, .. } = config.shape;
+        let ModelDims { hidden_size, heads, kv_heads, head_dim, .. } = config.dims;
         let at = |part: &str| format!("model.layers.{layer}.{part}");
         let mut dense = |part: &str, out: usize, width: usize, bias: bool| {
             linear(source, &at(part), [out, width], bias, device)
@@ -315,7 +352,7 @@ impl Layer {
         let k_proj = dense("self_attn.k_proj", keys, hidden_size, config.qkv_bias)?;
         let v_proj = dense("self_attn.v_proj", keys, hidden_size, config.qkv_bias)?;
         let o_proj = dense("self_attn.o_proj", hidden_size, queries, config.output_bias)?;
-        let middle = config.shape.intermediate_size;
+        let middle = config.dims.intermediate_size;
         let mlp = Mlp {
             gate_proj: dense("mlp.gate_proj", middle, hidden_size, config.mlp_bias)?,
             up_proj: dense("mlp.up_proj", middle, hidden_size, config.mlp_bias)?,

@@ -9,14 +9,15 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 
-use crate::arch::decoder::Decoder;
 use crate::error::ModelError;
-use crate::layers::rope;
 
 mod classes;
-mod fields;
+mod families;
+mod ignored;
+mod signs;
 
 pub(crate) use classes::Class;
+use families::FAMILIES;
 
 /// The fields of one `config.json`, with its path for messages.
 #[derive(Debug, Clone)]
@@ -70,9 +71,9 @@ impl HfConfig {
 
     /// Refuses a `model_type` that this crate does not have.
     pub(crate) fn check_model_type(&self) -> Result<(), ModelError> {
-        match fields::read_by(self.model_type()?).is_empty() {
-            true => Err(self.unsupported_model()),
-            false => Ok(()),
+        match families::family(self.model_type()?) {
+            None => Err(self.unsupported_model()),
+            Some(_) => Ok(()),
         }
     }
 
@@ -80,8 +81,16 @@ impl HfConfig {
         ModelError::UnsupportedModel {
             path: self.path.clone(),
             found: self.model_type().unwrap_or_default().into(),
-            supported: "llama, mistral, qwen2, qwen3, gpt_neox",
+            supported: FAMILIES.iter().map(|f| f.model_type).collect::<Vec<_>>().join(", "),
         }
+    }
+
+    /// Names of the classes in Transformers, for `architectures`: causal, classification.
+    pub(crate) fn class_names(&self) -> Result<[String; 2], ModelError> {
+        let family =
+            families::family(self.model_type()?).ok_or_else(|| self.unsupported_model())?;
+        let (causal, text) = (family.class_stem, family.text_stem);
+        Ok([format!("{causal}ForCausalLM"), format!("{text}ForSequenceClassification")])
     }
 
     pub(crate) fn wrong(&self, field: &str, expected: &str) -> ModelError {
@@ -109,15 +118,6 @@ impl HfConfig {
             value: short(value),
             reason: reason.into(),
         }
-    }
-
-    /// The longest row that a model of this config takes, in tokens: `max_position_embeddings`,
-    /// stretched by kinds of rope whose factor is not part of it.
-    ///
-    /// # Errors
-    /// When the config is not supported.
-    pub fn context(&self) -> Result<usize, ModelError> {
-        Ok(Decoder::shape_of(self)?.context)
     }
 
     /// Sets a field to what was found to be right, so that it is written so.
@@ -189,39 +189,14 @@ impl HfConfig {
     pub(crate) fn refuse_other_kinds(&self) -> Result<(), ModelError> {
         let model_type = self.model_type()?;
         for (field, value) in &self.fields {
-            if fields::read_by(model_type).contains(&field.as_str()) {
+            if families::read_by(model_type).contains(&field.as_str()) {
                 continue;
             }
-            if let Some(reason) = fields::other_kind(model_type, field, value) {
+            if let Some(reason) = signs::other_kind(model_type, field, value) {
                 return Err(self.other_kind(field, value, &reason));
             }
         }
         Ok(())
-    }
-
-    /// Fields with a value that the model's class does not read, so that it cannot change a result;
-    /// fields that every model has and that describe it only are left out. Empty where the
-    /// `model_type` is not supported.
-    ///
-    /// Settings of rope that others override, or that its kind does not have, are named with the
-    /// object that they are in: `rope_scaling.beta_fast`.
-    pub fn ignored_fields(&self) -> Vec<String> {
-        let Ok(model_type) = self.model_type() else { return Vec::new() };
-        let read = fields::read_by(model_type);
-        if read.is_empty() {
-            return Vec::new();
-        }
-        let says_something = |field: &str, value: &Value| {
-            !fields::is_off(value) && !field.starts_with('_') && !fields::GENERAL.contains(&field)
-        };
-        let names = self.fields.iter().filter(|(field, value)| {
-            says_something(field, value) && !read.contains(&field.as_str())
-        });
-        let mut names: Vec<String> = names.map(|(field, _)| field.clone()).collect();
-        names.extend(rope::unread(self));
-        names.sort_unstable();
-        names.dedup();
-        names
     }
 
     /// `layer_types` (Transformers 5): per layer, whether it slides.

@@ -9,34 +9,17 @@ use crate::error::ModelError;
 use crate::files::config::HfConfig;
 use crate::files::weights::TensorFiles;
 
-/// The names of embedding and output head in a folder.
-pub(crate) struct HeadNames {
-    /// The base model's name in its classes.
+/// The names of a family's modules in `model.safetensors`.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Names {
+    /// The base model in its classes, such as `model`.
     pub prefix: &'static str,
+    /// The embedding, such as `model.embed_tokens`.
     pub embedding: &'static str,
-    /// The first is the one that is read and written.
+    /// The output head; the first name is the one that is read and written.
     pub heads: &'static [&'static str],
-}
-
-const LLAMA: HeadNames = HeadNames {
-    prefix: "model",
-    embedding: "model.embed_tokens.weight",
-    heads: &["lm_head.weight"],
-};
-
-const GPT_NEOX: HeadNames = HeadNames {
-    prefix: "gpt_neox",
-    embedding: "gpt_neox.embed_in.weight",
-    heads: &["embed_out.weight", "lm_head.weight"],
-};
-
-impl HeadNames {
-    pub fn of(config: &HfConfig) -> Result<&'static Self, ModelError> {
-        Ok(match config.model_type()? {
-            "gpt_neox" => &GPT_NEOX,
-            _ => &LLAMA,
-        })
-    }
+    /// The value of `tie_word_embeddings` where config.json has none.
+    pub tied_by_default: bool,
 }
 
 /// Makes config and files agree on the head: after it `tie_word_embeddings` is true exactly where they are tied, and
@@ -44,14 +27,19 @@ impl HeadNames {
 ///
 /// # Errors
 /// When a tensor is missing and no other is used for it, or one is there under two names.
-pub(crate) fn settle(config: &mut HfConfig, files: &mut TensorFiles) -> Result<(), ModelError> {
-    let names = HeadNames::of(config)?;
-    let (embedding, head) = (names.embedding, names.heads[0]);
+pub(crate) fn settle(
+    names: &Names,
+    config: &mut HfConfig,
+    files: &mut TensorFiles,
+) -> Result<(), ModelError> {
+    let embedding = &format!("{}.weight", names.embedding);
+    let heads: Vec<String> = names.heads.iter().map(|name| format!("{name}.weight")).collect();
+    let head = heads[0].as_str();
     let mut found = Vec::new();
-    for name in names.heads {
-        match *name {
-            // Transformers knows this older name as it is only.
-            "embed_out.weight" => found.extend(files.contains(name).then(|| (*name).to_owned())),
+    for name in &heads {
+        match name.as_str() {
+            // Transformers does not add or remove the prefix of this older name.
+            "embed_out.weight" => found.extend(files.contains(name).then(|| name.clone())),
             _ => found.extend(files.stored(name)?),
         }
     }
@@ -63,7 +51,7 @@ pub(crate) fn settle(config: &mut HfConfig, files: &mut TensorFiles) -> Result<(
     if let Some(stored) = found.first() {
         files.alias(head, stored);
     }
-    let tied = config.flag("tie_word_embeddings", false)?;
+    let tied = config.flag("tie_word_embeddings", names.tied_by_default)?;
     match (tied, files.stored(embedding)?.is_some(), found.first()) {
         (true, true, Some(_)) if !files.same(embedding, head)? => {
             config.set("tie_word_embeddings", Value::Bool(false));

@@ -9,7 +9,7 @@ use std::path::Path;
 
 use serde_json::{Map, Value, json};
 
-use self::settings::Settings;
+use self::settings::{CONFIG, Settings};
 use crate::causal_lm::{CausalLm, harmless};
 use crate::error::ModelError;
 use crate::files::folder::{write_json, write_tensors};
@@ -18,7 +18,6 @@ use crate::layers::Linear;
 use crate::lora::{Factors, LoraConfig};
 use crate::scalar::ScalarModel;
 
-const CONFIG: &str = "adapter_config.json";
 const WEIGHTS: &str = "adapter_model.safetensors";
 
 impl CausalLm {
@@ -49,7 +48,7 @@ impl CausalLm {
             };
             return Err(settings.refuse("modules_to_save", reason));
         }
-        for module in [self.decoder.head_name(), self.decoder.embedding_name()] {
+        for module in [self.decoder.names().heads[0], self.decoder.names().embedding] {
             refuse_target(&settings, module)?;
         }
         attach(&mut self, &settings, folder)?.finish(harmless)?;
@@ -83,7 +82,7 @@ impl ScalarModel {
             let reason = "of modules that an adapter holds whole only the head `score` is read";
             return Err(settings.refuse("modules_to_save", reason));
         }
-        for module in [Self::HEAD, base.decoder.embedding_name()] {
+        for module in [Self::HEAD, base.decoder.names().embedding] {
             refuse_target(&settings, module)?;
         }
         let mut files = attach(&mut base, &settings, folder)?;

@@ -73,7 +73,7 @@ impl PrefixCache {
         let lengths = rows.iter().map(|(ids, _)| ids.as_ref().len());
         let longest = lengths.clone().max().unwrap_or(0);
         // Long rows whose rope depends on their length share no states.
-        if self.model.decoder.rotary().has_long(lengths) {
+        if self.model.decoder.has_long(lengths) {
             shared = 0;
         }
         let first: Vec<u32> = rows.first().map_or(vec![], |(ids, _)| ids.as_ref()[..shared].into());
@@ -173,7 +173,7 @@ impl PrefixCache {
 
     /// Makes `ids` what the cache holds, as the beginning of rows of up to `row_length` tokens.
     pub(crate) fn advance(&mut self, ids: &[u32], row_length: usize) -> Result<(), ModelError> {
-        let long = self.model.decoder.rotary().has_long(std::iter::once(row_length));
+        let long = self.model.decoder.has_long(std::iter::once(row_length));
         let kept = if long == self.long { common(&self.ids, ids) } else { 0 };
         self.long = long;
         self.ids.truncate(kept);

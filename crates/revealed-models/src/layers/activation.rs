@@ -58,15 +58,15 @@ impl Activation {
     ///
     /// # Errors
     /// When the name is not one that Transformers has for functions without parameters.
-    pub fn read(config: &HfConfig, missing: Self) -> Result<Self, ModelError> {
-        if !config.fields().contains_key("hidden_act") {
+    pub fn read(config: &HfConfig, field: &str, missing: Self) -> Result<Self, ModelError> {
+        if !config.fields().contains_key(field) {
             return Ok(missing);
         }
-        let name = config.text("hidden_act")?.unwrap_or_default();
+        let name = config.text(field)?.unwrap_or_default();
         let found = NAMES.iter().find(|(known, _)| *known == name);
         found.map(|(_, activation)| *activation).ok_or_else(|| {
             let known: Vec<&str> = NAMES.iter().map(|(name, _)| *name).collect();
-            config.wrong("hidden_act", &format!("one of {}", known.join(", ")))
+            config.wrong(field, &format!("one of {}", known.join(", ")))
         })
     }
 

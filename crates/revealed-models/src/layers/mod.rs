@@ -2,6 +2,7 @@
 
 pub(crate) mod activation;
 pub(crate) mod attention;
+pub(crate) mod frequencies;
 pub(crate) mod kv_cache;
 pub(crate) mod lora;
 pub(crate) mod rope;
@@ -17,5 +18,6 @@ pub use embedding::Embedding;
 pub use linear::Linear;
 pub use lora::LoraWeights;
 pub(crate) use mlp::{gelu, swiglu};
+pub(crate) use norm::rms_norm;
 pub use norm::{LayerNorm, RmsNorm};
 pub(crate) use product::{product, project, rounded};

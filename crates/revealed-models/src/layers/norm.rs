@@ -19,12 +19,16 @@ pub struct RmsNorm {
 impl RmsNorm {
     /// Normalises the last dimension, of any rank.
     pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
-        let shape = x.shape();
-        let width = shape[D - 1];
-        let rows = x.reshape([shape.num_elements() / width.max(1), width]);
-        let weight = self.weight.val().unsqueeze::<2>();
-        apply(&Rms { eps: self.eps }, [rows, weight]).reshape(shape)
+        rms_norm(x, self.weight.val(), self.eps)
     }
+}
+
+/// `x / sqrt(mean(x²) + ε) · w` over the last dimension, with `w` `[D]`.
+pub(crate) fn rms_norm<const D: usize>(x: Tensor<D>, weight: Tensor<1>, eps: f64) -> Tensor<D> {
+    let shape = x.shape();
+    let width = shape[D - 1];
+    let rows = x.reshape([shape.num_elements() / width.max(1), width]);
+    apply(&Rms { eps }, [rows, weight.unsqueeze::<2>()]).reshape(shape)
 }
 
 /// `y = x·r·w` with `r = 1 / sqrt(mean(x²) + ε)`, `x` `[N, D]` and `w` `[1, D]`.

@@ -1,6 +1,6 @@
 //! Rotary position embeddings by position id, halves rotated (not interleaved), whole or partial.
 //!
-//! Source: RoFormer, <https://arxiv.org/abs/2104.09864>. [`rope`](crate::layers::rope) reads the settings.
+//! Source: RoFormer, <https://arxiv.org/abs/2104.09864>.
 
 use std::borrow::Cow;
 
@@ -8,7 +8,7 @@ use burn::tensor::{Device, Tensor};
 
 use crate::batching::batch::TokenBatch;
 use crate::error::ModelError;
-use crate::layers::rope::kinds;
+use crate::layers::frequencies;
 #[cfg(feature = "flex")]
 use crate::ops::flex;
 use crate::ops::{CustomOp, apply};
@@ -62,22 +62,22 @@ impl Rotary {
                 LongRows::Fixed(frequencies) => Cow::Borrowed(frequencies),
                 LongRows::Dynamic { theta, factor, dims } => {
                     let rows = [length, beyond.length];
-                    let theta = kinds::dynamic_theta(*theta, *factor, *dims, rows);
-                    Cow::Owned(kinds::inverse(theta, *dims))
+                    let theta = frequencies::dynamic_theta(*theta, *factor, *dims, rows);
+                    Cow::Owned(frequencies::inverse(theta, *dims))
                 }
             },
             _ => Cow::Borrowed(&self.frequencies),
         }
     }
 
-    /// Whether one of these rows has other frequencies than short rows have.
-    pub(crate) fn has_long(&self, mut lengths: impl Iterator<Item = usize>) -> bool {
-        self.beyond.as_ref().is_some_and(|beyond| lengths.any(|length| length > beyond.length))
+    /// Whether a row of `length` tokens has other frequencies than short rows have.
+    pub(crate) fn is_long(&self, length: usize) -> bool {
+        self.beyond.as_ref().is_some_and(|beyond| length > beyond.length)
     }
 
     /// Refuses a row that would get other frequencies while it grows from `prompt` tokens by up to
     /// `new`: its first tokens would be drawn from another distribution than that of the whole row.
-    pub(crate) fn grows_alike(
+    pub(crate) fn check_growth(
         &self,
         row: usize,
         prompt: usize,
@@ -102,7 +102,7 @@ impl Rotary {
         let [rows, time] = batch.shape();
         let device: Device = batch.position_ids.device();
         let pairs = self.frequencies.len();
-        let frequencies = match self.has_long(batch.row_lengths.iter().copied()) {
+        let frequencies = match batch.row_lengths.iter().any(|length| self.is_long(*length)) {
             false => Tensor::<1>::from_floats(self.frequencies.as_slice(), &device)
                 .reshape([1, 1, 1, pairs]),
             true => {

@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::HfConfig;
+use super::families::FAMILIES;
 use crate::error::ModelError;
 
 /// What a folder is loaded as.
@@ -13,9 +14,6 @@ pub(crate) enum Class {
     /// A decoder with one score.
     Classification,
 }
-
-/// The families that are supported, as their classes begin.
-const STEMS: &[&str] = &["llama", "mistral", "qwen2", "qwen3", "gptneox"];
 
 impl HfConfig {
     /// Refuses classes whose tensors have the same names as those of `wanted`, and another meaning.
@@ -31,7 +29,9 @@ impl HfConfig {
         };
         for name in names {
             let lower = name.to_ascii_lowercase();
-            let ending = STEMS.iter().find_map(|stem| lower.strip_prefix(stem));
+            let stems = FAMILIES.iter().flat_map(|family| [family.text_stem, family.class_stem]);
+            let mut stems = stems.map(str::to_ascii_lowercase);
+            let ending = stems.find_map(|stem| lower.strip_prefix(&stem));
             match (ending, wanted) {
                 (Some("forcausallm" | "model"), _) => {}
                 (Some("forsequenceclassification"), Class::Classification) => {}
@@ -40,8 +40,13 @@ impl HfConfig {
                     return Err(self.other_kind("architectures", value, reason));
                 }
                 _ => {
-                    let reason = "this class is not supported: models are …ForCausalLM or …Model, rewards …ForSequenceClassification, of Llama, Mistral, Qwen2, Qwen3 or GPTNeoX; if the weights are those of such a class, name it here";
-                    return Err(self.other_kind("architectures", value, reason));
+                    let stems: Vec<&str> =
+                        FAMILIES.iter().map(|family| family.class_stem).collect();
+                    let reason = format!(
+                        "this class is not supported: models are …ForCausalLM or …Model, rewards …ForSequenceClassification, of {}; if the weights are those of such a class, name it here",
+                        stems.join(", ")
+                    );
+                    return Err(self.other_kind("architectures", value, &reason));
                 }
             }
         }

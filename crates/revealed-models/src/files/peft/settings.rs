@@ -5,11 +5,13 @@ use std::path::Path;
 
 use serde_json::{Map, Value, json};
 
-use super::CONFIG;
 use super::pattern::Pattern;
 use super::targets::{Targets, texts};
 use crate::error::ModelError;
 use crate::files::config::HfConfig;
+
+/// The file of an adapter's settings.
+pub(super) const CONFIG: &str = "adapter_config.json";
 
 /// Settings that are read.
 const READ: &[&str] = &[

@@ -5,7 +5,7 @@
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 
-use super::{Decoding, SamplingConfig};
+use super::config::{Decoding, SamplingConfig};
 
 /// Numbers that are looked at together.
 const BLOCK: usize = 64;

@@ -9,8 +9,9 @@ use std::f64::consts::PI;
 
 use serde_json::Value;
 
-use super::Settings;
+use super::settings::Settings;
 use crate::error::ModelError;
+use crate::layers::frequencies::{inverse, powers};
 use crate::layers::rotary::{Beyond, LongRows, Rotary};
 
 /// The keys that a kind reads, without those that all kinds have.
@@ -39,17 +40,6 @@ pub(super) fn keys(kind: &str) -> &'static [&'static str] {
         }
         _ => &[],
     }
-}
-
-/// `θ^(2i / dims)` for each pair of rotated dimensions.
-fn powers(theta: f64, dims: usize) -> impl Iterator<Item = f32> {
-    let theta = f64::from(theta as f32);
-    (0..dims).step_by(2).map(move |i| theta.powf(f64::from(i as f32 / dims as f32)) as f32)
-}
-
-/// `θ^(−2i / dims)`.
-pub(crate) fn inverse(theta: f64, dims: usize) -> Vec<f32> {
-    powers(theta, dims).map(|power| 1.0 / power).collect()
 }
 
 fn plain(frequencies: Vec<f32>) -> Rotary {
@@ -92,13 +82,6 @@ pub(super) fn dynamic(settings: &Settings) -> Result<Rotary, ModelError> {
     let (theta, length) = (settings.theta, settings.positions);
     let rule = LongRows::Dynamic { theta, factor, dims };
     Ok(Rotary { beyond: Some(Beyond { length, rule }), ..plain(inverse(theta, dims)) })
-}
-
-/// The base for rows of `length` tokens, more than `positions`.
-pub(crate) fn dynamic_theta(theta: f64, factor: f64, dims: usize, rows: [usize; 2]) -> f64 {
-    let [length, positions] = rows.map(|n| n as f64);
-    let exponent = dims as f64 / (dims as f64 - 2.0);
-    theta * (factor * length / positions - (factor - 1.0)).powf(exponent)
 }
 
 /// Long wavelengths are stretched, short ones kept, those between blended; attention's scale
