@@ -5,9 +5,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Result;
 use revealed::eval::EvalRecord;
-use revealed::eval::report::{MetricLine, Places, RunFiles, html, metrics_csv, read_metrics};
-use revealed::eval::tensorboard::EventFiles;
 use revealed::models::write_file;
+use revealed::report::tensorboard::EventFiles;
+use revealed::report::{MetricLine, Places, RunFiles, html, metrics_csv, read_metrics};
 use revealed::train::{At, Event, Metric, Observer};
 
 use crate::output::{chain, note};

@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use revealed::eval::EvalRecord;
-use revealed::eval::compare::{
+use revealed::report::compare::{
     CompareError, Difference, FigureDifference, Pairing, RecordComparison, RunComparison,
     compare_records, compare_runs,
 };
-use revealed::eval::report::{RunFiles, number, signed};
+use revealed::report::{RunFiles, number, signed};
 
 use crate::output::Output;
 

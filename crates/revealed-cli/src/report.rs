@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use revealed::eval::EvalRecord;
-use revealed::eval::report::RunFiles;
+use revealed::report::RunFiles;
 
 use crate::companions::{PAGE, write_events, write_page, write_table};
 use crate::output::{Output, note};

@@ -3,7 +3,6 @@
 
 pub mod benchmarks;
 pub mod best_of_n;
-pub mod compare;
 mod error;
 mod estimate;
 mod invariance;
@@ -14,13 +13,11 @@ pub mod pairwise;
 pub mod policy;
 pub mod preferences;
 mod record;
-pub mod report;
 pub mod shop_desk;
 pub mod stats;
 pub mod tasks;
-pub mod tensorboard;
 
 pub use error::EvalError;
 pub use estimate::Estimate;
 pub use invariance::{Invariance, batch_invariance};
-pub use record::{Environment, EvalRecord, Figure, Item, Source};
+pub use record::{Environment, EvalRecord, Figure, Item, Part, Source};

@@ -12,5 +12,6 @@ pub use revealed_eval as eval;
 pub use revealed_hub as hub;
 pub use revealed_models as models;
 pub use revealed_objectives as objectives;
+pub use revealed_report as report;
 pub use revealed_reward as reward;
 pub use revealed_train as train;

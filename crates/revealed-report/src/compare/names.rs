@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::record::{EvalRecord, Source};
+use revealed_eval::{EvalRecord, Source};
 
 /// `b` with its files' names as `a` has them, in ids and parts of the data that begin with one.
 pub(super) fn as_in(a: &EvalRecord, b: &EvalRecord) -> EvalRecord {
@@ -98,7 +98,7 @@ mod tests {
         assert_eq!(renamed_start("copy/1", "copy", "pairs").as_deref(), Some("pairs/1"));
         assert_eq!(renamed_start("copy", "copy", "pairs").as_deref(), Some("pairs"));
         assert_eq!(renamed_start("copy2/1", "copy", "pairs"), None);
-        let record = crate::record::tests::record();
+        let record = crate::example::record();
         let name = |path: &str| name(&record, &Source::named(path));
         assert_eq!(name("a/b.c/d.e.jsonl"), "d.e");
         assert_eq!(name("c:\\pairs.parquet"), "pairs");

@@ -7,7 +7,7 @@ use super::sections;
 use super::tables;
 use super::text::escape;
 use super::verdict::verdict;
-use crate::record::EvalRecord;
+use revealed_eval::EvalRecord;
 
 const STYLE: &str = include_str!("style.css");
 

@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::number::{number, range};
 use super::tables::table;
 use super::text::{escape, shown};
-use crate::record::{EvalRecord, Figure};
+use revealed_eval::{EvalRecord, Figure};
 
 /// Characters of a setting that stands in the line.
 const SHORT: usize = 48;
@@ -103,7 +103,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::record::tests::record;
+    use crate::example::record;
 
     #[test]
     fn short_settings_stand_in_a_line_and_long_ones_and_parts_behind_a_heading() {

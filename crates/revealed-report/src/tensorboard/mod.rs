@@ -14,7 +14,7 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use crate::report::{MetricLine, ReportError, Stage};
+use crate::page::{MetricLine, ReportError, Stage};
 use record::{framed, scalars, version};
 
 /// Event files that are being written.

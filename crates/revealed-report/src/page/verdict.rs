@@ -15,7 +15,7 @@ use super::labels::{label, likelihood};
 use super::metrics::Stage;
 use super::number::{number, signed};
 use super::run::{Round, RunFiles};
-use crate::stats::{Z_95, wilson};
+use revealed_eval::stats::{Z_95, wilson};
 
 /// Of the reward's accuracy over that of the better probe; the audit's own bound.
 pub const MIN_LEAD: f64 = 0.02;

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::Difference;
-use crate::report::{Level, Round, RunFiles, changes, curves, result, stopped_early, verdict};
+use crate::page::{Level, Round, RunFiles, changes, curves, result, stopped_early, verdict};
 
 /// Keys that say where a run is and not what it is.
 const PLACES: [&str; 1] = ["run.out"];
@@ -119,8 +119,8 @@ fn figures(a: &RunFiles, b: &RunFiles) -> Vec<RunFigure> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::Settings;
-    use crate::report::example::{round, run};
+    use crate::page::Settings;
+    use crate::page::example::{round, run};
 
     #[test]
     fn runs_are_compared_by_settings_figures_and_rounds() {

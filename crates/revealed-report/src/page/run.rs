@@ -12,7 +12,7 @@ use super::ReportError;
 use super::gold::{self, Gold};
 use super::metrics::{MetricLine, read_metrics};
 use super::settings::Settings;
-use crate::record::Source;
+use revealed_eval::Source;
 
 /// Damaged lines that are named.
 const NAMED_LINES: usize = 5;

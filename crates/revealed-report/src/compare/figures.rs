@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::records::Items;
-use crate::estimate::Estimate;
-use crate::record::{EvalRecord, Figure, Item};
-use crate::stats::{Z_95, mean_ci95, mean_sd};
+use revealed_eval::Estimate;
+use revealed_eval::stats::{Z_95, mean_ci95, mean_sd};
+use revealed_eval::{EvalRecord, Figure, Item};
 
 /// How far a recorded figure may be from the mean of its items to count as that mean.
 const SAME: f64 = 1e-9;

@@ -7,8 +7,8 @@ use thiserror::Error;
 
 use super::figures::{FigureDifference, Sides};
 use super::{Difference, names};
-use crate::record::{EvalRecord, Figure, Item, Source};
-use crate::report::number;
+use crate::page::number;
+use revealed_eval::{EvalRecord, Figure, Item, Source};
 
 /// Why two records are not compared.
 #[derive(Debug, Error)]
@@ -73,7 +73,7 @@ pub struct RecordComparison {
 /// Compares `b` with `a`.
 ///
 /// Paired, the interval is that of the mean of `b − a` over items (Student's t); unpaired it is
-/// `b̄ − ā ± z √(s_a²/n_a + s_b²/n_b)`. That of a weighted mean of other figures is [carried over](crate::Estimate::weighted)
+/// `b̄ − ā ± z √(s_a²/n_a + s_b²/n_b)`. That of a weighted mean of other figures is [carried over](revealed_eval::Estimate::weighted)
 /// from theirs. Items whose ids begin with a file's name are found again where the file has another name and the same content. Of other
 /// data, two files of different names are taken for each other where each record has one that the other has not.
 ///
@@ -182,8 +182,8 @@ fn differences(a: &EvalRecord, b: &EvalRecord) -> Vec<Difference> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::{Environment, Part};
-    use crate::stats::{Z_95, mean_sd};
+    use revealed_eval::stats::{Z_95, mean_sd};
+    use revealed_eval::{Environment, Part};
 
     fn record(values: &[f64], data: &str) -> EvalRecord {
         let item = |(index, value): (usize, &f64)| Item {

@@ -1,7 +1,7 @@
 //! SFT model and final policy on held-out prompts: figures, their differences and the intervals of these.
 
 use super::run::{Round, RunFiles, Samples, Scores};
-use crate::stats::{mean_ci95, mean_sd, t_975};
+use revealed_eval::stats::{mean_ci95, mean_sd, t_975};
 
 /// A figure of two policies on the same prompts.
 #[derive(Debug, Clone, PartialEq)]
@@ -106,7 +106,7 @@ fn repetitions_are_there(scores: &Scores) -> bool {
 }
 
 /// Of a difference of totals a token, `R = Σ d / Σ t` over `G` demonstrations: `R ± t₀.₉₇₅(G − 1) √(G/(G − 1) Σ (d − R t)²) / Σ t`, which is
-/// [`clustered_ci95`](crate::stats::clustered_ci95) of tokens that go together by demonstration. None where the files have no values of these.
+/// [`clustered_ci95`](revealed_eval::stats::clustered_ci95) of tokens that go together by demonstration. None where the files have no values of these.
 fn likelihood_interval(scores: &Scores) -> Option<(f64, f64)> {
     let (sft, after) = (&scores.sft.log_likelihood, &scores.after.log_likelihood);
     let lengths = scores.demonstration_lengths.iter().map(|length| *length as f64);
