@@ -2,9 +2,7 @@
 
 use std::path::PathBuf;
 
-use revealed::data::Encoder;
-use revealed::models::CausalLm;
-use revealed::train::{Recipe, Run, RunFolder, State, Task, align};
+use revealed::train::{Recipe, Start, align_in_folder};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     revealed::tune_allocator();
@@ -26,19 +24,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     recipe.policy.steps = 3;
     recipe.policy.batch_size = 32;
     recipe.run.rounds = 1;
+    recipe.run.out = out.clone();
     recipe.check()?;
 
-    let folder = revealed::models::resolve(&recipe.model.path)?;
-    let base = CausalLm::load(&folder, &revealed::device("flex")?)?;
-    let policy = base.clone().with_lora(&recipe.model.lora, recipe.run.seed)?;
-    let encoder = Encoder::from_folder(&folder, recipe.data.encode_options())?;
-    let task = Task::load(&recipe.data, encoder, recipe.run.seed)?;
-
-    let mut files = RunFolder::create(&out, &recipe)?;
-    let objective = recipe.reward.pair_objective();
-    let mut run = Run { task: &task, recipe: &recipe, objective: &objective, observer: &mut files };
-    let state = align(State::new(base, policy), &mut run, |_| Ok(()))?;
-    files.finish(&state, &recipe, &task, &folder)?;
+    let state = align_in_folder(recipe, Start::New, &revealed::device("flex")?, &mut ())?;
     println!(
         "{} rounds judged; adapter, reward and report in {}",
         state.reports.len(),

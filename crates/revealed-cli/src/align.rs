@@ -2,12 +2,12 @@
 
 use anyhow::Result;
 use revealed::Device;
-use revealed::train::{self, Recipe, Run, RunFolder, State, round_markdown};
+use revealed::train::{Recipe, Session, Start, State, round_markdown};
 
 use crate::companions::{Events, PAGE, write_companions};
 use crate::output::Output;
 use crate::progress::Progress;
-use crate::setup::{RecipeArgs, Setup, take_up};
+use crate::setup::{self, RecipeArgs};
 use crate::signals::Signals;
 
 /// Arguments of `revealed align`.
@@ -22,39 +22,27 @@ pub struct AlignArgs {
 
 /// Aligns the model and writes the run's folder.
 pub fn align(args: &AlignArgs, device: &Device, progress: &mut Progress) -> Result<()> {
-    let Setup { recipe, folder, base, policy, task } = Setup::load(&args.recipe, device, progress)?;
-    let out = recipe.run.out.clone();
-    let mut files = match args.resume {
-        true => RunFolder::resume(&out, &recipe)?,
-        false => RunFolder::create(&out, &recipe)?,
-    };
-    let checkpoints = files.checkpoints(&recipe);
-    let saved = if args.resume { checkpoints.load(&base)? } else { None };
-    let state = take_up(saved, &mut files, progress)?;
-    let state = state.unwrap_or_else(|| State::new(base, policy));
-    if args.resume {
-        progress.note(&whereabouts(&state, &recipe));
-    }
-    let losses = files.losses();
+    let setup = setup::load(&args.recipe, device, progress)?;
+    let (recipe, out) = (&setup.recipe, &setup.recipe.run.out);
     let objective = recipe.reward.pair_objective();
+    let start = if args.resume { Start::Resume } else { Start::New };
+    let (base, policy) = (setup.base.clone(), setup.policy.clone());
+    let session = Session::open(setup.inputs(&objective), base, policy, start, progress)?;
+    if args.resume {
+        progress.note(&whereabouts(session.state(), recipe));
+    }
     let signals = Signals::listen()?;
-    let mut events = Events::begin(&out)?;
-    let mut observers = ((&mut files, (&mut events, progress)), signals.clone());
-    let mut run =
-        Run { task: &task, recipe: &recipe, objective: &objective, observer: &mut observers };
-    let state = train::align(state, &mut run, |state| {
-        losses.check()?;
-        checkpoints.save(state, RunFolder::metrics_bytes(&out)?)
-    })
-    .map_err(|error| signals.explain(error))?;
-    files.finish(&state, &recipe, &task, &folder)?;
-    write_companions(&out)?;
+    let mut events = Events::begin(out)?;
+    let mut observers = ((&mut events, progress), signals.clone());
+    let state =
+        session.align(&mut observers, |_| Ok(())).map_err(|error| signals.explain(error))?;
+    write_companions(out)?;
     let mut output = Output::new();
     for report in &state.reports {
         output.text(round_markdown(report).trim_start())?;
         output.text("\n")?;
     }
-    if let Some(why) = state.stopped_early(&recipe) {
+    if let Some(why) = state.stopped_early(recipe) {
         output.text(&format!("{why}\n"))?;
     }
     output.text(&format!("run folder: {}, page: {}\n", out.display(), out.join(PAGE).display()))?;

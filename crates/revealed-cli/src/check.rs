@@ -7,11 +7,11 @@ use revealed::data::{
     Demonstration, Encoder, LongCompletion, LongPrompt, Records, TemplateChoice, read, report,
     split,
 };
-use revealed::train::DataSection;
+use revealed::train::{DataSection, session};
 
 use crate::output::Output;
 use crate::progress::Progress;
-use crate::setup::{fit_to_context, model_folder, unread_fields};
+use crate::setup::{model_folder, unread_fields};
 
 /// Arguments of `revealed check`.
 #[derive(Debug, clap::Args)]
@@ -62,7 +62,7 @@ pub fn check(args: &CheckArgs, progress: &Progress) -> Result<()> {
         long_completions: args.long_completions,
         ..DataSection::default()
     };
-    if let Some(note) = fit_to_context(&mut data, &folder)? {
+    if let Some(note) = session::fit_to_context(&mut data, &folder)? {
         progress.note(&note);
     }
     if let Some(note) = unread_fields(&folder)? {

@@ -1,6 +1,5 @@
 //! What goes to stdout and stderr, and how errors read.
 
-use std::error::Error;
 use std::fs::{self, OpenOptions};
 use std::io::{self, BufWriter, ErrorKind, StdoutLock, Write};
 use std::path::Path;
@@ -109,20 +108,7 @@ pub fn leave_quietly_when_stdout_closes() {
     }));
 }
 
-/// An error with its causes, none of them twice.
-pub fn chain(error: &(dyn Error + 'static)) -> String {
-    let mut text = error.to_string().trim_end().to_owned();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let next = error.to_string();
-        let next = next.trim_end();
-        if !text.ends_with(next) {
-            text = format!("{text}: {next}");
-        }
-        cause = error.source();
-    }
-    text
-}
+pub use revealed::train::error_chain as chain;
 
 #[cfg(test)]
 mod tests {

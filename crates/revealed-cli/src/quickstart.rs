@@ -1,19 +1,21 @@
 //! The built-in task, the shop desk: a known gold reward, used only to report.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use revealed::Device;
 use revealed::data::Encoder;
 use revealed::eval::shop_desk::{self, gold};
 use revealed::models::CausalLm;
-use revealed::train::{Event, MemoryPlan, Observer, Recipe, Run, RunFolder, State, Task, align};
+use revealed::train::session::Inputs;
+use revealed::train::{
+    Event, MemoryPlan, Observer, Recipe, Session, Start, State, Task, TrainError,
+};
 use serde_json::json;
 
 use crate::companions::{Events, PAGE, write_companions};
 use crate::desk::{settings, train_base, write_world};
 use crate::gold::{GOLD_SAMPLES, GoldRow, gold_row};
-use crate::setup::take_up;
 use crate::signals::Signals;
 
 /// Arguments of `revealed quickstart`.
@@ -53,10 +55,7 @@ pub fn quickstart(
 ) -> Result<()> {
     let out = args.folder();
     let recipe = settings(&out, args.seed);
-    let mut folder = match args.resume {
-        true => RunFolder::resume(&out, &recipe)?,
-        false => RunFolder::create(&out, &recipe)?,
-    };
+    let files = if args.resume { Start::Resume } else { Start::New }.open(&recipe)?;
     let world = shop_desk::task(args.seed);
     let base_folder = out.join("base");
     if !base_folder.join("model.safetensors").is_file() {
@@ -69,30 +68,28 @@ pub fn quickstart(
     let task = Task::load(&recipe.data, encoder, args.seed)?;
     observer.observe(&Event::Note(format!("memory plan:\n{}", MemoryPlan::new(&base, &recipe))));
 
-    let checkpoints = folder.checkpoints(&recipe);
-    let saved = if args.resume { checkpoints.load(&base)? } else { None };
-    let state = take_up(saved, &mut folder, observer)?;
-    let state = state.unwrap_or_else(|| State::new(base.clone(), base.clone()));
-    let losses = folder.losses();
+    let objective = recipe.reward.pair_objective();
+    let inputs =
+        Inputs { task: &task, recipe: &recipe, objective: &objective, model_folder: &base_folder };
+    let session = Session::in_folder(files, inputs, base.clone(), base, observer)?;
     let signals = Signals::listen()?;
     let mut events = Events::begin(&out)?;
-    let mut observers = ((&mut folder, (&mut events, observer)), signals.clone());
-    let objective = recipe.reward.pair_objective();
-    let mut run =
-        Run { task: &task, recipe: &recipe, objective: &objective, observer: &mut observers };
-    let state = align(state, &mut run, |state| {
-        losses.check()?;
-        if state.reports.last().is_some_and(|last| last.accepted) {
-            let round = out.join("rounds").join(state.reports.len().to_string());
-            if !round.join("config.json").is_file() {
-                state.policy.save(&round)?;
-            }
-        }
-        checkpoints.save(state, RunFolder::metrics_bytes(&out)?)
-    })
-    .map_err(|error| signals.explain(error))?;
-    folder.finish(&state, &recipe, &task, &base_folder)?;
+    let mut observers = ((&mut events, observer), signals.clone());
+    let state = session
+        .align(&mut observers, |state| save_round(state, &out))
+        .map_err(|error| signals.explain(error))?;
     report(&state, &world, &task, device, &recipe)
+}
+
+/// Saves the policy of a round that was just kept, for the table.
+fn save_round(state: &State, out: &Path) -> Result<(), TrainError> {
+    if state.reports.last().is_some_and(|last| last.accepted) {
+        let round = out.join("rounds").join(state.reports.len().to_string());
+        if !round.join("config.json").is_file() {
+            state.policy.save(&round)?;
+        }
+    }
+    Ok(())
 }
 
 fn report(

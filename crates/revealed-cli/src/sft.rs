@@ -2,11 +2,11 @@
 
 use anyhow::{Result, bail};
 use revealed::Device;
-use revealed::train::{Phase, Run, RunFolder, State, fit_sft};
+use revealed::train::{Phase, Run, RunFolder, Setup, State, fit_sft};
 
 use crate::output::Output;
 use crate::progress::Progress;
-use crate::setup::{RecipeArgs, Setup};
+use crate::setup::{self, RecipeArgs};
 
 /// Arguments of `revealed sft`.
 #[derive(Debug, clap::Args)]
@@ -17,7 +17,7 @@ pub struct SftArgs {
 
 /// Fits the model to the demonstrations and writes `policy/` into the run's folder.
 pub fn sft(args: &SftArgs, device: &Device, progress: &mut Progress) -> Result<()> {
-    let Setup { recipe, folder, base, policy, task } = Setup::load(&args.recipe, device, progress)?;
+    let Setup { recipe, folder, base, policy, task } = setup::load(&args.recipe, device, progress)?;
     if recipe.sft.epochs == 0 {
         bail!("recipe: `sft.epochs` = 0 trains nothing; set it to 1 or more");
     }

@@ -42,6 +42,39 @@ pub enum TrainError {
         #[source]
         source: Box<toml::de::Error>,
     },
+    /// A recipe lacks a key that has no default.
+    #[error("recipe: `{key}` is missing; set it in the recipe or with `--set {key}={example}`")]
+    MissingKey {
+        /// The key, dotted.
+        key: &'static str,
+        /// A value it could have.
+        example: &'static str,
+    },
+    /// The memory plan needs more than there is.
+    #[error(
+        "the memory plan needs {needed:.2} GiB, most of it for {largest}, and there are {limit:.2}; lower run.micro_batch_tokens or run.sample_batch_size, use model.tuning = \"lora\", or set run.memory_limit_gib (inf for no limit)"
+    )]
+    Memory {
+        /// GiB that the plan needs.
+        needed: f64,
+        /// The largest part of the plan.
+        largest: String,
+        /// GiB that are free, or the recipe's limit.
+        limit: f64,
+    },
+    /// The tokenizer has ids that the model does not have.
+    #[error(
+        "{}: the tokenizer gives token {id}, but the model's vocabulary has {vocab}; put the tokenizer of this model there",
+        folder.display()
+    )]
+    Vocabulary {
+        /// The model folder.
+        folder: PathBuf,
+        /// The first such id.
+        id: u32,
+        /// Ids of the model.
+        vocab: usize,
+    },
     /// A recipe uses a key that was renamed.
     #[error("{origin}: the key `{old}` was renamed to `{new}`; use the new name")]
     RenamedKey {
@@ -217,4 +250,19 @@ pub(crate) fn catching_panics<T>(
         let message = text.or(payload.downcast_ref::<&str>().copied()).unwrap_or("a panic");
         Err(TrainError::Panic { at, message: message.to_owned() })
     })
+}
+
+/// An error with its causes on one line; a cause that the text already ends with is not repeated.
+pub fn error_chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string().trim_end().to_owned();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let next = error.to_string();
+        let next = next.trim_end();
+        if !text.ends_with(next) {
+            text = format!("{text}: {next}");
+        }
+        cause = error.source();
+    }
+    text
 }

@@ -20,11 +20,12 @@ mod record;
 mod reward;
 mod run;
 mod seed;
+pub mod session;
 mod state;
 mod steps;
 mod task;
 
-pub use error::TrainError;
+pub use error::{TrainError, error_chain};
 pub use fit::{ExpertScores, Negative, Pair, PairPool, calibrate, fit_reward, pairs};
 pub use folder::{
     Checkpoints, Losses, RunFolder, Saved, TextSide, copy_text_files, figures, merged_card,
@@ -51,6 +52,7 @@ pub use record::{
 pub use reward::{LogRatioReward, Reward};
 pub use run::Run;
 pub use seed::derive;
+pub use session::{Session, Setup, Start, align_in_folder};
 pub use state::PhaseState;
 pub use task::{Row, Task};
 
