@@ -14,8 +14,8 @@ trap 'rm -rf "$out"' EXIT
 text=$#
 [ $# -gt 0 ] || set -- "$PWD/golden/models/llama3" "$PWD/golden/models/pythia" \
     "$PWD/golden/models/qwen3" "$PWD/golden/models/qwen2"
-# All examples, as the tests build them: one crate alone would build the tensor library again, with other features.
-cargo build --quiet --workspace --examples
+# With the examples, every crate has the features that the tests enable: other features would build the tensor library again.
+cargo build --quiet --workspace --examples --bins
 for base in "$@"; do
     case $base in /*) ;; *) base=$calling/$base ;; esac
     echo "== $(basename "$base")"
@@ -29,7 +29,6 @@ for base in "$@"; do
 done
 if [ "$text" -eq 0 ]; then
     echo "== tokenizer, template and stop tokens"
-    cargo build --quiet --workspace --bins
     "$python" golden/export/check_text.py "${CARGO_TARGET_DIR:-target}/debug/revealed"
 fi
 echo "all equal"
