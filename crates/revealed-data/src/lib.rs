@@ -32,6 +32,6 @@ pub use layout::prompt_from_json;
 pub use options::{EncodeOptions, LongCompletion, LongPrompt, TemplateChoice, TooLong};
 pub use report::{DataReport, Lengths, Mark, PreviewRow, PreviewToken, SplitSizes, report};
 pub use rows::type_name;
-pub use split::{Split, split};
+pub use split::{Split, split, split_by};
 pub use template::{ChatTemplate, GenerationPrompt};
 pub use text_folder::TextFolder;

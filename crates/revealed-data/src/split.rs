@@ -23,8 +23,19 @@ pub struct Split {
 /// depends on the set of demonstrations and the seed, not on their order. With `held_out` at or above
 /// the number of demonstrations nothing is left to train on; the caller decides whether that is wrong.
 pub fn split(demonstrations: Vec<Demonstration>, held_out: usize, seed: u64) -> Split {
+    let (train, held_out) = split_by(demonstrations, |row| &row.prompt, held_out, seed);
+    Split { train, held_out }
+}
+
+/// As [`split`], for rows of any type with a prompt; returns the rows to learn from and the held-out rows.
+pub fn split_by<T>(
+    rows: Vec<T>,
+    prompt: impl Fn(&T) -> &Prompt,
+    held_out: usize,
+    seed: u64,
+) -> (Vec<T>, Vec<T>) {
     let mut rows_by_prompt: BTreeMap<[u8; 32], usize> = BTreeMap::new();
-    let keys: Vec<[u8; 32]> = demonstrations.iter().map(|d| rank(&d.prompt, seed)).collect();
+    let keys: Vec<[u8; 32]> = rows.iter().map(|row| rank(prompt(row), seed)).collect();
     for key in &keys {
         *rows_by_prompt.entry(*key).or_default() += 1;
     }
@@ -38,9 +49,9 @@ pub fn split(demonstrations: Vec<Demonstration>, held_out: usize, seed: u64) -> 
         chosen.insert(key);
     }
     let (held, train): (Vec<_>, Vec<_>) =
-        demonstrations.into_iter().zip(keys).partition(|(_, key)| chosen.contains(key));
-    let rows = |side: Vec<(Demonstration, [u8; 32])>| side.into_iter().map(|(d, _)| d).collect();
-    Split { train: rows(train), held_out: rows(held) }
+        rows.into_iter().zip(keys).partition(|(_, key)| chosen.contains(key));
+    let rows = |side: Vec<(T, [u8; 32])>| side.into_iter().map(|(row, _)| row).collect();
+    (rows(train), rows(held))
 }
 
 /// `sha256(seed, prompt)`, every text behind its length so that two prompts never share their bytes.
