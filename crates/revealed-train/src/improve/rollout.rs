@@ -171,7 +171,10 @@ pub(crate) const RATIO_TOLERANCE: f64 = 1e-3;
 fn same_policy(drawn: &[Vec<f32>], trained: &[Vec<f32>], at: At) -> Result<(), TrainError> {
     let differences =
         drawn.iter().flatten().zip(trained.iter().flatten()).map(|(a, b)| (a - b).abs());
-    let farthest = f64::from(differences.fold(0.0, f32::max));
+    // `f32::max` would drop NaN.
+    let farthest =
+        differences.fold(0.0f32, |max, d| if max.is_nan() || d <= max { max } else { d });
+    let farthest = f64::from(farthest);
     match farthest <= RATIO_TOLERANCE.ln_1p() {
         true => Ok(()),
         false => Err(TrainError::RatioNotOne { at, ratio: farthest.exp() }),
@@ -297,6 +300,21 @@ mod tests {
         assert!(
             matches!(error, TrainError::RatioNotOne { ratio, .. } if (ratio.ln() - 0.1).abs() < 1e-6)
         );
+    }
+
+    #[test]
+    fn log_probs_that_are_nan_are_refused() {
+        let at = At::new(1, Phase::Improve, 3);
+        let finite = [vec![-1.0, -2.0], vec![-0.5]];
+        for place in [(0, 0), (0, 1), (1, 0)] {
+            let mut nan = finite.clone();
+            nan[place.0][place.1] = f32::NAN;
+            for (drawn, trained) in [(&finite, &nan), (&nan, &finite)] {
+                let error = same_policy(drawn, trained, at).unwrap_err();
+                let TrainError::RatioNotOne { ratio, .. } = error else { panic!("{error}") };
+                assert!(ratio.is_nan());
+            }
+        }
     }
 
     #[test]
