@@ -17,7 +17,7 @@ use revealed_reward::RewardEnsemble;
 
 use crate::error::TrainError;
 use crate::fit::calibrate_all;
-use crate::gate::{HeldOutSamples, evaluate_round};
+use crate::gate::{Evaluation, HeldOutSamples, evaluate_candidate};
 use crate::observer::Event;
 use crate::phases::{self, Stop, run_phase};
 use crate::recipe::Average;
@@ -50,13 +50,9 @@ pub fn align(
 }
 
 /// Supervised fine-tuning on the demonstrations: the first policy, and the reference model.
-fn imitate(mut state: State, run: &mut Run<'_>) -> Result<State, Stop> {
-    if run.recipe.sft.epochs > 0 {
-        let (resumed, model) = phases::sft(state, run)?;
-        state = State { sft: model, ..resumed };
-    }
-    state.policy = state.sft.clone();
-    Ok(State { phase: Phase::Sample, ..state })
+fn imitate(state: State, run: &mut Run<'_>) -> Result<State, Stop> {
+    let state = phases::sft(state, run)?;
+    Ok(State { phase: Phase::Sample, policy: state.sft.clone(), ..state })
 }
 
 /// Steps 1 and 2 of a round: sample completions and add (demonstration ≻ sample) pairs to the pool.
@@ -74,11 +70,8 @@ fn sample_negatives(mut state: State, at: At, run: &mut Run<'_>) -> Result<State
 }
 
 /// Steps 3 and 4: fit the reward to the pairs and calibrate it; before the first fit, the validation reward.
-fn fit_reward(mut state: State, run: &mut Run<'_>) -> Result<State, Stop> {
-    if state.needs_validation_reward(run.recipe) {
-        let (resumed, reward) = phases::validation_reward(state, run)?;
-        state = State { validation_reward: Some(reward), ..resumed };
-    }
+fn fit_reward(state: State, run: &mut Run<'_>) -> Result<State, Stop> {
+    let state = phases::validation_reward(state, run)?;
     let (mut state, mut members) = phases::reward_members(state, run)?;
     let kept = state.reward.take().filter(|_| state.has_kept_round());
     if run.recipe.reward.average == Average::Rounds {
@@ -106,7 +99,8 @@ fn improve_policy(state: State, run: &mut Run<'_>) -> Result<State, Stop> {
 /// Step 6: keep the policy if held-out demonstrations say so; otherwise roll policy and reward back.
 fn evaluate(mut state: State, at: At, run: &mut Run<'_>) -> Result<State, Stop> {
     let candidate = state.candidate.take().expect("checked or improved before");
-    let (report, samples) = evaluate_round(&candidate, &state, at, run)?;
+    let evaluation = evaluate_candidate(&candidate, &state, at, run)?;
+    let Evaluation { report, samples, kept_figures } = evaluation;
     run.observer.observe(&Event::Round(&report));
     if report.accepted {
         state.policy = candidate;
@@ -115,6 +109,7 @@ fn evaluate(mut state: State, at: At, run: &mut Run<'_>) -> Result<State, Stop> 
         state.reward = state.kept_reward;
     }
     state.reports.push(report);
+    state.kept_figures = Some(kept_figures);
     let (round, health) = (at.round + 1, TrainingHealth::default());
     Ok(State { phase: Phase::Sample, round, kept_reward: None, health, ..state })
 }

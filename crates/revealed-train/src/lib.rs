@@ -31,7 +31,7 @@ pub use folder::{
     Checkpoints, Losses, RunFolder, Saved, TextSide, copy_text_files, figures, merged_card,
     report_markdown, round_markdown, write_text_files,
 };
-pub use gate::{HeldOutSamples, best_round, evaluate_round};
+pub use gate::{HeldOutSamples, KeptFigures, best_round, evaluate_round};
 pub use improve::{Rollout, improve_policy, improve_policy_and_reward};
 pub use irl::{State, align};
 pub use memory::MemoryPlan;

@@ -3,7 +3,6 @@
 //! The functions of `irl.rs` read as if a phase ran from start to end. A phase that pauses after a step returns
 //! [`Stop::Paused`] with the state, which `?` passes up to [`run_phase`]; there the state is saved and the phase called again.
 
-use revealed_models::CausalLm;
 use revealed_reward::RewardModel;
 
 use crate::error::{TrainError, catching_panics};
@@ -70,27 +69,30 @@ fn paused(state: State, phase_state: PhaseState) -> Stop {
     Stop::Paused(Box::new(State { phase_state: Some(phase_state), ..state }))
 }
 
-/// SFT of the policy; returns the model.
-pub(crate) fn sft(mut state: State, run: &mut Run<'_>) -> Result<(State, CausalLm), Stop> {
+/// SFT of the policy, unless `sft.epochs` is 0; sets the SFT model.
+pub(crate) fn sft(mut state: State, run: &mut Run<'_>) -> Result<State, Stop> {
+    if run.recipe.sft.epochs == 0 {
+        return Ok(state);
+    }
     let phase = match state.phase_state.take() {
         Some(PhaseState::Sft(phase)) => phase,
         _ => SftPhase::new(state.policy.clone(), run),
     };
     match phase.advance(run)? {
         Advance::Paused(phase) => Err(paused(state, PhaseState::Sft(phase))),
-        Advance::Done(model) => Ok((state, model)),
+        Advance::Done(sft) => Ok(State { sft, ..state }),
     }
 }
 
-/// The fit of the validation reward; returns it, calibrated.
-pub(crate) fn validation_reward(
-    mut state: State,
-    run: &mut Run<'_>,
-) -> Result<(State, RewardModel), Stop> {
+/// The fit of the validation reward, if the recipe asks for one and it is not fitted yet; sets it, calibrated.
+pub(crate) fn validation_reward(mut state: State, run: &mut Run<'_>) -> Result<State, Stop> {
+    if !state.needs_validation_reward(run.recipe) {
+        return Ok(state);
+    }
     let phase = take_fit(&mut state);
     match fit_validation_reward(phase, inputs(&state), run)? {
         Advance::Paused(phase) => Err(paused(state, PhaseState::Fit(phase))),
-        Advance::Done(reward) => Ok((state, reward)),
+        Advance::Done(reward) => Ok(State { validation_reward: Some(reward), ..state }),
     }
 }
 

@@ -5,7 +5,7 @@ use revealed_models::CausalLm;
 use revealed_reward::{RewardEnsemble, RewardModel};
 
 use crate::fit::{PairPool, RewardFitPhase};
-use crate::gate::HeldOutSamples;
+use crate::gate::{HeldOutSamples, KeptFigures};
 use crate::improve::PolicyPhase;
 use crate::methods::SftPhase;
 use crate::recipe::{Recipe, ValidationReward};
@@ -43,6 +43,9 @@ pub struct State {
     pub pool: PairPool,
     /// Samples on held-out prompts.
     pub held: HeldOutSamples,
+    /// Figures of the kept policy on held-out prompts; none before the first evaluation. Clear it when `policy` or `sft` is
+    /// replaced.
+    pub kept_figures: Option<KeptFigures>,
     /// Reports of evaluated rounds.
     pub reports: Vec<RoundReport>,
     /// SHA-256 of the data of the run, once it has started.
@@ -99,6 +102,7 @@ impl State {
             validation_reward: None,
             pool: PairPool::default(),
             held: HeldOutSamples::default(),
+            kept_figures: None,
             reports: vec![],
             data: None,
             base: None,

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::TrainError;
 use crate::fit::PairPool;
-use crate::gate::{HeldOutSamples, best_round};
+use crate::gate::{HeldOutSamples, KeptFigures, best_round};
 use crate::recipe::Recipe;
 use crate::record::{Phase, RoundReport, TrainingHealth};
 use crate::state::State;
@@ -37,6 +37,9 @@ struct SavedState {
     phase_state: Option<SavedPhaseState>,
     pool: PairPool,
     held: HeldOutSamples,
+    /// Figures of the kept policy; none if not measured yet or not finite.
+    #[serde(default)]
+    kept_figures: Option<KeptFigures>,
     reports: Vec<RoundReport>,
     /// Calibration of every reward, by the name of its folder.
     calibrations: BTreeMap<String, Calibration>,
@@ -121,6 +124,7 @@ impl Checkpoints {
             },
             pool: state.pool.clone(),
             held: state.held.clone(),
+            kept_figures: state.kept_figures.clone().filter(KeptFigures::is_finite),
             reports: state.reports.clone(),
             calibrations,
             uncertainty_penalty: penalty(&state.reward),
@@ -191,8 +195,10 @@ impl Checkpoints {
         if let Some(paused) = saved.phase_state {
             state.phase_state = Some(phase_state::read(paused, saved.round, &store, initial)?);
         }
-        let SavedState { round, phase, pool, held, reports, data, base, health, .. } = saved;
-        let state = State { round, phase, pool, held, reports, data, base, health, ..state };
+        let SavedState { round, phase, pool, held, kept_figures, .. } = saved;
+        let SavedState { reports, data, base, health, .. } = saved;
+        let state = State { round, phase, pool, held, kept_figures, ..state };
+        let state = State { reports, data, base, health, ..state };
         Ok((state, saved.metrics_bytes))
     }
 }

@@ -1,13 +1,14 @@
 //! Log-likelihood of held-out demonstrations.
 
 use revealed_models::CausalLm;
+use serde::{Deserialize, Serialize};
 
 use crate::error::TrainError;
 use crate::record::At;
 use crate::run::Run;
 
 /// Log-likelihood of held-out demonstrations under a model.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct HeldOutLikelihood {
     /// Mean over all completion tokens, nats/token.
     pub per_token: f64,
