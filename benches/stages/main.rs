@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use clap::builder::RangedU64ValueParser;
 use clap::{Parser, ValueEnum};
-use revealed::train::{Solver, Tuning};
+use revealed::train::{SolverName, Tuning};
 use serde_json::json;
 
 mod setup;
@@ -73,7 +73,7 @@ pub struct Args {
     rounds: usize,
     /// Solver of `round`, as in a recipe
     #[arg(long, default_value = "rloo", value_parser = solver)]
-    solver: Solver,
+    solver: SolverName,
     /// Demonstrations of `round`
     #[arg(long)]
     data: Option<PathBuf>,
@@ -156,7 +156,7 @@ fn one_or_more() -> RangedU64ValueParser<usize> {
     RangedU64ValueParser::new().range(1..)
 }
 
-fn solver(name: &str) -> serde_json::Result<Solver> {
+fn solver(name: &str) -> serde_json::Result<SolverName> {
     serde_json::from_value(json!(name))
 }
 

@@ -2,7 +2,7 @@
 
 use revealed::Device;
 use revealed::models::CausalLm;
-use revealed::train::{Run, Solver, State, Tuning, align};
+use revealed::train::{Run, SolverName, State, Tuning, align};
 
 use crate::support::{World, weights};
 use crate::{close, devices, flex};
@@ -23,7 +23,8 @@ fn round(world: &World, device: &Device) -> State {
 #[test]
 fn one_round_ends_where_it_ends_on_flex() {
     for other in devices() {
-        for (tuning, solver) in [(Tuning::Lora, Solver::Rloo), (Tuning::Full, Solver::Ppo)] {
+        for (tuning, solver) in [(Tuning::Lora, SolverName::RLOO), (Tuning::Full, SolverName::PPO)]
+        {
             let world = World::new(tuning, |recipe| recipe.policy.solver = solver);
             let (found, wanted) = (round(&world, &other.device), round(&world, &flex()));
             // The same samples, or the two runs have parted.

@@ -18,7 +18,9 @@ mod world;
 use revealed::models::CausalLm;
 use revealed::objectives::{GroupScale, RewardObjective};
 use revealed::reward::RewardModel;
-use revealed::train::{At, PairPool, Phase, Row, Solver, State, align, calibrate, improve_policy};
+use revealed::train::{
+    At, PairPool, Phase, Row, SolverName, State, align, calibrate, improve_policy,
+};
 
 use gradient::*;
 use world::*;
@@ -67,10 +69,10 @@ fn align_from(world: &World, objective: &dyn RewardObjective) -> CausalLm {
 fn policy_improvement_ends_at_the_reference_tilted_by_the_reward() {
     for (solver, bound) in [
         // A run ends some 0.01 away: samples are finite and so is the network.
-        (Solver::Rloo, 0.05),
-        (Solver::Ppo, 0.05),
+        (SolverName::RLOO, 0.05),
+        (SolverName::PPO, 0.05),
         // GRPO's k3 in the loss has the gradient of the other KL, so its end is near another policy.
-        (Solver::Grpo, 0.5),
+        (SolverName::GRPO, 0.5),
     ] {
         let world = World::new(1, |recipe| {
             recipe.reward.scale_floor = 1e-3;

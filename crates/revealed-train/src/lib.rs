@@ -42,8 +42,8 @@ pub use recipe::{
     Alternation, Average, DataSection, GateSection, HealthSection, Keep, KlPlacement, KlReference,
     LengthControl, MissingEos, ModelSection, NegativeReweighting, NegativeSource, NegativeWeights,
     NegativesSection, Normalization, OptimizerConfig, PolicySection, Pool, Recipe, RewardSection,
-    RewardStart, RunSection, ScaleFrom, Schedule, SftObjective, SftSection, Solver, Stop, Tuning,
-    ValidationReward,
+    RewardStart, RunSection, ScaleFrom, Schedule, SftObjective, SftSection, SolverName, Stop,
+    Tuning, ValidationReward,
 };
 pub use record::{
     At, HeldOutScores, Measures, Metric, Phase, RoundReport, ScoredSamples, ShownRewards,

@@ -5,7 +5,7 @@ use std::fmt;
 use revealed_models::workers::max_concurrency;
 use revealed_models::{ATTENTION_BLOCK, CausalLm};
 
-use crate::recipe::{Average, Recipe, Solver, Tuning, ValidationReward};
+use crate::recipe::{Average, Recipe, Tuning, ValidationReward};
 
 /// Bytes by purpose. Activations are estimated; weights, optimizer state and caches are counted.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,17 +17,24 @@ pub struct MemoryPlan {
 impl MemoryPlan {
     /// The plan of a run of `recipe` with `model` (with adapters for LoRA).
     pub fn new(model: &CausalLm, recipe: &Recipe) -> Self {
-        let shape = model.shape();
-        let adapters: u64 = model
-            .decoder
-            .linears()
-            .filter_map(|layer| layer.lora.as_ref())
-            .map(|lora| {
-                (lora.a.val().shape().num_elements() + lora.b.val().shape().num_elements()) as u64
-            })
-            .sum();
-        let all: u64 = burn::module::Module::num_params(model) as u64;
-        let base = all - adapters;
+        // Micro-batches that run in parallel have separate gradients, which are then summed.
+        let workers = max_concurrency(&model.device(), 1, usize::MAX) as u64;
+        let mut plan = Self { parts: vec![] };
+        plan.add_weights(model, recipe, workers);
+        plan.add_training(model, recipe, workers);
+        plan.add_sampling(model, recipe);
+        plan.parts.retain(|(_, bytes)| *bytes > 0);
+        plan
+    }
+
+    fn add(&mut self, name: impl Into<String>, floats: u64) {
+        self.parts.push((name.into(), floats.saturating_mul(4)));
+    }
+
+    /// Weights of all models, and gradients and moments of those in training.
+    fn add_weights(&mut self, model: &CausalLm, recipe: &Recipe, workers: u64) {
+        let adapters = adapter_parameters(model);
+        let base = burn::module::Module::num_params(model) as u64 - adapters;
         // Rewards of all averaged rounds, or of this round and the last one for a rollback.
         let rounds = match recipe.reward.average {
             Average::Rounds => recipe.run.rounds,
@@ -40,57 +47,75 @@ impl MemoryPlan {
             0 => format!("{what}: {rewards} rewards"),
             _ => format!("{what}: {rewards} rewards, validation reward included"),
         };
-        let critic = u64::from(recipe.policy.solver == Solver::Ppo);
-        // Micro-batches that run in parallel have separate gradients, which are then summed.
-        let workers = max_concurrency(&model.device(), 1, usize::MAX) as u64;
-        let in_training = |weights: u64| (3 * (1 + critic) + workers).saturating_mul(weights);
-        let mut parts = Vec::new();
-        let mut part = |name: String, floats: u64| parts.push((name, floats.saturating_mul(4)));
-        match recipe.model.tuning {
+        let critic = u64::from(recipe.policy.solver.solver().uses_critic());
+        let trained = match recipe.model.tuning {
             Tuning::Lora => {
-                part("base weights, shared by all models".into(), base);
-                part("adapters: policy, SFT, candidate".into(), 3 * adapters);
-                part(rewards_are("adapters"), rewards.saturating_mul(adapters));
-                part("adapter of the critic".into(), critic * adapters);
-                part("gradients and AdamW of the models in training".into(), in_training(adapters));
+                self.add("base weights, shared by all models", base);
+                self.add("adapters: policy, SFT, candidate", 3 * adapters);
+                self.add(rewards_are("adapters"), rewards.saturating_mul(adapters));
+                self.add("adapter of the critic", critic * adapters);
+                adapters
             }
             Tuning::Full => {
-                part("weights: initial, SFT, policy, candidate".into(), 4 * base);
-                part(rewards_are("weights"), rewards.saturating_mul(base));
-                part("weights of the critic".into(), critic * base);
-                part("gradients and AdamW of the models in training".into(), in_training(base));
+                self.add("weights: initial, SFT, policy, candidate", 4 * base);
+                self.add(rewards_are("weights"), rewards.saturating_mul(base));
+                self.add("weights of the critic", critic * base);
+                base
             }
-        }
+        };
+        let copies = 3 * (1 + critic) + workers;
+        self.add("gradients and AdamW of the models in training", copies.saturating_mul(trained));
+    }
+
+    /// Activations and logits of the micro-batches of a step.
+    fn add_training(&mut self, model: &CausalLm, recipe: &Recipe, workers: u64) {
+        let shape = model.shape();
         let tokens = recipe.run.micro_batch_tokens as u64;
-        let row = (recipe.data.max_prompt_tokens + recipe.data.max_completion_tokens) as u64;
         // Each layer keeps about eight hidden-sized tensors for the backward pass, three of the feed-forward layer, and the
         // attention weights of short rows; attention of longer rows is computed in blocks that are freed.
         let layers = shape.layers as u64;
-        let attended = row.min(ATTENTION_BLOCK as u64).saturating_mul(tokens * shape.heads as u64);
+        let attended = longest_row(recipe)
+            .min(ATTENTION_BLOCK as u64)
+            .saturating_mul(tokens * shape.heads as u64);
         let attention = layers.max(3) * attended;
         let width = 8 * shape.hidden_size as u64 + 3 * shape.intermediate_size as u64;
         let kept = (tokens * layers).saturating_mul(width);
-        part("activations of one micro-batch (estimate)".into(), kept.saturating_add(attention));
+        self.add("activations of one micro-batch (estimate)", kept.saturating_add(attention));
         if recipe.model.tuning == Tuning::Full {
             let head = shape.vocab_size as u64 * shape.hidden_size as u64;
-            part(
-                "gradient of the head, twice per micro-batch".into(),
-                (2 * workers).saturating_mul(head),
-            );
+            let gradients = (2 * workers).saturating_mul(head);
+            self.add("gradient of the head, twice per micro-batch", gradients);
         }
-        part("a chunk of logits per micro-batch, three times".into(), workers * 3 * (8 << 20));
+        self.add("a chunk of logits per micro-batch, three times", workers * 3 * (8 << 20));
+    }
+
+    /// Caches and rounded weights while sampling.
+    fn add_sampling(&mut self, model: &CausalLm, recipe: &Recipe) {
+        let shape = model.shape();
         let kv = 2 * shape.layers * shape.kv_heads * shape.head_dim * recipe.run.sample_batch_size;
-        part("KV cache while sampling, twice when rows finish".into(), 2 * kv as u64 * row);
+        let caches = 2 * kv as u64 * longest_row(recipe);
+        self.add("KV cache while sampling, twice when rows finish", caches);
+        let all = burn::module::Module::num_params(model) as u64;
         let rounded = u64::from(recipe.model.bf16) * all.div_ceil(2);
-        part("weights in bfloat16 while sampling".into(), rounded);
-        parts.retain(|(_, bytes)| *bytes > 0);
-        Self { parts }
+        self.add("weights in bfloat16 while sampling", rounded);
     }
 
     /// Sum of all parts, bytes.
     pub fn total(&self) -> u64 {
         self.parts.iter().fold(0, |sum, (_, bytes)| sum.saturating_add(*bytes))
     }
+}
+
+/// Parameters of the LoRA adapters of a model.
+fn adapter_parameters(model: &CausalLm) -> u64 {
+    let adapters = model.decoder.linears().filter_map(|layer| layer.lora.as_ref());
+    let size = |tensor: burn::tensor::Shape| tensor.num_elements() as u64;
+    adapters.map(|lora| size(lora.a.val().shape()) + size(lora.b.val().shape())).sum()
+}
+
+/// Tokens of the longest prompt with the longest completion.
+fn longest_row(recipe: &Recipe) -> u64 {
+    (recipe.data.max_prompt_tokens + recipe.data.max_completion_tokens) as u64
 }
 
 impl fmt::Display for MemoryPlan {
@@ -110,6 +135,7 @@ impl fmt::Display for MemoryPlan {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::recipe::SolverName;
     use crate::support::World;
 
     /// Copies of the weights in all rewards.
@@ -141,7 +167,7 @@ mod tests {
 
     #[test]
     fn micro_batches_that_run_in_parallel_have_separate_gradients() {
-        let world = World::new(Tuning::Full, |recipe| recipe.policy.solver = Solver::Rloo);
+        let world = World::new(Tuning::Full, |recipe| recipe.policy.solver = SolverName::RLOO);
         let weights = 4 * burn::module::Module::num_params(&world.base) as u64;
         let plan = MemoryPlan::new(&world.base, &world.recipe);
         let (_, bytes) = plan.parts.iter().find(|(name, _)| name.contains("gradients")).unwrap();

@@ -86,11 +86,11 @@ impl Reward for LogRatioReward {
 mod tests {
     use super::*;
     use crate::improve::{Rollout, improve_policy};
-    use crate::recipe::{Solver, Tuning};
+    use crate::recipe::{SolverName, Tuning};
     use crate::record::{At, Phase};
     use crate::support::{World, model, weights};
 
-    fn world(solver: Solver) -> World {
+    fn world(solver: SolverName) -> World {
         World::new(Tuning::Full, |recipe| {
             recipe.policy.solver = solver;
             recipe.policy.missing_eos_value = 0.0;
@@ -103,7 +103,7 @@ mod tests {
 
     #[test]
     fn a_log_ratio_is_scaled_and_the_sum_of_its_tokens() {
-        let world = world(Solver::Rloo);
+        let world = world(SolverName::RLOO);
         let rows = &world.task.train;
         let of = |scale, dense| {
             let reward = LogRatioReward { scale, ..reward(&world, dense) };
@@ -128,7 +128,7 @@ mod tests {
 
     #[test]
     fn only_ppo_differs_between_a_dense_and_a_sparse_log_ratio() {
-        for (solver, same) in [(Solver::Rloo, true), (Solver::Ppo, false)] {
+        for (solver, same) in [(SolverName::RLOO, true), (SolverName::PPO, false)] {
             let world = world(solver);
             let improved = [true, false].map(|dense| {
                 let reward = reward(&world, dense);
@@ -153,7 +153,7 @@ mod tests {
 
     #[test]
     fn a_custom_reward_scores_rollouts() {
-        let world = world(Solver::Rloo);
+        let world = world(SolverName::RLOO);
         let prompts = &world.task.prompts[..4];
         let rollout = world.run(&mut (), |run| {
             let at = At::new(1, Phase::Improve, 1);

@@ -4,30 +4,88 @@ use burn::module::Module;
 use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
 use revealed_data::shuffled;
-use revealed_models::{CausalLm, ScalarModel};
+use revealed_models::workers::MicroBatches;
+use revealed_models::{CausalLm, CompletionBatch, ScalarModel};
 use revealed_objectives::kl::adapted_kl_coef;
 use revealed_objectives::policy::approx_kl;
 
 use super::rollout::{RATIO_TOLERANCE, Rollout};
-use super::solvers::{grpo, ppo, reinforce, rloo};
-use super::targets::{MiniBatchTargets, Targets};
+use super::solvers::RolloutInputs;
+use super::targets::{MiniBatchSize, MiniBatchTargets, Targets};
 use super::totals::{MiniBatchNumbers, Totals};
 use crate::error::TrainError;
 use crate::optim::{Updater, accumulate, sum};
-use crate::recipe::{PolicySection, Solver};
+use crate::recipe::PolicySection;
 use crate::record::{At, Metric};
-use crate::run::Run;
+use crate::run::{Run, Shared};
 
-/// The trained models and their optimizers: the policy, and for PPO the critic.
+/// The trained models and their optimizers.
 #[derive(Debug, Clone)]
 pub(crate) struct Learner {
     /// Settings of the recipe, with the current `kl_coef`.
     pub config: PolicySection,
-    /// Running baseline of REINFORCE; none before the first rollout.
+    /// Running baseline of the solver; none before the first rollout, or if it has none.
     pub baseline: Option<f64>,
     pub policy: CausalLm,
     pub updater: Updater<CausalLm>,
-    pub critic: Option<(ScalarModel, Updater<ScalarModel>)>,
+    /// The critic, if the solver uses one.
+    pub critic: Option<Critic>,
+}
+
+/// A critic and its optimizer.
+#[derive(Debug, Clone)]
+pub(crate) struct Critic {
+    pub model: ScalarModel,
+    pub updater: Updater<ScalarModel>,
+}
+
+/// A mini-batch of a rollout: one optimizer step.
+struct MiniBatch<'a> {
+    rollout: &'a Rollout,
+    targets: &'a Targets,
+    /// Indices of its rows in the rollout.
+    rows: &'a [usize],
+    size: MiniBatchSize,
+    /// Indices into `rows`.
+    micro_batches: MicroBatches,
+}
+
+impl<'a> MiniBatch<'a> {
+    fn new(
+        rollout: &'a Rollout,
+        targets: &'a Targets,
+        rows: &'a [usize],
+        policy: &CausalLm,
+        run: &Run<'_>,
+    ) -> Self {
+        let chosen: Vec<_> = rows.iter().map(|i| &rollout.rows[*i]).collect();
+        let tokens = chosen.iter().map(|row| row.completion().len()).sum();
+        let size = MiniBatchSize { completions: rows.len(), tokens };
+        let micro_batches = run.micro_batches(&policy.device(), &chosen);
+        Self { rollout, targets, rows, size, micro_batches }
+    }
+
+    /// Tokens and targets of a micro-batch.
+    fn micro_batch(
+        &self,
+        model: &CausalLm,
+        indices: &[usize],
+        run: Shared<'_>,
+    ) -> Result<(CompletionBatch, MiniBatchTargets), TrainError> {
+        let rows: Vec<usize> = indices.iter().map(|i| self.rows[*i]).collect();
+        let batch = run.batch(model, rows.iter().map(|i| &self.rollout.rows[*i]))?;
+        let targets = MiniBatchTargets::new(self.rollout, self.targets, &rows, &batch, self.size);
+        Ok((batch, targets))
+    }
+}
+
+/// Contribution of a micro-batch to the numbers of a step, `[1]` each.
+struct StepPart {
+    loss: Tensor<1>,
+    approx_kl: Tensor<1>,
+    clip_fraction: Tensor<1>,
+    /// Largest `|log π − log π_old|` of a token, nats.
+    largest_log_ratio: Tensor<1>,
 }
 
 impl Learner {
@@ -36,10 +94,10 @@ impl Learner {
         let config = &run.recipe.policy;
         let per_rollout = rows.div_ceil(config.mini_batch_size);
         let total = config.steps.saturating_mul(config.num_ppo_epochs).saturating_mul(per_rollout);
-        let critic = (config.solver == Solver::Ppo).then(|| {
+        let critic = config.solver.solver().uses_critic().then(|| {
             let width = policy.shape().hidden_size;
-            let critic = ScalarModel::with_head(policy.clone(), vec![0.0; width]).trainable();
-            (critic, Updater::new(&config.optimizer, total))
+            let model = ScalarModel::with_head(policy.clone(), vec![0.0; width]).trainable();
+            Critic { model, updater: Updater::new(&config.optimizer, total) }
         });
         let updater = Updater::new(&config.optimizer, total);
         Self { config: config.clone(), baseline: None, policy: policy.trainable(), updater, critic }
@@ -58,9 +116,9 @@ impl Learner {
         for epoch in 0..config.num_ppo_epochs {
             let seed = run.seed(at, &format!("inner {epoch}"));
             let order = shuffled(rollout.rows.len(), seed);
-            for (index, mini_batch) in order.chunks(config.mini_batch_size).enumerate() {
-                let farthest =
-                    self.mini_batch(rollout, &targets, mini_batch, at, run, &mut totals)?;
+            for (index, rows) in order.chunks(config.mini_batch_size).enumerate() {
+                let batch = MiniBatch::new(rollout, &targets, rows, &self.policy, run);
+                let farthest = self.update(&batch, at, run, &mut totals)?;
                 if epoch == 0 && index == 0 && farthest > RATIO_TOLERANCE.ln_1p() {
                     return Err(TrainError::RatioNotOne { at, ratio: farthest.exp() });
                 }
@@ -77,86 +135,46 @@ impl Learner {
     }
 
     fn targets(&mut self, rollout: &Rollout, run: &Run<'_>) -> Result<Targets, TrainError> {
-        let config = &self.config;
-        let device = self.policy.device();
-        let one_each =
-            |advantages: Tensor<1>| -> Vec<f32> { advantages.into_data().iter::<f32>().collect() };
-        Ok(match (&self.critic, config.solver) {
-            (Some((critic, _)), _) => {
-                let values = critic_values(critic, rollout, run)?;
-                let (advantages, returns) = ppo::targets(rollout, &values, config, &device);
-                Targets::Tokens { advantages, returns, values }
-            }
-            (None, Solver::Grpo) => {
-                Targets::Completions(one_each(grpo::advantages(rollout, config, &device)))
-            }
-            (None, Solver::Reinforce) => {
-                let (advantages, baseline) =
-                    reinforce::advantages(rollout, self.baseline, config, &device);
-                self.baseline = Some(baseline);
-                Targets::Completions(one_each(advantages))
-            }
-            (None, _) => Targets::Completions(one_each(rloo::advantages(rollout, config, &device))),
-        })
+        let values = match &self.critic {
+            Some(critic) => critic_values(&critic.model, rollout, run)?,
+            None => vec![],
+        };
+        Ok(self.config.solver.solver().targets(RolloutInputs {
+            rollout,
+            values,
+            baseline: &mut self.baseline,
+            kl: self.config.kl_coefs(),
+            config: &self.config,
+            device: &self.policy.device(),
+        }))
     }
 
-    /// One optimizer step; gives the largest |log ratio| of its tokens.
-    fn mini_batch(
+    /// One optimizer step; returns the largest `|log π − log π_old|` of its tokens, nats.
+    fn update(
         &mut self,
-        rollout: &Rollout,
-        targets: &Targets,
-        chosen: &[usize],
+        batch: &MiniBatch<'_>,
         at: At,
         run: &mut Run<'_>,
         totals: &mut Totals,
     ) -> Result<f64, TrainError> {
-        let config = &self.config;
-        let rows: Vec<_> = chosen.iter().map(|i| &rollout.rows[*i]).collect();
-        let tokens: usize = rows.iter().map(|row| row.completion().len()).sum();
-        let size = (rows.len(), tokens);
-        let micro_batches = run.micro_batches(&self.policy.device(), &rows);
-        let shared = run.shared();
-        let part = |model: &CausalLm, indices: &[usize]| {
-            let which: Vec<usize> = indices.iter().map(|i| chosen[*i]).collect();
-            let batch = shared.batch(model, which.iter().map(|i| &rollout.rows[*i]))?;
-            let part = MiniBatchTargets::new(rollout, targets, &which, &batch);
-            Ok::<_, TrainError>((part, batch))
-        };
-        let (gradients, numbers) = accumulate(&self.policy, &micro_batches, |policy, indices| {
-            let (part, batch) = part(policy, indices)?;
-            let done = policy.backward(&batch, config.temperature, |log_probs| {
-                part.policy_loss(log_probs, &batch, size, config)
-            });
-            let (new, old) = (done.log_probs, part.old.clone());
-            let clipped = part.clipped(new.clone(), &batch, size, config);
-            let kl = approx_kl(new.clone(), old.clone()).sum().div_scalar(tokens as f64);
-            Ok((done.gradients, [done.loss, kl, clipped, (new - old).abs().max()]))
-        })?;
-        let of = |which: usize| numbers.iter().map(|part| part[which].clone()).collect();
-        let farthest = Tensor::cat(of(3), 0).max();
-        let numbers = [sum(of(0)), sum(of(1)), sum(of(2)), farthest];
-        let limits = &run.recipe.health;
-        let critic = match &self.critic {
+        let (gradients, numbers) = self.policy_gradients(batch, run)?;
+        let critic_gradients = match &self.critic {
+            Some(critic) => Some(self.critic_gradients(&critic.model, batch, run)?),
             None => None,
-            Some((critic, _)) => Some(accumulate(critic, &micro_batches, |critic, indices| {
-                let (part, batch) = part(&critic.backbone, indices)?;
-                let loss = part.value_loss(critic.values(&batch), &batch, tokens, config);
-                let gradients = GradientsParams::from_grads(loss.backward(), critic);
-                Ok((gradients, loss.inner()))
-            })?),
         };
+        let limits = &run.recipe.health;
         let policy = self.policy.clone();
         let (policy, done) =
             self.updater.update(policy, gradients, numbers, at, limits, run.observer)?;
         self.policy = policy;
         let mut value_loss = 0.0;
-        if let (Some((critic, mut updater)), Some((gradients, losses))) =
-            (self.critic.take(), critic)
+        if let (Some(Critic { model, mut updater }), Some((gradients, loss))) =
+            (self.critic.take(), critic_gradients)
         {
-            let (critic, done) =
-                updater.update(critic, gradients, [sum(losses)], at, limits, run.observer)?;
+            let (model, done) =
+                updater.update(model, gradients, [loss], at, limits, run.observer)?;
             value_loss = if done.done { done.numbers[0] } else { 0.0 };
-            self.critic = Some((critic, updater));
+            self.critic = Some(Critic { model, updater });
         }
         let [loss, approx_kl, clip_fraction, largest_log_ratio] = done.numbers;
         if done.done {
@@ -169,9 +187,62 @@ impl Learner {
                 grad_norm: done.grad_norm,
                 lr: done.lr,
             };
-            totals.add(&numbers, &micro_batches);
+            totals.add(&numbers, &batch.micro_batches);
         }
         Ok(largest_log_ratio)
+    }
+
+    /// Gradients of the policy, and loss, approximate KL, clip fraction and largest log-ratio.
+    fn policy_gradients(
+        &self,
+        batch: &MiniBatch<'_>,
+        run: &Run<'_>,
+    ) -> Result<(GradientsParams, [Tensor<1>; 4]), TrainError> {
+        let (config, shared) = (&self.config, run.shared());
+        let (solver, kl_coefs) = (config.solver.solver(), config.kl_coefs());
+        let work = |policy: &CausalLm, indices: &[usize]| {
+            let (tokens, targets) = batch.micro_batch(policy, indices, shared)?;
+            let done = policy.backward(&tokens, config.temperature, |log_probs| {
+                solver.loss(targets.loss_inputs(log_probs), kl_coefs, config)
+            });
+            let (new, old) = (done.log_probs, targets.old_log_probs.clone());
+            let kl = approx_kl(new.clone(), old.clone()).sum();
+            let part = StepPart {
+                loss: done.loss,
+                approx_kl: kl.div_scalar(batch.size.tokens as f64),
+                clip_fraction: targets.clip_fraction(new.clone(), solver.clip_unit(), config),
+                largest_log_ratio: (new - old).abs().max(),
+            };
+            Ok((done.gradients, part))
+        };
+        let (gradients, parts) = accumulate(&self.policy, &batch.micro_batches, work)?;
+        let all = |of: fn(&StepPart) -> &Tensor<1>| parts.iter().map(|p| of(p).clone()).collect();
+        let numbers = [
+            sum(all(|part| &part.loss)),
+            sum(all(|part| &part.approx_kl)),
+            sum(all(|part| &part.clip_fraction)),
+            Tensor::cat(all(|part| &part.largest_log_ratio), 0).max(),
+        ];
+        Ok((gradients, numbers))
+    }
+
+    /// Gradients of the critic, and its loss.
+    fn critic_gradients(
+        &self,
+        critic: &ScalarModel,
+        batch: &MiniBatch<'_>,
+        run: &Run<'_>,
+    ) -> Result<(GradientsParams, Tensor<1>), TrainError> {
+        let (config, shared) = (&self.config, run.shared());
+        let solver = config.solver.solver();
+        let work = |critic: &ScalarModel, indices: &[usize]| {
+            let (tokens, targets) = batch.micro_batch(&critic.backbone, indices, shared)?;
+            let loss = solver.value_loss(targets.value_inputs(critic.values(&tokens)), config);
+            let gradients = GradientsParams::from_grads(loss.backward(), critic);
+            Ok((gradients, loss.inner()))
+        };
+        let (gradients, losses) = accumulate(critic, &batch.micro_batches, work)?;
+        Ok((gradients, sum(losses)))
     }
 }
 
@@ -191,12 +262,12 @@ mod tests {
     use super::*;
     use crate::improve::improve_policy;
     use crate::improve::rollout::example;
-    use crate::recipe::{KlPlacement, Tuning};
+    use crate::recipe::{KlPlacement, SolverName, Tuning};
     use crate::record::Phase;
     use crate::support::{World, model, weights};
 
     /// A step of a new learner on a changed rollout of its policy.
-    fn rollout(solver: Solver, work: impl Fn(&mut Rollout)) -> Result<Vec<Metric>, TrainError> {
+    fn rollout(solver: SolverName, work: impl Fn(&mut Rollout)) -> Result<Vec<Metric>, TrainError> {
         let world = World::new(Tuning::Lora, |recipe| recipe.policy.solver = solver);
         let reward = RewardModel::new(world.base.clone(), 0);
         let prompts = &world.task.prompts[..4];
@@ -211,7 +282,7 @@ mod tests {
 
     #[test]
     fn log_probs_of_another_policy_are_an_error_at_the_first_update() {
-        for solver in [Solver::Rloo, Solver::Grpo, Solver::Ppo, Solver::Reinforce] {
+        for solver in [SolverName::RLOO, SolverName::GRPO, SolverName::PPO, SolverName::REINFORCE] {
             for shift in [0.01, -0.01] {
                 let shifted = rollout(solver, |rollout| {
                     let all = rollout.old_log_probs.iter_mut().flatten();
@@ -250,13 +321,15 @@ mod tests {
         let old = batch.rows_of(&rows.old_log_probs);
         let new = batch.rows_of(&[vec![-0.9, -0.9, -0.9], vec![-1.9]]);
         let targets = Targets::Completions(vec![1.0, 1.0]);
-        let part = MiniBatchTargets::new(&rows, &targets, &[0, 1], &batch);
-        assert_eq!(part.old.dims(), old.dims());
-        let share = |solver| {
-            let config = PolicySection { solver, ..PolicySection::default() };
-            part.clipped(new.clone(), &batch, (2, 4), &config).into_scalar::<f32>()
+        let size = MiniBatchSize { completions: 2, tokens: 4 };
+        let targets = MiniBatchTargets::new(&rows, &targets, &[0, 1], &batch, size);
+        assert_eq!(targets.old_log_probs.dims(), old.dims());
+        let share = |name: SolverName| {
+            let unit = name.solver().clip_unit();
+            let fraction = targets.clip_fraction(new.clone(), unit, &PolicySection::default());
+            fraction.into_scalar::<f32>()
         };
-        assert_eq!((share(Solver::Rloo), share(Solver::Grpo)), (0.5, 0.0));
+        assert_eq!((share(SolverName::RLOO), share(SolverName::GRPO)), (0.5, 0.0));
     }
 
     #[test]
@@ -271,58 +344,34 @@ mod tests {
                 PolicySection { solver, kl_placement, kl_coef: 0.5, ..PolicySection::default() };
             // With advantages of 0 only the KL remains.
             let targets = match solver {
-                Solver::Ppo => Targets::Tokens {
+                SolverName::PPO => Targets::Tokens {
                     advantages: per_token.clone(),
                     returns: per_token.clone(),
                     values: per_token.clone(),
                 },
                 _ => Targets::Completions(vec![0.0; 2]),
             };
-            let part = MiniBatchTargets::new(&rollout, &targets, &[0, 1], &batch);
-            let new = batch.rows_of(&rollout.old_log_probs);
-            f64::from(part.policy_loss(new, &batch, (2, 4), &config).into_scalar::<f32>())
+            let size = MiniBatchSize { completions: 2, tokens: 4 };
+            let targets = MiniBatchTargets::new(&rollout, &targets, &[0, 1], &batch, size);
+            let inputs = targets.loss_inputs(batch.rows_of(&rollout.old_log_probs));
+            let loss = solver.solver().loss(inputs, config.kl_coefs(), &config);
+            f64::from(loss.into_scalar::<f32>())
         };
         let k3 = |nats: f64| (-nats).exp() - 1.0 + nats;
         let sum = k3(0.5) + 2.0 * k3(0.25);
         for (solver, mean) in [
             // Over two completions; over their tokens first; over four tokens.
-            (Solver::Rloo, sum / 2.0),
-            (Solver::Reinforce, sum / 2.0),
-            (Solver::Grpo, sum / 3.0 / 2.0),
-            (Solver::Ppo, sum / 4.0),
+            (SolverName::RLOO, sum / 2.0),
+            (SolverName::REINFORCE, sum / 2.0),
+            (SolverName::GRPO, sum / 3.0 / 2.0),
+            (SolverName::PPO, sum / 4.0),
         ] {
             assert!((loss(solver, KlPlacement::Loss) - 0.5 * mean).abs() < 1e-6, "{solver:?}");
             assert_eq!(loss(solver, KlPlacement::Reward), 0.0, "{solver:?}");
             let custom =
-                if solver == Solver::Grpo { KlPlacement::Loss } else { KlPlacement::Reward };
+                if solver == SolverName::GRPO { KlPlacement::Loss } else { KlPlacement::Reward };
             assert_eq!(loss(solver, KlPlacement::Solver), loss(solver, custom), "{solver:?}");
         }
-    }
-
-    #[test]
-    fn the_returns_of_ppo_contain_the_kl_only_if_it_is_in_the_reward() {
-        let rollout = example();
-        let values = [vec![0.0; 3], vec![0.0]];
-        let first = |kl_placement| {
-            let config = PolicySection { kl_placement, kl_coef: 0.5, ..PolicySection::default() };
-            let config = PolicySection { gae_lambda: 1.0, ..config };
-            ppo::targets(&rollout, &values, &config, &crate::support::device()).1[0][0]
-        };
-        assert_eq!((first(KlPlacement::Reward), first(KlPlacement::Loss)), (2.5, 3.0));
-    }
-
-    #[test]
-    fn a_dense_reward_is_given_at_its_tokens_and_the_rest_at_the_last_one() {
-        let values = [vec![0.0; 3], vec![0.0]];
-        let config = PolicySection { gae_lambda: 1.0, kl_coef: 0.0, ..PolicySection::default() };
-        let returns = |token_scores| {
-            let rollout = Rollout { token_scores, ..example() };
-            ppo::targets(&rollout, &values, &config, &crate::support::device()).1
-        };
-        assert_eq!(returns(None), [vec![3.0, 3.0, 3.0], vec![1.0]]);
-        // 0.5 + 1 of a score of 3, and all of a score of 1.
-        let dense = vec![vec![0.5, 1.0, 0.0], vec![1.0]];
-        assert_eq!(returns(Some(dense)), [vec![3.0, 2.5, 1.5], vec![1.0]]);
     }
 
     /// The KL coefficients that the rollouts of a round report.
@@ -390,7 +439,7 @@ mod tests {
     #[test]
     fn reinforce_updates_its_baseline_with_every_rollout() {
         let world = World::new(Tuning::Full, |recipe| {
-            recipe.policy.solver = Solver::Reinforce;
+            recipe.policy.solver = SolverName::REINFORCE;
             recipe.policy.kl_coef = 0.0;
             recipe.policy.baseline_decay = 0.75;
         });

@@ -7,7 +7,8 @@ mod solvers;
 mod targets;
 mod totals;
 
-pub(crate) use learner::Learner;
+pub(crate) use learner::{Critic, Learner};
 pub(crate) use phase::{CoTrainedReward, Improved};
 pub use phase::{PolicyPhase, improve_policy, improve_policy_and_reward};
 pub use rollout::Rollout;
+pub(crate) use solvers::solvers_without_groups;

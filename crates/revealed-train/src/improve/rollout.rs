@@ -6,11 +6,20 @@ use revealed_objectives::kl::k3;
 
 use crate::error::TrainError;
 use crate::optim::RolloutFigures;
-use crate::recipe::{KlCoefs, MissingEos, PolicySection};
+use crate::recipe::{MissingEos, PolicySection};
 use crate::record::At;
 use crate::reward::Reward;
 use crate::run::{Draw, Run};
 use crate::task::Row;
+
+/// Coefficients of the KL penalty; one of them is 0.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct KlCoefs {
+    /// Subtracted from the reward, per nat.
+    pub reward: f64,
+    /// Added to the loss, per nat.
+    pub loss: f64,
+}
 
 /// Completions of the prompts of one step; the `group` completions of a prompt are adjacent.
 #[derive(Debug, Clone)]
@@ -232,17 +241,17 @@ mod tests {
 
     #[test]
     fn the_kl_is_subtracted_from_the_reward_or_left_to_the_loss() {
-        use crate::recipe::{KlPlacement, Solver};
+        use crate::recipe::{KlPlacement, SolverName};
         let rewards = |solver, kl_placement| -> Vec<f32> {
             let config =
                 PolicySection { solver, kl_placement, kl_coef: 0.5, ..PolicySection::default() };
             example().rewards(config.kl_coefs(), &Device::flex()).into_data().iter().collect()
         };
         let (paid, left) = ([2.5, 1.0], [3.0, 1.0]);
-        for solver in [Solver::Ppo, Solver::Rloo, Solver::Grpo, Solver::Reinforce] {
+        for solver in SolverName::all() {
             assert_eq!(rewards(solver, KlPlacement::Reward), paid, "{solver:?}");
             assert_eq!(rewards(solver, KlPlacement::Loss), left, "{solver:?}");
-            let by_default = if solver == Solver::Grpo { left } else { paid };
+            let by_default = if solver == SolverName::GRPO { left } else { paid };
             assert_eq!(rewards(solver, KlPlacement::Solver), by_default, "{solver:?}");
         }
     }

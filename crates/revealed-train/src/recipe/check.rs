@@ -4,10 +4,11 @@ use std::borrow::Cow;
 
 use revealed_objectives::PairLoss;
 
-use super::choices::{LengthControl, NegativeReweighting, Solver, ValidationReward};
+use super::choices::{LengthControl, NegativeReweighting, ValidationReward};
 use super::negatives::NegativeSource;
 use super::root::Recipe;
 use crate::error::TrainError;
+use crate::improve::solvers_without_groups;
 
 /// Upper bounds of counts, so that products of counts and allocations stay within the memory of a machine.
 const MAX_COUNT: usize = 1_000_000_000;
@@ -77,13 +78,9 @@ impl Recipe {
 
     fn check_groups(&self) -> Result<(), TrainError> {
         let (group, batch) = (self.policy.samples_per_prompt, self.policy.batch_size);
-        let alone = matches!(self.policy.solver, Solver::Ppo | Solver::Reinforce) && group == 1;
-        holds(
-            group >= 2 || alone,
-            "policy.samples_per_prompt",
-            group,
-            "2 or more; 1 or more with ppo and reinforce",
-        )?;
+        let min_group = self.policy.solver.solver().min_group();
+        let (key, single) = ("policy.samples_per_prompt", single_sample_range());
+        holds(group >= min_group, key, group, single)?;
         holds(
             batch > 0 && batch % group == 0,
             "policy.batch_size",
@@ -109,55 +106,36 @@ impl Recipe {
     }
 
     fn check_numbers(&self) -> Result<(), TrainError> {
-        let (policy, reward) = (&self.policy, &self.reward);
-        type Rule = fn(f64) -> bool;
-        let positive: Rule = |x| x > 0.0;
-        let not_negative: Rule = |x| x >= 0.0;
-        let unit: Rule = |x| (0.0..=1.0).contains(&x);
-        // A mean over them must not overflow.
-        let weight: Rule = |x| (0.0..=1e6).contains(&x);
-        let weights = &self.negatives.weights;
-        let numbers = [
-            ("policy.temperature", policy.temperature, positive, "more than 0"),
-            ("negatives.temperature", self.negatives.temperature, positive, "more than 0"),
-            ("policy.kl_coef", policy.kl_coef, not_negative, "0 or more"),
-            ("policy.kl_target", policy.kl_target, not_negative, "0 or more"),
-            ("policy.kl_horizon", policy.kl_horizon, positive, "more than 0"),
-            (
-                "policy.baseline_decay",
-                policy.baseline_decay,
-                |x| (0.0..1.0).contains(&x),
-                "in [0, 1)",
-            ),
-            ("sft.iq_lambda", self.sft.iq_lambda, not_negative, "0 or more"),
-            ("sft.iq_gamma", self.sft.iq_gamma, unit, "in [0, 1]"),
-            ("policy.epsilon", policy.epsilon, |x| x > 0.0 && x < 1.0, "in (0, 1)"),
-            ("policy.epsilon_high", policy.epsilon_high, positive, "more than 0"),
-            ("policy.missing_eos_value", policy.missing_eos_value, |_| true, "a number"),
-            ("policy.gamma", policy.gamma, unit, "in [0, 1]"),
-            ("policy.gae_lambda", policy.gae_lambda, unit, "in [0, 1]"),
-            ("policy.value_clip", policy.value_clip, positive, "more than 0"),
-            ("policy.value_coef", policy.value_coef, positive, "more than 0"),
-            ("reward.l2", reward.l2, not_negative, "0 or more"),
-            ("reward.center_rewards_coef", reward.center_rewards_coef, not_negative, "0 or more"),
-            ("reward.margin", reward.margin, not_negative, "0 or more"),
-            ("reward.uncertainty_penalty", reward.uncertainty_penalty, not_negative, "0 or more"),
-            (
-                "reward.label_smoothing",
-                reward.label_smoothing,
-                |x| (0.0..=0.5).contains(&x),
-                "in [0, 0.5]",
-            ),
-            ("negatives.weights.initial", weights.initial, weight, "in [0, 1e6]"),
-            ("negatives.weights.sft", weights.sft, weight, "in [0, 1e6]"),
-            ("negatives.weights.policy", weights.policy, weight, "in [0, 1e6]"),
-            ("negatives.weights.greedy", weights.greedy, weight, "in [0, 1e6]"),
-            ("negatives.weights.other_prompts", weights.other_prompts, weight, "in [0, 1e6]"),
-            ("negatives.weights.truncated", weights.truncated, weight, "in [0, 1e6]"),
-            ("reward.scale_floor", reward.scale_floor, positive, "more than 0"),
-        ];
         let (key, limit) = ("run.memory_limit_gib", self.run.memory_limit_gib);
         holds(limit >= 0.0, key, limit, "0 or more")?;
+        self.check_policy_numbers()?;
+        self.check_reward_numbers()?;
+        self.check_pairs_of_keys()
+    }
+
+    fn check_policy_numbers(&self) -> Result<(), TrainError> {
+        let policy = &self.policy;
+        all_hold([
+            ("policy.temperature", policy.temperature, POSITIVE),
+            ("negatives.temperature", self.negatives.temperature, POSITIVE),
+            ("policy.kl_coef", policy.kl_coef, NOT_NEGATIVE),
+            ("policy.kl_target", policy.kl_target, NOT_NEGATIVE),
+            ("policy.kl_horizon", policy.kl_horizon, POSITIVE),
+            ("policy.baseline_decay", policy.baseline_decay, BELOW_ONE),
+            ("sft.iq_lambda", self.sft.iq_lambda, NOT_NEGATIVE),
+            ("sft.iq_gamma", self.sft.iq_gamma, UNIT),
+            ("policy.epsilon", policy.epsilon, BETWEEN_ZERO_AND_ONE),
+            ("policy.epsilon_high", policy.epsilon_high, POSITIVE),
+            ("policy.missing_eos_value", policy.missing_eos_value, ANY),
+            ("policy.gamma", policy.gamma, UNIT),
+            ("policy.gae_lambda", policy.gae_lambda, UNIT),
+            ("policy.value_clip", policy.value_clip, POSITIVE),
+            ("policy.value_coef", policy.value_coef, POSITIVE),
+        ])
+    }
+
+    fn check_reward_numbers(&self) -> Result<(), TrainError> {
+        let (reward, weights) = (&self.reward, &self.negatives.weights);
         let loss = reward.objective;
         holds(
             reward.margin == 0.0 || loss.takes_margin(),
@@ -171,10 +149,20 @@ impl Recipe {
             reward.label_smoothing,
             "0 with this objective: only pairwise-logistic, bce and least-squares are smoothed",
         )?;
-        for (key, value, rule, expected) in numbers {
-            holds(value.is_finite() && rule(value), key, value, expected)?;
-        }
-        self.check_pairs_of_keys()
+        all_hold([
+            ("reward.l2", reward.l2, NOT_NEGATIVE),
+            ("reward.center_rewards_coef", reward.center_rewards_coef, NOT_NEGATIVE),
+            ("reward.margin", reward.margin, NOT_NEGATIVE),
+            ("reward.uncertainty_penalty", reward.uncertainty_penalty, NOT_NEGATIVE),
+            ("reward.label_smoothing", reward.label_smoothing, UP_TO_HALF),
+            ("negatives.weights.initial", weights.initial, WEIGHT),
+            ("negatives.weights.sft", weights.sft, WEIGHT),
+            ("negatives.weights.policy", weights.policy, WEIGHT),
+            ("negatives.weights.greedy", weights.greedy, WEIGHT),
+            ("negatives.weights.other_prompts", weights.other_prompts, WEIGHT),
+            ("negatives.weights.truncated", weights.truncated, WEIGHT),
+            ("reward.scale_floor", reward.scale_floor, POSITIVE),
+        ])
     }
 
     /// Keys that have no effect, or a harmful one, without another key.
@@ -251,6 +239,32 @@ impl Recipe {
         let (key, factor) = ("health.max_length_factor", health.max_length_factor);
         holds(factor >= 1.0, key, factor, "1 or more, or inf for no bound")
     }
+}
+
+/// A range of finite numbers, and its text in errors.
+type Range = (fn(f64) -> bool, &'static str);
+
+const ANY: Range = (|_| true, "a number");
+const POSITIVE: Range = (|x| x > 0.0, "more than 0");
+const NOT_NEGATIVE: Range = (|x| x >= 0.0, "0 or more");
+const UNIT: Range = (|x| (0.0..=1.0).contains(&x), "in [0, 1]");
+const BELOW_ONE: Range = (|x| (0.0..1.0).contains(&x), "in [0, 1)");
+const BETWEEN_ZERO_AND_ONE: Range = (|x| x > 0.0 && x < 1.0, "in (0, 1)");
+const UP_TO_HALF: Range = (|x| (0.0..=0.5).contains(&x), "in [0, 0.5]");
+/// Bounded so that a mean over weights does not overflow.
+const WEIGHT: Range = (|x| (0.0..=1e6).contains(&x), "in [0, 1e6]");
+
+fn all_hold<const N: usize>(numbers: [(&'static str, f64, Range); N]) -> Result<(), TrainError> {
+    for (key, value, (holds_for, expected)) in numbers {
+        holds(value.is_finite() && holds_for(value), key, value, expected)?;
+    }
+    Ok(())
+}
+
+/// The range of `policy.samples_per_prompt`, with the solvers that need no groups.
+fn single_sample_range() -> String {
+    let names: Vec<&str> = solvers_without_groups().map(|name| name.as_str()).collect();
+    format!("2 or more; 1 or more with {}", names.join(" and "))
 }
 
 fn holds(

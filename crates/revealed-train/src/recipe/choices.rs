@@ -1,5 +1,7 @@
 //! The choices of a recipe, one enum each.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 /// Which weights are trained.
@@ -65,18 +67,32 @@ pub enum Pool {
     Round,
 }
 
-/// Algorithm of policy improvement.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Solver {
-    /// Proximal policy optimization with a critic (<https://arxiv.org/abs/1707.06347>).
-    Ppo,
-    /// Leave-one-out baseline (<https://arxiv.org/abs/2402.14740>).
-    Rloo,
-    /// Group-relative advantages (<https://arxiv.org/abs/2402.03300>).
-    Grpo,
-    /// REINFORCE with a running mean of rewards as baseline (Williams, 1992).
-    Reinforce,
+/// Name of the algorithm of policy improvement; one of [`SolverName::all`].
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(transparent)]
+pub struct SolverName(&'static str);
+
+impl SolverName {
+    pub(crate) const fn new(name: &'static str) -> Self {
+        Self(name)
+    }
+
+    /// The name in recipes.
+    pub fn as_str(self) -> &'static str {
+        self.0
+    }
+}
+
+impl fmt::Debug for SolverName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+}
+
+impl fmt::Display for SolverName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
 }
 
 /// Order of reward steps and policy steps.

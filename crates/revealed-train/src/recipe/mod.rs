@@ -17,14 +17,13 @@ mod sft;
 
 pub use choices::{
     Alternation, Average, Keep, KlPlacement, KlReference, LengthControl, MissingEos,
-    NegativeReweighting, Normalization, Pool, RewardStart, ScaleFrom, SftObjective, Solver, Stop,
-    Tuning, ValidationReward,
+    NegativeReweighting, Normalization, Pool, RewardStart, ScaleFrom, SftObjective, SolverName,
+    Stop, Tuning, ValidationReward,
 };
 pub use data::{DataSection, ModelSection};
 pub use gate::{GateSection, HealthSection};
 pub use negatives::{NegativeSource, NegativeWeights, NegativesSection};
 pub use optimizer::{OptimizerConfig, Schedule};
-pub(crate) use policy::KlCoefs;
 pub use policy::PolicySection;
 pub use reward::RewardSection;
 pub use root::Recipe;

@@ -3,7 +3,9 @@
 use revealed_objectives::GroupScale;
 use serde::{Deserialize, Serialize};
 
-use super::choices::{Alternation, KlPlacement, KlReference, MissingEos, Normalization, Solver};
+use super::choices::{
+    Alternation, KlPlacement, KlReference, MissingEos, Normalization, SolverName,
+};
 use super::optimizer::{OptimizerConfig, with_lr};
 use super::section::section;
 
@@ -11,7 +13,7 @@ section! {
     /// `[policy]`
     PolicySection {
         /// "rloo", "grpo", "ppo" or "reinforce"; in docs/evidence.md gains add up over rounds with rloo, stay level with ppo, and the second round of grpo breaks the policy
-        solver: Solver = Solver::Rloo,
+        solver: SolverName = SolverName::RLOO,
         /// Rollouts per round
         steps: usize = 25,
         /// Completions per rollout
@@ -61,32 +63,4 @@ section! {
         /// AdamW
         optimizer: OptimizerConfig = with_lr(1e-4),
     }
-}
-
-impl PolicySection {
-    /// Whether the KL is subtracted from the reward; otherwise it is added to the loss.
-    pub fn kl_in_reward(&self) -> bool {
-        match self.kl_placement {
-            KlPlacement::Solver => self.solver != Solver::Grpo,
-            KlPlacement::Reward => true,
-            KlPlacement::Loss => false,
-        }
-    }
-
-    /// Coefficients of the KL in the reward and in the loss.
-    pub(crate) fn kl_coefs(&self) -> KlCoefs {
-        match self.kl_in_reward() {
-            true => KlCoefs { reward: self.kl_coef, loss: 0.0 },
-            false => KlCoefs { reward: 0.0, loss: self.kl_coef },
-        }
-    }
-}
-
-/// Coefficients of the KL penalty; one of them is 0.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct KlCoefs {
-    /// Subtracted from the reward, per nat.
-    pub reward: f64,
-    /// Added to the loss, per nat.
-    pub loss: f64,
 }

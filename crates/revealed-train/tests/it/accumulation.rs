@@ -8,7 +8,7 @@ use revealed_objectives::{LogRatioLoss, LogRatioObjective};
 use revealed_reward::{RewardEnsemble, RewardModel};
 use revealed_train::{
     At, KlPlacement, KlReference, LengthControl, NegativeReweighting, Normalization,
-    OptimizerConfig, Pair, PairPool, Phase, Recipe, Schedule, SelfPlay, SftObjective, Solver,
+    OptimizerConfig, Pair, PairPool, Phase, Recipe, Schedule, SelfPlay, SftObjective, SolverName,
     Tuning, ValidationReward, fit_log_ratio, fit_reward, fit_sft, improve_policy,
 };
 
@@ -172,7 +172,7 @@ fn improved(world: &World) -> (Weights, Weights) {
 
 #[test]
 fn a_policy_step_is_that_of_the_whole_mini_batch() {
-    for solver in [Solver::Rloo, Solver::Grpo, Solver::Ppo, Solver::Reinforce] {
+    for solver in [SolverName::RLOO, SolverName::GRPO, SolverName::PPO, SolverName::REINFORCE] {
         for (normalization, kl_placement) in [
             (Normalization::Sequence, KlPlacement::Reward),
             (Normalization::Token, KlPlacement::Loss),

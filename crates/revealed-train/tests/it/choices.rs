@@ -5,7 +5,7 @@ use revealed_reward::{Calibration, RewardModel};
 use revealed_train::{
     Alternation, Average, KlPlacement, KlReference, LengthControl, MissingEos, Negative,
     NegativeReweighting, NegativeSource, Normalization, Pair, PairPool, Phase, Pool, Recipe,
-    RewardSection, RewardStart, Row, ScaleFrom, Schedule, SftObjective, Solver, State, Tuning,
+    RewardSection, RewardStart, Row, ScaleFrom, Schedule, SftObjective, SolverName, State, Tuning,
     ValidationReward, fit_reward,
 };
 
@@ -247,10 +247,11 @@ fn of_averaged_rewards_only_the_newest_follow_policy_steps() {
 fn every_option_runs_a_round() {
     type Change = Box<dyn FnOnce(&mut Recipe)>;
     let mut options: Vec<Change> = Vec::new();
-    for solver in [Solver::Ppo, Solver::Rloo, Solver::Grpo, Solver::Reinforce] {
+    for solver in [SolverName::PPO, SolverName::RLOO, SolverName::GRPO, SolverName::REINFORCE] {
         options.push(Box::new(move |recipe| recipe.policy.solver = solver));
         // By custom GRPO's is in the loss, the others' in the reward.
-        let other = if solver == Solver::Grpo { KlPlacement::Reward } else { KlPlacement::Loss };
+        let other =
+            if solver == SolverName::GRPO { KlPlacement::Reward } else { KlPlacement::Loss };
         options.push(Box::new(move |recipe| {
             (recipe.policy.solver, recipe.policy.kl_placement) = (solver, other);
         }));
@@ -273,7 +274,7 @@ fn every_option_runs_a_round() {
     for scale in [GroupScale::Std, GroupScale::None] {
         for normalization in [Normalization::Sequence, Normalization::Token] {
             options.push(Box::new(move |recipe| {
-                recipe.policy.solver = Solver::Grpo;
+                recipe.policy.solver = SolverName::GRPO;
                 recipe.policy.group_scale = scale;
                 recipe.policy.normalization = normalization;
             }));
@@ -292,12 +293,12 @@ fn every_option_runs_a_round() {
         recipe.negatives.greedy = 1;
     }));
     options.push(Box::new(|recipe| {
-        recipe.policy.solver = Solver::Ppo;
+        recipe.policy.solver = SolverName::PPO;
         recipe.policy.samples_per_prompt = 1;
         recipe.policy.mini_batch_size = 3;
     }));
     options.push(Box::new(|recipe| {
-        recipe.policy.solver = Solver::Reinforce;
+        recipe.policy.solver = SolverName::REINFORCE;
         recipe.policy.samples_per_prompt = 1;
     }));
     options.push(Box::new(|recipe| {

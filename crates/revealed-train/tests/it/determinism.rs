@@ -1,14 +1,14 @@
 //! Same seed, same device: same bits.
 
 use revealed_models::workers::{map_parallel, max_concurrency};
-use revealed_train::{Solver, State, Tuning};
+use revealed_train::{SolverName, State, Tuning};
 
 use crate::support::{RecordingObserver, World, weights};
 
 fn all(seed: u64, tuning: Tuning) -> (State, RecordingObserver) {
     let mut world = World::new(tuning, |recipe| {
         recipe.run.rounds = 2;
-        recipe.policy.solver = Solver::Ppo;
+        recipe.policy.solver = SolverName::PPO;
     });
     // Only now: the split and the adapters' start follow the seed too, here they are the same.
     world.recipe.run.seed = seed;
@@ -38,7 +38,7 @@ fn a_seed_gives_the_same_weights_metrics_and_samples_twice_and_another_seed_othe
 fn pieces_side_by_side_give_the_bits_of_one_after_the_other() {
     let run = || {
         let mut world = World::new(Tuning::Lora, |recipe| {
-            recipe.policy.solver = Solver::Ppo;
+            recipe.policy.solver = SolverName::PPO;
             // Steps of several pieces.
             recipe.sft.batch_size = 20;
             recipe.reward.batch_size = 20;

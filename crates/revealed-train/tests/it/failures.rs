@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use burn::tensor::Tensor;
 use revealed_objectives::pairs::pairwise_logistic;
 use revealed_reward::{RewardError, RewardModel};
-use revealed_train::{Phase, Solver, TrainError, Tuning, align, improve_policy};
+use revealed_train::{Phase, SolverName, TrainError, Tuning, align, improve_policy};
 
 use crate::support::{RecordingObserver, World, poisoned, weights};
 
@@ -156,7 +156,7 @@ fn poisoned_weights_are_an_error_wherever_a_run_meets_them() {
 
 #[test]
 fn a_poisoned_reward_or_critic_is_an_error() {
-    for solver in [Solver::Rloo, Solver::Ppo] {
+    for solver in [SolverName::RLOO, SolverName::PPO] {
         let world = World::new(Tuning::Full, |recipe| recipe.policy.solver = solver);
         let mut reward = RewardModel::new(world.base.clone(), 0);
         reward.model = poisoned(reward.model);

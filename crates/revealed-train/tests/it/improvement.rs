@@ -3,7 +3,7 @@
 use revealed_data::LongCompletion;
 use revealed_reward::RewardModel;
 use revealed_train::{
-    At, KlPlacement, OptimizerConfig, Phase, Rollout, Solver, Tuning, calibrate, fit_reward,
+    At, KlPlacement, OptimizerConfig, Phase, Rollout, SolverName, Tuning, calibrate, fit_reward,
     improve_policy,
 };
 
@@ -22,7 +22,7 @@ fn every_solver_raises_the_score_of_a_learned_reward_and_what_it_stands_for() {
     let rows: Vec<(String, String)> =
         demonstrations().into_iter().map(|(prompt, _)| (prompt, " c c c c c c".into())).collect();
     let mut reward: Option<RewardModel> = None;
-    for solver in [Solver::Rloo, Solver::Grpo, Solver::Ppo, Solver::Reinforce] {
+    for solver in [SolverName::RLOO, SolverName::GRPO, SolverName::PPO, SolverName::REINFORCE] {
         let world = World::with_rows(Tuning::Full, &rows, |recipe| {
             recipe.sft.epochs = 0;
             // Six words and no end, so that ends are not what is learned.
@@ -80,7 +80,7 @@ fn a_heavy_kl_holds_the_policy_near_its_anchor_in_the_reward_and_in_the_loss() {
     let rows: Vec<(String, String)> =
         demonstrations().into_iter().map(|(prompt, _)| (prompt, " c c c c c c".into())).collect();
     let mut reward: Option<RewardModel> = None;
-    for solver in [Solver::Rloo, Solver::Grpo, Solver::Ppo, Solver::Reinforce] {
+    for solver in [SolverName::RLOO, SolverName::GRPO, SolverName::PPO, SolverName::REINFORCE] {
         let mut left = |kl_placement, kl_coef| {
             let world = World::with_rows(Tuning::Full, &rows, |recipe| {
                 recipe.sft.epochs = 0;

@@ -4,7 +4,7 @@ use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{DType, FloatDType, Tensor};
 use revealed_reward::RewardModel;
 use revealed_train::{
-    At, PairPool, Phase, Solver, State, TrainError, Tuning, align, fit_reward, fit_sft, pairs,
+    At, PairPool, Phase, SolverName, State, TrainError, Tuning, align, fit_reward, fit_sft, pairs,
 };
 
 use crate::support::{RecordingObserver, Weights, World, largest_difference, weights};
@@ -17,7 +17,7 @@ fn world(tuning: Tuning, bf16: bool) -> World {
         recipe.model.bf16 = bf16;
         (recipe.sft.epochs, recipe.sft.early_stopping_patience) = (4, 0);
         recipe.reward.steps = 12;
-        recipe.policy.solver = Solver::Ppo;
+        recipe.policy.solver = SolverName::PPO;
     })
 }
 

@@ -3,7 +3,7 @@
 use revealed_objectives::{PairLoss, PairObjective};
 use revealed_train::{
     Keep, KlPlacement, LengthControl, NegativeReweighting, NegativeWeights, Recipe, Schedule,
-    SftObjective, Solver, TrainError, Tuning, ValidationReward,
+    SftObjective, SolverName, TrainError, Tuning, ValidationReward,
 };
 
 fn parse(text: &str, overrides: &[&str]) -> Result<Recipe, TrainError> {
@@ -67,7 +67,7 @@ fn overrides_are_typed_and_anything_else_is_a_string() {
     ];
     let recipe = parse("[policy]\nsteps = 3\n", &set).unwrap();
     assert_eq!((recipe.policy.steps, recipe.policy.kl_coef), (7, 0.5));
-    assert_eq!((recipe.policy.solver, recipe.model.tuning), (Solver::Ppo, Tuning::Full));
+    assert_eq!((recipe.policy.solver, recipe.model.tuning), (SolverName::PPO, Tuning::Full));
     assert_eq!(recipe.run.out.to_str(), Some("/tmp/some where"));
     assert_eq!(recipe.data.prompts, Some("more.jsonl".into()));
     assert_eq!(recipe.model.lora.target_modules, ["q_proj"]);
@@ -347,7 +347,7 @@ fn every_choice_has_a_name_and_every_number_a_key() {
         (LengthControl::Expert, NegativeReweighting::ValidationReward);
     (reward.ensemble_size, reward.uncertainty_penalty) = (5, 0.4);
     let policy = &mut wanted.policy;
-    (policy.solver, policy.kl_placement) = (Solver::Reinforce, KlPlacement::Loss);
+    (policy.solver, policy.kl_placement) = (SolverName::REINFORCE, KlPlacement::Loss);
     (policy.kl_target, policy.kl_horizon, policy.baseline_decay) = (4.0, 500.0, 0.8);
     (wanted.gate.validation_reward, wanted.gate.min_validation_gain) =
         (ValidationReward::Independent, 1.5);

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use revealed_reward::RewardModel;
 use revealed_train::{
     Alternation, At, Average, Event, Keep, KlReference, LengthControl, Observer, Phase, Recipe,
-    RewardStart, RunFolder, ScaleFrom, SftObjective, Solver, State, TrainError, Tuning,
+    RewardStart, RunFolder, ScaleFrom, SftObjective, SolverName, State, TrainError, Tuning,
     ValidationReward, align, best_round,
 };
 
@@ -116,11 +116,11 @@ fn from_every_step_the_end_is_the_same_to_the_last_bit() {
                 (2, ValidationReward::Independent);
         }),
         (Tuning::Full, |recipe| {
-            (recipe.policy.solver, recipe.reward.start) = (Solver::Ppo, RewardStart::Warm);
+            (recipe.policy.solver, recipe.reward.start) = (SolverName::PPO, RewardStart::Warm);
             recipe.sft.objective = SftObjective::IqLearn;
         }),
         (Tuning::Lora, |recipe| {
-            recipe.policy.solver = Solver::Reinforce;
+            recipe.policy.solver = SolverName::REINFORCE;
             (recipe.policy.kl_target, recipe.policy.kl_horizon) = (0.1, 50.0);
             recipe.sft.keep = Keep::Last;
         }),

@@ -8,7 +8,7 @@ use super::files::numbered;
 use super::store::Store;
 use crate::error::TrainError;
 use crate::fit::{RewardFit, RewardFitPhase, RewardUpdater};
-use crate::improve::{CoTrainedReward, Learner, PolicyPhase};
+use crate::improve::{CoTrainedReward, Critic, Learner, PolicyPhase};
 use crate::methods::{Counters, SftPhase};
 use crate::optim::ScheduleState;
 use crate::recipe::PolicySection;
@@ -111,9 +111,9 @@ pub(super) fn write(
         PhaseState::Improve(phase) => {
             let PolicyPhase { learner, co_trained, per_step, step, .. } = phase;
             store.put_policy(MODEL, &learner.policy)?;
-            let critic = learner.critic.as_ref().map(|(critic, updater)| {
-                store.put_scalar(CRITIC, critic)?;
-                store.put_updater(CRITIC_OPTIMIZER, updater)
+            let critic = learner.critic.as_ref().map(|critic| {
+                store.put_scalar(CRITIC, &critic.model)?;
+                store.put_updater(CRITIC_OPTIMIZER, &critic.updater)
             });
             Ok(SavedPhaseState::Improve {
                 step: *step,
@@ -206,10 +206,10 @@ pub(super) fn read(
             let config = PolicySection { kl_coef, ..recipe.policy.clone() };
             let updater = store.updater(OPTIMIZER, &config.optimizer, optimizer)?;
             let critic = match critic {
-                Some(state) => Some((
-                    store.scalar(CRITIC, initial)?.trainable(),
-                    store.updater(CRITIC_OPTIMIZER, &config.optimizer, state)?,
-                )),
+                Some(state) => Some(Critic {
+                    model: store.scalar(CRITIC, initial)?.trainable(),
+                    updater: store.updater(CRITIC_OPTIMIZER, &config.optimizer, state)?,
+                }),
                 None => None,
             };
             let policy = store.policy(MODEL, initial)?.trainable();

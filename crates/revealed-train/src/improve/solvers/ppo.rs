@@ -7,23 +7,68 @@
 //! | here | published IRL code |
 //! |---|---|
 //! | critic: the round's first policy with a head of 0, trained from the first step | from the reward model |
-//! | gradients of policy and critic are clipped apart | together |
+//! | gradients of policy and critic are clipped separately | together |
 //! | advantages whitened over the rollout, mean removed | the same |
-//! | the score stands on the last completion token; a dense reward's parts on theirs | on the token after it where EOS came early |
+//! | the score is given at the last completion token; the parts of a dense reward at their tokens | at the token after it if EOS came early |
 
 use burn::tensor::{Bool, Device, Tensor, TensorData};
 use revealed_objectives::advantages::gae;
 use revealed_objectives::kl::{k1, kl_shaped_rewards};
-use revealed_objectives::policy::{clipped_surrogate, clipped_value_loss};
+use revealed_objectives::policy::clipped_surrogate;
 use revealed_objectives::reduce::{MeanShift, token_mean, whiten};
 
-use crate::improve::rollout::{Rollout, kl_in_loss};
-use crate::recipe::PolicySection;
+use super::solver::{RolloutInputs, Solver};
+use crate::improve::rollout::{KlCoefs, Rollout, kl_in_loss};
+use crate::improve::targets::{ClipUnit, LossInputs, Targets};
+use crate::recipe::{PolicySection, SolverName};
 
-/// Advantages and returns of every token, as rows of their completions' lengths.
-pub(crate) fn targets(
+impl SolverName {
+    /// Proximal policy optimization with a critic (<https://arxiv.org/abs/1707.06347>).
+    pub const PPO: Self = Self::new("ppo");
+}
+
+#[derive(Debug)]
+pub(super) struct Ppo;
+
+impl Solver for Ppo {
+    fn name(&self) -> SolverName {
+        SolverName::PPO
+    }
+
+    fn min_group(&self) -> usize {
+        1
+    }
+
+    fn uses_critic(&self) -> bool {
+        true
+    }
+
+    fn clip_unit(&self) -> ClipUnit {
+        ClipUnit::Token
+    }
+
+    fn targets(&self, inputs: RolloutInputs<'_>) -> Targets {
+        let RolloutInputs { rollout, values, kl, config, device, .. } = inputs;
+        let (advantages, returns) = advantages(rollout, &values, kl, config, device);
+        Targets::Tokens { advantages, returns, values }
+    }
+
+    fn loss(&self, inputs: LossInputs, kl: KlCoefs, config: &PolicySection) -> Tensor<1> {
+        let LossInputs { log_probs, old_log_probs, ref_log_probs, mask, advantages, size } = inputs;
+        let kl = kl_in_loss(&log_probs, ref_log_probs, kl);
+        let (low, high) = (config.epsilon, config.epsilon_high);
+        let surrogate =
+            clipped_surrogate(log_probs, old_log_probs, advantages.per_token, low, high);
+        let losses = kl.into_iter().fold(surrogate, |losses, kl| losses + kl);
+        token_mean(losses, mask, size.tokens as f64)
+    }
+}
+
+/// Advantages and returns per completion token.
+fn advantages(
     rollout: &Rollout,
     values: &[Vec<f32>],
+    kl: KlCoefs,
     config: &PolicySection,
     device: &Device,
 ) -> (Vec<Vec<f32>>, Vec<Vec<f32>>) {
@@ -34,16 +79,16 @@ pub(crate) fn targets(
     let mask: Tensor<2, Bool> =
         Tensor::from_data(TensorData::new(mask, [lengths.len(), width]), device);
     let dense = rollout.token_scores.as_ref();
-    // What tokens have not been paid themselves is paid on the last one.
+    // The part of the score that no token has is given at the last one.
     let last: Vec<f32> = (0..lengths.len())
         .map(|row| {
-            let paid = dense.map_or(0.0, |all| all[row].iter().map(|v| f64::from(*v)).sum());
-            (rollout.scores[row] - paid) as f32
+            let given = dense.map_or(0.0, |all| all[row].iter().map(|v| f64::from(*v)).sum());
+            (rollout.scores[row] - given) as f32
         })
         .collect();
     let last = Tensor::from_floats(last.as_slice(), device);
-    let kl = k1(pad(&rollout.old_log_probs), pad(&rollout.ref_log_probs));
-    let rewards = kl_shaped_rewards(last, kl, mask.clone(), config.kl_coefs().reward);
+    let nats = k1(pad(&rollout.old_log_probs), pad(&rollout.ref_log_probs));
+    let rewards = kl_shaped_rewards(last, nats, mask.clone(), kl.reward);
     let rewards = dense.into_iter().fold(rewards, |sum, dense| sum + pad(dense));
     let (advantages, returns) =
         gae(rewards, pad(values), mask.clone(), config.gamma, config.gae_lambda);
@@ -51,36 +96,7 @@ pub(crate) fn targets(
     (ragged(advantages, &lengths), ragged(returns, &lengths))
 }
 
-/// The policy's share of a mini-batch of `tokens` tokens in its loss; all `[B, C]`.
-pub(crate) fn policy_loss(
-    log_probs: Tensor<2>,
-    old_log_probs: Tensor<2>,
-    ref_log_probs: Tensor<2>,
-    mask: Tensor<2, Bool>,
-    advantages: Tensor<2>,
-    tokens: usize,
-    config: &PolicySection,
-) -> Tensor<1> {
-    let kl = kl_in_loss(&log_probs, ref_log_probs, config.kl_coefs());
-    let (low, high) = (config.epsilon, config.epsilon_high);
-    let surrogate = clipped_surrogate(log_probs, old_log_probs, advantages, low, high);
-    let losses = kl.into_iter().fold(surrogate, |losses, kl| losses + kl);
-    token_mean(losses, mask, tokens as f64)
-}
-
-/// The critic's; all `[B, C]`.
-pub(crate) fn value_loss(
-    values: Tensor<2>,
-    old_values: Tensor<2>,
-    returns: Tensor<2>,
-    mask: Tensor<2, Bool>,
-    tokens: usize,
-    config: &PolicySection,
-) -> Tensor<1> {
-    let per_token = clipped_value_loss(values, old_values, returns, config.value_clip);
-    token_mean(per_token, mask, tokens as f64).mul_scalar(config.value_coef)
-}
-
+/// Rows padded with 0, `[B, C]`.
 fn padded(rows: &[Vec<f32>], lengths: &[usize], device: &Device) -> Tensor<2> {
     let width = lengths.iter().copied().max().unwrap_or(0);
     let mut values = vec![0f32; rows.len() * width];
@@ -90,6 +106,7 @@ fn padded(rows: &[Vec<f32>], lengths: &[usize], device: &Device) -> Tensor<2> {
     Tensor::from_data(TensorData::new(values, [rows.len(), width]), device)
 }
 
+/// Rows `[B, C]` without padding.
 fn ragged(values: Tensor<2>, lengths: &[usize]) -> Vec<Vec<f32>> {
     let width = values.dims()[1];
     let flat: Vec<f32> = values.into_data().iter::<f32>().collect();
@@ -101,13 +118,14 @@ mod tests {
     use super::*;
     use crate::improve::rollout::example;
 
+    const KL: KlCoefs = KlCoefs { reward: 0.5, loss: 0.0 };
+
     #[test]
-    fn returns_are_the_score_less_the_kl_still_to_come() {
-        let config =
-            PolicySection { kl_coef: 0.5, gamma: 1.0, gae_lambda: 1.0, ..PolicySection::default() };
+    fn returns_are_the_score_minus_the_kl_of_later_tokens() {
+        let config = PolicySection { gamma: 1.0, gae_lambda: 1.0, ..PolicySection::default() };
         let values = [vec![0.0; 3], vec![0.0]];
-        let (advantages, returns) = targets(&example(), &values, &config, &Device::flex());
-        // The score stands on the last token, each token pays half its KL of 0.5, 0.25 and 0.25.
+        let (advantages, returns) = advantages(&example(), &values, KL, &config, &Device::flex());
+        // The score is given at the last token; each token costs half its KL of 0.5, 0.25 and 0.25.
         let expected: [&[f32]; 2] = [&[2.5, 2.75, 2.875], &[1.0]];
         assert_eq!(returns, expected);
         // Whitened over the rollout's four tokens.
@@ -119,11 +137,35 @@ mod tests {
     }
 
     #[test]
-    fn with_a_perfect_critic_nothing_was_better_than_expected() {
-        let config = PolicySection { kl_coef: 0.5, gamma: 1.0, ..PolicySection::default() };
+    fn with_a_perfect_critic_all_advantages_are_0() {
+        let config = PolicySection { gamma: 1.0, ..PolicySection::default() };
         let values = [vec![2.5, 2.75, 2.875], vec![1.0]];
-        let (advantages, returns) = targets(&example(), &values, &config, &Device::flex());
+        let (advantages, returns) = advantages(&example(), &values, KL, &config, &Device::flex());
         assert_eq!(returns, values);
         assert!(advantages.concat().iter().all(|advantage| *advantage == 0.0));
+    }
+    #[test]
+    fn returns_contain_the_kl_only_if_it_is_in_the_reward() {
+        let values = [vec![0.0; 3], vec![0.0]];
+        let first = |kl| {
+            let config = PolicySection { gae_lambda: 1.0, ..PolicySection::default() };
+            advantages(&example(), &values, kl, &config, &Device::flex()).1[0][0]
+        };
+        assert_eq!((first(KL), first(KlCoefs { reward: 0.0, loss: 0.5 })), (2.5, 3.0));
+    }
+
+    #[test]
+    fn a_dense_reward_is_given_at_its_tokens_and_the_rest_at_the_last_one() {
+        let values = [vec![0.0; 3], vec![0.0]];
+        let config = PolicySection { gae_lambda: 1.0, ..PolicySection::default() };
+        let none = KlCoefs { reward: 0.0, loss: 0.0 };
+        let returns = |token_scores| {
+            let rollout = Rollout { token_scores, ..example() };
+            advantages(&rollout, &values, none, &config, &Device::flex()).1
+        };
+        assert_eq!(returns(None), [vec![3.0, 3.0, 3.0], vec![1.0]]);
+        // 0.5 + 1 of a score of 3, and all of a score of 1.
+        let dense = vec![vec![0.5, 1.0, 0.0], vec![1.0]];
+        assert_eq!(returns(Some(dense)), [vec![3.0, 2.5, 1.5], vec![1.0]]);
     }
 }

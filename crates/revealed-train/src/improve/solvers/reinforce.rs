@@ -11,20 +11,57 @@
 use burn::tensor::{Device, Tensor};
 use revealed_objectives::advantages::{reinforce, running_baseline};
 
-use crate::improve::rollout::Rollout;
-use crate::recipe::PolicySection;
+use super::rloo;
+use super::solver::{RolloutInputs, Solver};
+use crate::improve::rollout::{KlCoefs, Rollout};
+use crate::improve::targets::{ClipUnit, LossInputs, Targets};
+use crate::recipe::{PolicySection, SolverName};
 
-/// `A`, one a completion, and the baseline of the next rollout.
-pub(crate) fn advantages(
+impl SolverName {
+    /// REINFORCE with a running mean of rewards as baseline (Williams, 1992).
+    pub const REINFORCE: Self = Self::new("reinforce");
+}
+
+#[derive(Debug)]
+pub(super) struct Reinforce;
+
+impl Solver for Reinforce {
+    fn name(&self) -> SolverName {
+        SolverName::REINFORCE
+    }
+
+    fn min_group(&self) -> usize {
+        1
+    }
+
+    fn clip_unit(&self) -> ClipUnit {
+        ClipUnit::Completion
+    }
+
+    fn targets(&self, inputs: RolloutInputs<'_>) -> Targets {
+        let RolloutInputs { rollout, baseline, kl, config, device, .. } = inputs;
+        let (advantages, next) = advantages(rollout, *baseline, kl, config.baseline_decay, device);
+        *baseline = Some(next);
+        Targets::of_completions(advantages)
+    }
+
+    fn loss(&self, inputs: LossInputs, kl: KlCoefs, config: &PolicySection) -> Tensor<1> {
+        rloo::loss(inputs, kl, config)
+    }
+}
+
+/// `A`, `[B]`, and the baseline of the next rollout.
+fn advantages(
     rollout: &Rollout,
     baseline: Option<f64>,
-    config: &PolicySection,
+    kl: KlCoefs,
+    baseline_decay: f64,
     device: &Device,
 ) -> (Tensor<1>, f64) {
-    let rewards = rollout.rewards(config.kl_coefs(), device);
+    let rewards = rollout.rewards(kl, device);
     let mean = rewards.clone().mean().into_scalar::<f32>().into();
     let baseline = baseline.unwrap_or(mean);
-    let next = running_baseline(baseline, mean, config.baseline_decay);
+    let next = running_baseline(baseline, mean, baseline_decay);
     (reinforce(rewards, baseline), next)
 }
 
@@ -32,19 +69,13 @@ pub(crate) fn advantages(
 mod tests {
     use super::*;
     use crate::improve::rollout::example;
-    use crate::recipe::Solver;
 
     #[test]
-    fn the_baseline_is_the_mean_of_rollouts_before() {
-        let config = PolicySection {
-            solver: Solver::Reinforce,
-            kl_coef: 1.0,
-            baseline_decay: 0.75,
-            ..PolicySection::default()
-        };
+    fn the_baseline_is_the_decayed_mean_of_earlier_rollouts() {
+        let kl = KlCoefs { reward: 1.0, loss: 0.0 };
         let device = Device::flex();
         let run = |baseline| {
-            let (advantages, next) = advantages(&example(), baseline, &config, &device);
+            let (advantages, next) = advantages(&example(), baseline, kl, 0.75, &device);
             (advantages.into_data().iter::<f32>().collect::<Vec<_>>(), next)
         };
         // Rewards 3 − 1 and 1 − 0.
