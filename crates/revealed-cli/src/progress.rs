@@ -4,7 +4,7 @@ use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
-use revealed::train::{At, Event, Metric, Observer, Phase, RoundReport};
+use revealed::train::{At, Event, Metric, Observer, RoundReport};
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::format::FmtSpan;
 
@@ -311,6 +311,8 @@ fn new_bar(title: &str, steps: usize) -> ProgressBar {
 
 #[cfg(test)]
 mod tests {
+    use revealed::train::Phase;
+
     use super::*;
 
     #[test]

@@ -86,7 +86,11 @@ fn a_prompt_longer_than_the_context_is_dropped_and_listed() {
         "of 1 rows 1 were dropped for their length and 0 were held out",
     ]);
     let done = world.recipe("align", &["data.held_out=19", "run.out=other"]);
-    done.failed_with(&["training demonstrations: found 1", "of 20 rows 0 were", "19 were held out"]);
+    done.failed_with(&[
+        "training demonstrations: found 1",
+        "of 20 rows 0 were",
+        "19 were held out",
+    ]);
 }
 
 #[test]

@@ -12,7 +12,7 @@ use crate::world::{World, revealed};
 fn the_printed_recipe_is_a_recipe() {
     let world = World::new("llama");
     let recipe = world.revealed(&["recipe"]).ok().stdout;
-    assert!(recipe.contains("# Weight of the KL") && recipe.contains("prompts = \"\""));
+    assert!(recipe.contains("# KL coefficient") && recipe.contains("prompts = \"\""));
     world.write("printed.toml", &recipe);
     let done = world.revealed(&["align", "printed.toml"]);
     done.failed_with(&["`model.path` is missing", "--set model.path="]);

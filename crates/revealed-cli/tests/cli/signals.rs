@@ -59,8 +59,9 @@ fn a_signal_finishes_the_step_and_saves_and_the_run_resumes_to_the_same_metrics(
         assert!(cut.len() < whole.len());
         // The step that is saved is the last one that was written.
         let last: Value = serde_json::from_str(cut.lines().last().unwrap()).unwrap();
-        let at = format!("after round {}, fit, step {};", last["round"], last["step"]);
-        assert!(last["phase"] == "fit" && stderr.contains(&at), "{at} {stderr}");
+        let phase = "fit-validation-reward";
+        let at = format!("after round {}, {phase}, step {};", last["round"], last["step"]);
+        assert!(last["phase"] == phase && stderr.contains(&at), "{at} {stderr}");
         let mut args = vec!["align", "recipe.toml", "--resume", "--set", &out];
         settings.iter().for_each(|setting| args.extend(["--set", setting]));
         let resumed = world.revealed(&args).ok();
