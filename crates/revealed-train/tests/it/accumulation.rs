@@ -1,4 +1,4 @@
-//! Micro-batches are a matter of memory: one row at a time or all together give the same weights.
+//! Micro-batches affect memory only: one row at a time or all rows together give the same weights.
 //!
 //! AdamW's ε is 1 here, so that a step is proportional to the gradient: with a small ε it would be the
 //! gradient's sign, and rounding alone would decide where a gradient is 0.
@@ -27,7 +27,7 @@ fn proportional(lr: f64) -> OptimizerConfig {
     }
 }
 
-/// The weights that `stage` makes with single rows and with all rows in a micro-batch.
+/// Weights after `stage` with single rows and with all rows in a micro-batch.
 fn same_weights(change: impl Fn(&mut Recipe), stage: impl Fn(&World) -> (Weights, Weights)) {
     let [alone, together] = [1, 100_000].map(|tokens| {
         let world = World::new(Tuning::Full, |recipe| {
@@ -67,7 +67,7 @@ fn pool(world: &World) -> PairPool {
 }
 
 #[test]
-fn a_reward_step_is_that_of_the_whole_batch_with_weights_and_experts_too() {
+fn a_reward_step_equals_that_of_the_full_batch_with_weights_and_experts() {
     let plain = |recipe: &mut Recipe| {
         recipe.reward.steps = 1;
         recipe.reward.batch_size = 30;
@@ -100,7 +100,7 @@ fn a_reward_step_is_that_of_the_whole_batch_with_weights_and_experts_too() {
 }
 
 #[test]
-fn a_pair_weighs_as_many_as_its_weight_says() {
+fn a_pair_of_weight_n_counts_as_n_pairs() {
     let world = World::new(Tuning::Full, |recipe| {
         recipe.reward.steps = 1;
         (recipe.reward.l2, recipe.reward.center_rewards_coef) = (0.2, 0.1);
@@ -113,14 +113,14 @@ fn a_pair_weighs_as_many_as_its_weight_says() {
         let fitted = world.run(&mut (), |run| fit_reward(start.clone(), pairs, (1, 0), run));
         weights(&fitted.unwrap().model)
     };
-    // The second pair may make the first's prompt a shared one, which is computed by itself: more sums in another order.
+    // The second pair may share the prompt of the first, which is then computed once: other orders of summation.
     let close = |a: &Weights, b: &Weights| largest_difference(a, b) <= 2.0 * TOLERANCE;
-    // A pair of no weight stays in the denominator alone.
+    // A pair of weight 0 counts in the denominator only.
     let (one, other) = ((0, 1), (2, 3));
     let with_nothing = fitted(&[pair(one.0, one.1, 1.0), pair(other.0, other.1, 0.0)]);
     assert!(close(&with_nothing, &fitted(&[pair(one.0, one.1, 0.5)])));
     assert!(!close(&with_nothing, &fitted(&[pair(one.0, one.1, 1.0)])));
-    // A pair of weight 2 beside one of weight 1 is there twice among three.
+    // A pair of weight 2 and one of weight 1 are like three pairs, two of them equal.
     let heavy = fitted(&[pair(one.0, one.1, 2.0), pair(other.0, other.1, 1.0)]);
     let twice = [pair(one.0, one.1, 1.5), pair(one.0, one.1, 1.5), pair(other.0, other.1, 1.5)];
     assert!(close(&heavy, &fitted(&twice)));
@@ -130,7 +130,7 @@ fn a_pair_weighs_as_many_as_its_weight_says() {
 }
 
 #[test]
-fn a_step_on_log_ratios_is_that_of_the_whole_batch() {
+fn a_step_on_log_ratios_equals_that_of_the_full_batch() {
     let change = |recipe: &mut Recipe| {
         recipe.negatives.truncated = 1;
         (recipe.negatives.weights.policy, recipe.negatives.weights.truncated) = (3.0, 0.5);
@@ -171,7 +171,7 @@ fn improved(world: &World) -> (Weights, Weights) {
 }
 
 #[test]
-fn a_policy_step_is_that_of_the_whole_mini_batch() {
+fn a_policy_step_equals_that_of_the_full_mini_batch() {
     for solver in [SolverName::RLOO, SolverName::GRPO, SolverName::PPO, SolverName::REINFORCE] {
         for (normalization, kl_placement) in [
             (Normalization::Sequence, KlPlacement::Reward),

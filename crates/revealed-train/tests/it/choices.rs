@@ -1,4 +1,4 @@
-//! The choices of a recipe do what their names say.
+//! The choices of a recipe.
 
 use revealed_objectives::{GroupScale, PairLoss};
 use revealed_reward::{Calibration, RewardModel};
@@ -12,7 +12,7 @@ use revealed_train::{
 use crate::support::{Weights, World, weights};
 
 #[test]
-fn a_pool_keeps_its_rounds_and_fixed_sources_always() {
+fn a_pool_has_its_rounds_and_always_the_fixed_sources() {
     let row = Row { input_ids: vec![1, 3, 2], completion_start: 2, terminated: true };
     let drawn = [
         (NegativeSource::Initial, 1),
@@ -89,8 +89,8 @@ fn fits(start: RewardStart, lr: f64) -> [Vec<Weights>; 2] {
 }
 
 #[test]
-fn a_warm_reward_goes_on_from_the_last_one_and_a_reset_one_does_not() {
-    // At this rate no weight moves, so a fit ends where it starts.
+fn a_warm_reward_starts_from_the_last_one_and_a_reset_one_does_not() {
+    // At this learning rate no weight changes, so a fit ends where it starts.
     let [first, second] = fits(RewardStart::Warm, 1e-30);
     assert_eq!(first, second);
     assert_ne!(first[0], first[1], "each member has a head of its own");
@@ -103,7 +103,7 @@ fn a_warm_reward_goes_on_from_the_last_one_and_a_reset_one_does_not() {
     assert_ne!(reset[1][0], reset[1][1]);
 }
 
-/// Members of the reward of each of three rounds, of which all are `kept` or none are.
+/// Members of the reward of each of three rounds, all of them `kept` or none.
 fn averaged(average: Average, kept: bool) -> Vec<Vec<Weights>> {
     let world = World::new(Tuning::Lora, |recipe| {
         recipe.reward.scale_from = ScaleFrom::Sft;
@@ -118,7 +118,7 @@ fn averaged(average: Average, kept: bool) -> Vec<Vec<Weights>> {
         state.reward.as_ref().unwrap().members.iter().map(|one| weights(&one.model)).collect()
     };
     let improving = states.iter().filter(|state| state.phase == Phase::Improve);
-    // In one unit, what has been calibrated stays so.
+    // In one unit, older members keep their calibration.
     let units: Vec<Vec<Calibration>> = improving
         .clone()
         .map(|state| {
@@ -144,7 +144,7 @@ fn an_averaged_reward_has_the_members_of_every_kept_round_the_newest_first() {
 }
 
 #[test]
-fn the_unit_of_reward_is_the_sft_model_s_spread_or_the_policy_s() {
+fn the_unit_of_the_reward_is_the_spread_of_the_sft_model_or_of_the_policy() {
     let calibrations = |scale_from| -> Vec<Calibration> {
         let world = World::new(Tuning::Full, |recipe| {
             recipe.run.rounds = 2;
@@ -159,13 +159,13 @@ fn the_unit_of_reward_is_the_sft_model_s_spread_or_the_policy_s() {
     let (policy, sft) = (calibrations(ScaleFrom::Policy), calibrations(ScaleFrom::Sft));
     // The first round's policy is the SFT model.
     assert_eq!(policy[0], sft[0]);
-    // The second round's rewards are fitted to the same pairs; their units are not the same.
+    // The rewards of the second round are fitted to the same pairs; their units differ.
     assert_eq!(policy[1].shift, sft[1].shift);
     assert_ne!(policy[1].scale, sft[1].scale);
 }
 
 #[test]
-fn members_of_an_ensemble_take_the_pairs_in_orders_of_their_own() {
+fn members_of_an_ensemble_take_the_pairs_in_different_orders() {
     let world = World::new(Tuning::Full, |_| {});
     let rows = &world.task.train;
     let pairs: Vec<Pair<'_>> = (1..20).map(|i| Pair::new(&rows[i], &rows[i - 1])).collect();
@@ -200,7 +200,7 @@ fn a_moving_anchor_is_the_sft_model_in_round_1_and_another_in_round_2() {
 }
 
 #[test]
-fn step_wise_alternation_moves_the_reward_during_improvement_and_round_wise_does_not() {
+fn step_wise_alternation_updates_the_reward_during_improvement_and_round_wise_does_not() {
     for (alternation, moves) in [(Alternation::RoundWise, false), (Alternation::StepWise, true)] {
         let world = World::new(Tuning::Full, |recipe| {
             recipe.policy.alternation = alternation;
@@ -222,7 +222,7 @@ fn step_wise_alternation_moves_the_reward_during_improvement_and_round_wise_does
 }
 
 #[test]
-fn of_averaged_rewards_only_the_newest_follow_policy_steps() {
+fn of_averaged_rewards_only_the_newest_are_co_trained() {
     let world = World::new(Tuning::Full, |recipe| {
         recipe.run.rounds = 2;
         recipe.reward.ensemble_size = 2;
@@ -249,7 +249,7 @@ fn every_option_runs_a_round() {
     let mut options: Vec<Change> = Vec::new();
     for solver in [SolverName::PPO, SolverName::RLOO, SolverName::GRPO, SolverName::REINFORCE] {
         options.push(Box::new(move |recipe| recipe.policy.solver = solver));
-        // By custom GRPO's is in the loss, the others' in the reward.
+        // The default placement is the loss for GRPO and the reward for the others.
         let other =
             if solver == SolverName::GRPO { KlPlacement::Reward } else { KlPlacement::Loss };
         options.push(Box::new(move |recipe| {
@@ -331,12 +331,12 @@ fn every_option_runs_a_round() {
         ends.insert(all.0.iter().map(|weight| weight.to_bits()).collect::<Vec<_>>());
     }
     // Of 39 runs six are the default (RLOO, the penalty, the pairwise-logistic loss, and three pools, all the same in
-    // round 1), and GRPO with its defaults comes twice; each other option leaves weights of its own.
+    // round 1), and GRPO with its defaults comes twice; each other option gives different weights.
     assert_eq!(ends.len(), 39 - 5 - 1);
 }
 
 #[test]
-fn however_fit_and_improvement_take_turns_demonstrations_average_zero_at_the_end() {
+fn demonstrations_average_zero_at_the_end_with_every_alternation() {
     for alternation in [Alternation::RoundWise, Alternation::StepWise] {
         let world = World::new(Tuning::Lora, |recipe| {
             recipe.policy.alternation = alternation;

@@ -16,7 +16,7 @@ use crate::support::{World, device};
 /// Damaged copies of each file.
 const COPIES: u64 = 150;
 
-/// The bytes with a few of them changed, cut, doubled, or replaced by what parsers trip over.
+/// The bytes with some changed, removed, doubled, or replaced by input that parsers fail on.
 fn damaged(bytes: &[u8], rng: &mut ChaCha8Rng) -> Vec<u8> {
     let mut bytes = bytes.to_vec();
     for _ in 0..rng.random_range(1..4) {
@@ -48,7 +48,7 @@ fn damaged(bytes: &[u8], rng: &mut ChaCha8Rng) -> Vec<u8> {
                 let word = WORDS[rng.random_range(0..WORDS.len())];
                 bytes.splice(place..place, word.bytes());
             }
-            // A length or an offset at the head of a binary file.
+            // A length or an offset at the start of a binary file.
             _ => {
                 let head = place.min(16).min(bytes.len() - 1);
                 bytes[head] = rng.random();
@@ -58,7 +58,7 @@ fn damaged(bytes: &[u8], rng: &mut ChaCha8Rng) -> Vec<u8> {
     bytes
 }
 
-/// Puts damaged copies in the file's place, one after the other, and reads each.
+/// Replaces the file by each damaged copy and reads it.
 fn never_panics(file: &Path, read: &dyn Fn() -> Result<(), String>) {
     let whole = fs::read(file).unwrap();
     read().unwrap_or_else(|error| panic!("{file:?} as it was: {error}"));

@@ -1,4 +1,4 @@
-//! From files to rows, and from samples to rows like them.
+//! Rows of files and of samples.
 
 use revealed_data::Encoder;
 use revealed_train::{At, Phase, Recipe, Rollout, Row, Task, TrainError, Tuning};
@@ -7,12 +7,12 @@ use serde_json::json;
 use crate::support::{self, EOS, World, demonstrations, task, write_rows};
 
 #[test]
-fn a_demonstration_s_text_sampled_by_the_policy_is_the_demonstration_s_row() {
+fn a_sample_with_the_text_of_a_demonstration_is_the_same_row() {
     let world = World::new(Tuning::Full, |_| {});
     for row in world.task.train.iter().chain(&world.task.held_out) {
         assert!(row.terminated && row.completion().ends_with(&[EOS]));
         assert_eq!(&world.task.canonical(row.prompt(), row.completion()), row);
-        // Cut before its end it is the same row without the terminator.
+        // Without its last token it is the same row without EOS.
         let (open, cut) =
             (&row.completion()[..row.completion().len() - 1], row.input_ids.len() - 1);
         let expected = Row {
@@ -25,7 +25,7 @@ fn a_demonstration_s_text_sampled_by_the_policy_is_the_demonstration_s_row() {
 }
 
 #[test]
-fn another_spelling_of_the_same_text_is_the_same_row() {
+fn other_tokens_of_the_same_text_give_the_same_row() {
     let folder = tempfile::tempdir().unwrap();
     let vocab =
         json!({"<pad>": 0, "<bos>": 1, "<eos>": 2, "a": 3, "b": 4, "c": 5, "ab": 6, "abc": 7});
@@ -47,14 +47,14 @@ fn another_spelling_of_the_same_text_is_the_same_row() {
 }
 
 #[test]
-fn pairs_and_rollouts_hold_samples_as_demonstrations_are_spelt() {
+fn samples_in_pairs_and_rollouts_are_tokenized_as_demonstrations() {
     let rows: Vec<(String, String)> =
         (0..24).map(|i| (["a", "b", "c", "d"][i % 4].repeat(1 + i / 4), "abcd".into())).collect();
     let mut world = World::with_rows(Tuning::Full, &demonstrations(), |recipe| {
         recipe.sft.epochs = 0;
         recipe.data.max_prompt_tokens = 16;
     });
-    // Words of one letter and of two, so that a policy's tokens are often not the tokenizer's.
+    // Tokens of one and of two letters, so that sampled tokens often differ from the tokenizer's.
     let mut vocab = json!({"<pad>": 0, "<bos>": 1, "<eos>": 2, "a": 3, "b": 4, "c": 5, "d": 6});
     let pairs = ["ab", "bc", "cd", "da", "ac", "ca", "bd", "db", "ba", "cb", "dc", "ad", "aa"];
     for (index, pair) in pairs.iter().enumerate() {
@@ -72,7 +72,7 @@ fn pairs_and_rollouts_hold_samples_as_demonstrations_are_spelt() {
     let spelt = |row: &Row| world.task.canonical(row.prompt(), row.completion());
     let negatives = &end.pool.negatives;
     assert!(!negatives.is_empty() && negatives.iter().all(|n| spelt(&n.row) == n.row));
-    // They were drawn otherwise.
+    // They were sampled with other tokens.
     assert!(end.held.policy.iter().any(|row| &spelt(row) != row));
 
     let at = At { round: 1, phase: Phase::Improve, step: 1 };
@@ -85,7 +85,7 @@ fn pairs_and_rollouts_hold_samples_as_demonstrations_are_spelt() {
     for (row, canonical) in rollout.rows.iter().zip(&rollout.canonical) {
         assert_eq!(&spelt(row), canonical);
     }
-    // A prompt's samples are next to each other.
+    // Samples of a prompt are adjacent.
     for (index, row) in rollout.rows.iter().enumerate() {
         assert_eq!(row.prompt(), prompts[index / rollout.group]);
     }
@@ -103,7 +103,7 @@ fn load(world: &World, change: impl FnOnce(&mut Recipe)) -> Result<Task, TrainEr
 }
 
 #[test]
-fn too_few_rows_to_learn_or_to_judge_from_are_an_error_that_says_which() {
+fn too_few_training_or_held_out_rows_are_an_error_that_names_which() {
     let world = World::new(Tuning::Full, |_| {});
     for (held_out, side) in [(24, "training"), (23, "training"), (1, "held-out"), (0, "held-out")] {
         let error = load(&world, |recipe| recipe.data.held_out = held_out).unwrap_err();
@@ -158,7 +158,7 @@ fn prompts_begin_with_those_of_the_demonstrations_in_order() {
 }
 
 #[test]
-fn a_reward_s_filler_is_no_token_that_ends_a_row() {
+fn the_pad_token_of_a_reward_ends_no_row() {
     let world = World::new(Tuning::Full, |_| {});
     assert_eq!(world.task.reward_pad_id(), 0);
     let path = world.folder.path().join("tokenizer_config.json");

@@ -1,4 +1,4 @@
-//! Same seed, same device: same bits.
+//! The same seed on the same device gives bit-identical results.
 
 use revealed_models::workers::{map_parallel, max_concurrency};
 use revealed_train::{SolverName, State, Tuning};
@@ -10,7 +10,7 @@ fn all(seed: u64, tuning: Tuning) -> (State, RecordingObserver) {
         recipe.run.rounds = 2;
         recipe.policy.solver = SolverName::PPO;
     });
-    // Only now: the split and the adapters' start follow the seed too, here they are the same.
+    // Changed only here: split and initial adapters also depend on the seed and are the same.
     world.recipe.run.seed = seed;
     let mut observer = RecordingObserver::default();
     let state =
@@ -19,7 +19,7 @@ fn all(seed: u64, tuning: Tuning) -> (State, RecordingObserver) {
 }
 
 #[test]
-fn a_seed_gives_the_same_weights_metrics_and_samples_twice_and_another_seed_others() {
+fn a_seed_gives_the_same_weights_metrics_and_samples_twice_and_another_seed_different_ones() {
     for tuning in [Tuning::Full, Tuning::Lora] {
         let [(a, heard_a), (b, heard_b), (c, heard_c)] = [5, 5, 6].map(|seed| all(seed, tuning));
         assert_eq!(weights(&a.policy), weights(&b.policy));
@@ -35,11 +35,11 @@ fn a_seed_gives_the_same_weights_metrics_and_samples_twice_and_another_seed_othe
 }
 
 #[test]
-fn pieces_side_by_side_give_the_bits_of_one_after_the_other() {
+fn parallel_micro_batches_are_bit_identical_to_sequential_ones() {
     let run = || {
         let mut world = World::new(Tuning::Lora, |recipe| {
             recipe.policy.solver = SolverName::PPO;
-            // Steps of several pieces.
+            // Steps of several micro-batches.
             recipe.sft.batch_size = 20;
             recipe.reward.batch_size = 20;
             recipe.policy.batch_size = 32;
@@ -53,7 +53,7 @@ fn pieces_side_by_side_give_the_bits_of_one_after_the_other() {
         (weights(&state.policy), state.pool, observer.metrics)
     };
     let together = run();
-    // Work that is on a worker itself has no others to itself.
+    // Work on a worker thread runs sequentially.
     let mut alone = Vec::new();
     let workers = max_concurrency(&crate::support::device(), 1, usize::MAX);
     map_parallel(
@@ -78,7 +78,7 @@ fn rounds_and_sources_draw_with_different_noise() {
         recipe.negatives.initial = 2;
         recipe.negatives.sft = 2;
         recipe.run.rounds = 2;
-        // The policy does not move, so that only the noise can differ.
+        // The policy does not change, so that only the noise differs.
         recipe.policy.optimizer.lr = 1e-30;
     });
     let (end, _) = world.align();
@@ -100,7 +100,7 @@ fn rounds_and_sources_draw_with_different_noise() {
 }
 
 #[test]
-fn models_that_a_state_holds_carry_no_gradients() {
+fn models_in_a_state_have_no_gradients() {
     for tuning in [Tuning::Full, Tuning::Lora] {
         let (_, states) = World::new(tuning, |_| {}).align();
         for state in states {

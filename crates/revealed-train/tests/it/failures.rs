@@ -1,4 +1,4 @@
-//! What is wrong is an error with its place, never a panic.
+//! Failures are errors that name round, phase and step, never panics.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -16,7 +16,7 @@ fn a_nan_from_an_objective_is_an_error_that_names_round_phase_and_step() {
         recipe.reward.batch_size = 2;
     });
     let calls = AtomicUsize::new(0);
-    // One call a step: two pairs are one piece. Three steps a round, so this is round 2, step 2.
+    // One call per step: two pairs are one micro-batch. Three steps per round, so this is round 2, step 2.
     let objective = |demonstration: Tensor<1>, sample: Tensor<1>| {
         let call = calls.fetch_add(1, Ordering::SeqCst) + 1;
         let loss = pairwise_logistic(demonstration, sample);
@@ -33,14 +33,14 @@ fn a_nan_from_an_objective_is_an_error_that_names_round_phase_and_step() {
     let TrainError::NonFinite { at, what, .. } = &error else { panic!("{error}") };
     assert_eq!((at.round, at.phase, at.step, *what), (2, Phase::Fit, 2, "the loss"));
     assert!(error.to_string().starts_with("round 2, fit, step 2: the loss is NaN"), "{error}");
-    // What was kept before is whole.
+    // The state saved before is complete.
     let saved = saved.unwrap();
     assert_eq!((saved.round, saved.phase), (2, Phase::Fit));
     assert!(weights(&saved.reward.unwrap().members[0].model).0.iter().all(|w| w.is_finite()));
 }
 
 #[test]
-fn a_skipped_step_changes_nothing_and_the_steps_after_it_go_on() {
+fn a_skipped_step_changes_nothing_and_later_steps_continue() {
     let mut world = World::new(Tuning::Full, |recipe| {
         recipe.reward.steps = 4;
         recipe.reward.batch_size = 2;
@@ -90,13 +90,13 @@ fn sft_that_makes_the_model_worse_is_an_error_with_a_diagnosis() {
 }
 
 #[test]
-fn a_panic_on_a_worker_is_an_error_and_the_saved_state_goes_on_to_the_same_end() {
+fn a_panic_on_a_worker_is_an_error_and_the_saved_state_resumes_to_the_same_end() {
     let world = World::new(Tuning::Lora, |recipe| recipe.run.save_steps = 1);
     let (end, _) = world.align();
     let calls = AtomicUsize::new(0);
     let objective = |demonstration: Tensor<1>, sample: Tensor<1>| {
         if calls.fetch_add(1, Ordering::SeqCst) == 1 {
-            // As rayon does, the panic is passed on to whoever waits for the worker.
+            // Like rayon, the panic is passed on to the thread that waits for the worker.
             let worker = std::thread::spawn(|| -> std::convert::Infallible {
                 panic!("out of memory on the device")
             });
@@ -142,7 +142,7 @@ fn a_policy_that_diverges_ends_its_steps_and_the_round_reports_the_first_violati
 }
 
 #[test]
-fn poisoned_weights_are_an_error_wherever_a_run_meets_them() {
+fn nan_weights_are_an_error_in_every_phase() {
     for tuning in [Tuning::Full, Tuning::Lora] {
         for epochs in [0, 1] {
             let mut world = World::new(tuning, |recipe| recipe.sft.epochs = epochs);
@@ -155,7 +155,7 @@ fn poisoned_weights_are_an_error_wherever_a_run_meets_them() {
 }
 
 #[test]
-fn a_poisoned_reward_or_critic_is_an_error() {
+fn nan_weights_of_a_reward_or_critic_are_an_error() {
     for solver in [SolverName::RLOO, SolverName::PPO] {
         let world = World::new(Tuning::Full, |recipe| recipe.policy.solver = solver);
         let mut reward = RewardModel::new(world.base.clone(), 0);
@@ -201,7 +201,7 @@ fn no_prompts_or_no_pairs_are_errors() {
 }
 
 #[test]
-fn a_state_that_lacks_what_its_phase_needs_is_refused() {
+fn a_state_without_an_input_of_its_phase_is_refused() {
     let world = World::new(Tuning::Full, |_| {});
     let (_, states) = world.align();
     let refused = |state| {

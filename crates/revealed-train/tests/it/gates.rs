@@ -1,4 +1,4 @@
-//! Keeping, rolling back and stopping in the loop.
+//! Rounds that are kept, rolled back or stop the run.
 
 use burn::tensor::Tensor;
 use revealed_objectives::pairs::pairwise_logistic;
@@ -7,7 +7,7 @@ use revealed_train::{Phase, RewardStart, Stop, Tuning, align};
 use crate::support::{World, weights};
 
 #[test]
-fn a_rejected_round_leaves_the_policy_and_its_samples_bit_for_bit() {
+fn a_rejected_round_leaves_policy_and_samples_bit_identical() {
     for (patience, rounds) in [(1, 1), (2, 2), (9, 3)] {
         let world = World::new(Tuning::Full, |recipe| {
             recipe.gate.min_gain = 1e9;
@@ -59,7 +59,7 @@ fn a_run_stops_once_samples_score_above_demonstrations() {
             recipe.gate.stop = stop;
             recipe.reward.steps = 20;
         });
-        // The wrong way round: samples win.
+        // Inverted: samples score higher.
         let inverted = |demonstration: Tensor<1>, sample| pairwise_logistic(sample, demonstration);
         let end = world.run_with(&inverted, &mut (), |run| align(world.state(), run, |_| Ok(())));
         let end = end.unwrap();
@@ -75,7 +75,7 @@ fn a_run_stops_once_samples_score_above_demonstrations() {
 }
 
 #[test]
-fn more_rounds_than_given_are_not_run() {
+fn no_more_than_the_maximum_number_of_rounds_is_run() {
     for rounds in [0, 2] {
         let world = World::new(Tuning::Full, |recipe| recipe.run.rounds = rounds);
         let (end, states) = world.align();
@@ -85,7 +85,7 @@ fn more_rounds_than_given_are_not_run() {
 }
 
 #[test]
-fn a_rollback_brings_back_the_kept_round_s_reward_with_its_policy() {
+fn a_rollback_restores_the_reward_of_the_kept_round() {
     for start in [RewardStart::Reset, RewardStart::Warm] {
         let mut world = World::new(Tuning::Lora, |recipe| recipe.reward.start = start);
         let (kept, _) = world.align();

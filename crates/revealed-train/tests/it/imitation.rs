@@ -12,7 +12,7 @@ fn fitted(world: &World, observer: &mut RecordingObserver) -> CausalLm {
     world.run(observer, |run| fit_sft(world.policy.clone(), run)).unwrap()
 }
 
-/// Mean negative log-likelihood, nats a token.
+/// Mean negative log-likelihood, nats/token.
 fn loss(model: &CausalLm, rows: &[Row]) -> f64 {
     let all: Vec<(&[u32], usize)> =
         rows.iter().map(|row| (row.input_ids.as_slice(), row.completion_start)).collect();
@@ -23,7 +23,7 @@ fn loss(model: &CausalLm, rows: &[Row]) -> f64 {
 
 #[test]
 fn the_last_epoch_or_the_best_one_is_kept() {
-    // Words without a rule can be learned by heart only, so the last epoch is not the best one.
+    // Random words can only be memorized, so the last epoch is not the best one.
     let word = |i: usize| crate::support::word(i * i);
     let rows: Vec<(String, String)> = demonstrations()
         .into_iter()
@@ -48,12 +48,12 @@ fn the_last_epoch_or_the_best_one_is_kept() {
         assert_eq!(metrics[0].0, "eval_loss");
         assert!((metrics[0].1 - loss).abs() < 1e-5, "{keep:?}: {metrics:?}, {loss}");
         reported.push(loss);
-        (weights(&model), observer.heard)
+        (weights(&model), observer.events)
     });
     assert_eq!(best.1, last.1, "the same steps");
     assert!(reported[0] < reported[1], "{reported:?}");
     assert_ne!(best.0, last.0);
-    // Every epoch's end in turn: the last of six is the last one, and the best is among them.
+    // The end of every epoch: the sixth is the last one, and the best is among them.
     let ends: Vec<Weights> = (1..=6)
         .map(|epochs| {
             weights(&fitted(&world(Keep::Last, epochs), &mut RecordingObserver::default()))
@@ -63,7 +63,7 @@ fn the_last_epoch_or_the_best_one_is_kept() {
     assert!(ends[..5].contains(&best.0));
 }
 
-/// `Σ_t (v_t + log π(y_t) − γ v_{t+1})²` a token, by the logits of all positions.
+/// `Σ_t (v_t + log π(y_t) − γ v_{t+1})²` per token, from the logits of all positions.
 fn implied_reward(model: &CausalLm, rows: &[Row], gamma: f64) -> f64 {
     let (mut squares, mut tokens) = (0.0, 0.0);
     for row in rows {
@@ -93,12 +93,12 @@ fn imitate(change: impl Fn(&mut Recipe)) -> (World, CausalLm) {
 }
 
 #[test]
-fn iq_learn_without_its_penalty_is_likelihood() {
+fn iq_learn_without_penalty_is_likelihood() {
     let step = |objective, iq_lambda| {
         let (world, model) = imitate(|recipe| {
             (recipe.sft.objective, recipe.sft.iq_lambda) = (objective, iq_lambda);
             recipe.sft.max_steps = 1;
-            // A step in proportion to the gradient: with a small ε it were its sign, which rounding decides near 0.
+            // A step proportional to the gradient: with a small ε it would be its sign, which depends on rounding near 0.
             recipe.sft.optimizer.adam_epsilon = 1.0;
             recipe.sft.optimizer.lr = 1.0;
         });
@@ -113,7 +113,7 @@ fn iq_learn_without_its_penalty_is_likelihood() {
 }
 
 #[test]
-fn iq_learn_s_penalty_keeps_the_implied_reward_small_and_its_discount_counts() {
+fn the_penalty_of_iq_learn_keeps_the_implied_reward_small_and_uses_the_discount() {
     let imitate = |iq_lambda, iq_gamma| {
         let (world, model) = imitate(|recipe| {
             recipe.sft.objective = SftObjective::IqLearn;
@@ -127,7 +127,7 @@ fn iq_learn_s_penalty_keeps_the_implied_reward_small_and_its_discount_counts() {
     let (discounted_0, with_0, _) = imitate(0.5, 0.0);
     assert!(discounted_1[0] < 0.5 * free[0], "{discounted_1:?} of {free:?}");
     assert!(discounted_0[1] < 0.5 * free[1], "{discounted_0:?} of {free:?}");
-    // Each keeps its own reward smaller than the other does.
+    // Each has the smaller reward by its own discount.
     assert!(discounted_1[0] < discounted_0[0] && discounted_0[1] < discounted_1[1]);
     assert!(imitation < before && with_1 < before && with_0 < before, "it imitates all the same");
 }

@@ -1,4 +1,4 @@
-//! Learning happens: a reward that likes a word is learned from demonstrations and then followed.
+//! Learning works: a reward for a word is learned from demonstrations, and policies are improved against it.
 
 use revealed_data::LongCompletion;
 use revealed_reward::RewardModel;
@@ -9,7 +9,7 @@ use revealed_train::{
 
 use crate::support::{PROMPT, RecordingObserver, WORDS, World, demonstrations};
 
-/// The word `c`, in every demonstration's every place.
+/// The word `c`, at every position of every demonstration.
 const LIKED: u32 = WORDS + 2;
 
 fn share(rows: &[revealed_train::Row]) -> f64 {
@@ -18,14 +18,14 @@ fn share(rows: &[revealed_train::Row]) -> f64 {
 }
 
 #[test]
-fn every_solver_raises_the_score_of_a_learned_reward_and_what_it_stands_for() {
+fn every_solver_raises_the_score_of_a_learned_reward_and_the_share_of_the_rewarded_word() {
     let rows: Vec<(String, String)> =
         demonstrations().into_iter().map(|(prompt, _)| (prompt, " c c c c c c".into())).collect();
     let mut reward: Option<RewardModel> = None;
     for solver in [SolverName::RLOO, SolverName::GRPO, SolverName::PPO, SolverName::REINFORCE] {
         let world = World::with_rows(Tuning::Full, &rows, |recipe| {
             recipe.sft.epochs = 0;
-            // Six words and no end, so that ends are not what is learned.
+            // Six words without EOS, so that EOS is not learned.
             recipe.data.long_completions = LongCompletion::Truncate;
             recipe.policy.missing_eos_value = 0.0;
             recipe.reward.steps = 30;
@@ -66,8 +66,8 @@ fn every_solver_raises_the_score_of_a_learned_reward_and_what_it_stands_for() {
             before.1,
             after.1
         );
-        // Sampling and training agree: ratios at a rollout's first step are 1 (or this were an error), and
-        // they leave 1 in later ones.
+        // Sampling and training agree: ratios at the first step of a rollout are 1 (otherwise an error), and differ from 1 in
+        // later ones.
         let farthest = |metrics: &Vec<(&str, f64)>| {
             metrics.iter().find(|m| m.0 == "val/ratio_farthest").map(|m| m.1)
         };
@@ -76,7 +76,7 @@ fn every_solver_raises_the_score_of_a_learned_reward_and_what_it_stands_for() {
 }
 
 #[test]
-fn a_heavy_kl_holds_the_policy_near_its_anchor_in_the_reward_and_in_the_loss() {
+fn a_large_kl_coefficient_keeps_the_policy_near_its_reference() {
     let rows: Vec<(String, String)> =
         demonstrations().into_iter().map(|(prompt, _)| (prompt, " c c c c c c".into())).collect();
     let mut reward: Option<RewardModel> = None;

@@ -1,4 +1,4 @@
-//! What length alone tells can be kept out of a reward.
+//! A frozen model of length keeps a reward from learning length.
 
 use revealed_reward::RewardModel;
 use revealed_train::{
@@ -7,14 +7,14 @@ use revealed_train::{
 
 use crate::support::{EOS, WORDS, World, weights};
 
-/// One prompt, and a word that comes so many times.
+/// One prompt, and a word repeated a number of times.
 fn row(words: usize) -> Row {
     let input_ids = [vec![1, WORDS, WORDS + 1], vec![WORDS + 2; words], vec![EOS]].concat();
     Row { input_ids, completion_start: 3, terminated: true }
 }
 
-/// How far a fitted reward puts the long completion above the short one, where the demonstration is the long one in
-/// `long` pairs of 80 and nothing but length differs.
+/// Reward of the long completion minus that of the short one after a fit; the demonstration is the long one in `long` of 80
+/// pairs, and completions differ in length only.
 fn preference(length_control: LengthControl, long: usize) -> f64 {
     let mut world = World::new(Tuning::Full, |recipe| {
         recipe.reward.length_control = length_control;
@@ -41,19 +41,19 @@ fn preference(length_control: LengthControl, long: usize) -> f64 {
 }
 
 #[test]
-fn an_expert_on_lengths_leaves_the_reward_nothing_of_them_to_learn() {
+fn with_an_expert_on_lengths_the_reward_learns_no_length() {
     for (long, sign) in [(60, 1.0), (20, -1.0)] {
         let free = sign * preference(LengthControl::None, long);
         // Three pairs of four: log 3.
         assert!((free - 3.0f64.ln()).abs() < 0.2, "{free}");
         let controlled = preference(LengthControl::Expert, long);
-        // The expert's ridge leaves it a little short of log 3, and the reward makes that good.
+        // The ridge penalty keeps the expert slightly below log 3; the reward learns the difference.
         assert!(controlled.abs() < 0.2 * free, "{controlled} of {free}");
     }
 }
 
 #[test]
-fn reward_steps_between_policy_steps_leave_lengths_to_the_expert_too() {
+fn reward_steps_between_policy_steps_use_the_length_expert_too() {
     let improved = |length_control| {
         let world = World::new(Tuning::Full, |recipe| {
             recipe.reward.length_control = length_control;

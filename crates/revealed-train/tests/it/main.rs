@@ -1,4 +1,4 @@
-//! The loop and its stages on a tiny world, through the public interface.
+//! The loop and its phases on tiny models, through the public interface.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 mod support;
@@ -12,10 +12,11 @@ mod failures;
 mod gates;
 mod imitation;
 mod improvement;
-mod judge;
+
 mod lengths;
 mod mixed_precision;
 mod observers;
 mod recipe;
 mod resume;
 mod self_play;
+mod validation_reward;

@@ -1,4 +1,4 @@
-//! With `model.bf16` products are computed in bfloat16, and all that is kept is f32: a run follows the f32 run.
+//! With `model.bf16` matrix products are in bfloat16 and all weights in f32: a run stays close to the f32 run.
 
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{DType, FloatDType, Tensor};
@@ -64,7 +64,7 @@ fn sft_in_bf16_follows_sft_in_f32() {
 
 #[test]
 fn a_reward_in_bf16_follows_the_one_in_f32() {
-    // The same negatives for both: those that f32 draws.
+    // The same negatives for both, drawn in f32.
     let drawn = world(Tuning::Lora, false);
     let mut pool = PairPool::default();
     let (at, base) = (At { round: 1, phase: Phase::Sample, step: 0 }, &drawn.base);
@@ -106,7 +106,7 @@ fn a_whole_run_computes_in_bf16_and_keeps_f32() {
 }
 
 #[test]
-fn a_model_that_computes_in_another_dtype_than_the_recipe_says_is_refused() {
+fn a_model_with_another_compute_dtype_than_the_recipe_is_refused() {
     let world = world(Tuning::Lora, true);
     let plain = world.base.clone().with_compute_dtype(FloatDType::F32).unwrap();
     for state in [

@@ -1,4 +1,4 @@
-//! What a run tells the outside.
+//! Events, metrics and files of a run.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::support::{RecordingObserver, World, task};
 
 #[test]
-fn stages_are_heard_in_order_with_steps_from_1() {
+fn phases_are_reported_in_order_with_steps_from_1() {
     let world = World::new(Tuning::Full, |recipe| recipe.run.rounds = 2);
     let mut observer = RecordingObserver::default();
     world.run(&mut observer, |run| align(world.state(), run, |_| Ok(()))).unwrap();
@@ -26,12 +26,12 @@ fn stages_are_heard_in_order_with_steps_from_1() {
         stage(round, "fit", 3);
         stage(round, "improve", 2);
     }
-    assert_eq!(observer.heard, expected);
+    assert_eq!(observer.events, expected);
     assert_eq!(observer.reports.iter().map(|r| r.round).collect::<Vec<_>>(), [1, 2]);
 }
 
 #[test]
-fn metrics_are_lines_of_json_with_their_place_and_no_place_comes_twice() {
+fn metrics_are_lines_of_json_and_no_step_is_written_twice() {
     let world = World::new(Tuning::Lora, |recipe| {
         recipe.policy.alternation = Alternation::StepWise;
     });
@@ -69,7 +69,7 @@ fn metrics_are_lines_of_json_with_their_place_and_no_place_comes_twice() {
 }
 
 #[test]
-fn folders_have_the_template_of_the_run_and_the_reward_s_ends_where_its_score_is_read() {
+fn folders_have_the_template_of_the_run_and_the_reward_s_template_ends_at_eos() {
     let template = "{% for m in messages %}{{ m.content }} {% if m.role == 'assistant' %}<eos>\n{% endif %}{% endfor %}";
     let world = World::new(Tuning::Lora, |_| {});
     let file = world.folder.path().join("own.jinja");
@@ -78,7 +78,7 @@ fn folders_have_the_template_of_the_run_and_the_reward_s_ends_where_its_score_is
     recipe.data.template = TemplateChoice::File(file);
     let task = task(world.folder.path(), &recipe).unwrap();
     let world = World { recipe, task, ..world };
-    // The model's own tokenizer says something else of its template.
+    // The tokenizer of the model has another template.
     let config = world.folder.path().join("tokenizer_config.json");
     let mut fields: Value = serde_json::from_slice(&std::fs::read(&config).unwrap()).unwrap();
     fields["chat_template"] = "another, für sich".into();
@@ -102,7 +102,7 @@ fn folders_have_the_template_of_the_run_and_the_reward_s_ends_where_its_score_is
     });
     assert_eq!(policy, template);
     assert!(reward.contains("rstrip()") && reward.contains(template), "{reward}");
-    // The reward's own reading of text is what it was trained on.
+    // The encoder of the reward's folder tokenizes as in training.
     let encoder = Encoder::from_folder(&out.join("reward"), EncodeOptions::default()).unwrap();
     let prompt = Prompt::from(vec![Message::new("user", "a")]);
     let ids = |encoder: &Encoder| encoder.encode(&prompt, &"b c".into()).unwrap().input_ids;
@@ -110,7 +110,7 @@ fn folders_have_the_template_of_the_run_and_the_reward_s_ends_where_its_score_is
 }
 
 #[test]
-fn a_folder_that_holds_a_run_is_not_overwritten() {
+fn a_folder_with_a_run_is_not_overwritten() {
     let world = World::new(Tuning::Full, |_| {});
     let out = &world.recipe.run.out;
     RunFolder::create(out, &world.recipe).unwrap();

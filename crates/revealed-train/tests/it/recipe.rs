@@ -18,7 +18,7 @@ fn refused(text: &str, overrides: &[&str]) -> String {
 }
 
 #[test]
-fn texts_of_several_lines_come_back_as_they_were() {
+fn multi_line_strings_are_read_back_unchanged() {
     for path in [
         "a\nseed = 3\n[run]\n",
         "\"\"\"\n'''\nr = 1\n\"\"\"",
@@ -73,7 +73,7 @@ fn overrides_are_typed_and_anything_else_is_a_string() {
     assert_eq!(recipe.model.lora.target_modules, ["q_proj"]);
     assert_eq!(recipe.reward.optimizer.schedule, Schedule::Cosine);
     assert_eq!(recipe.reward.optimizer.lr, Recipe::default().reward.optimizer.lr);
-    // A later one wins; "" is none.
+    // The last override counts; "" means none.
     let recipe = parse("", &["run.seed=1", "run.seed=2", "data.prompts="]).unwrap();
     assert_eq!((recipe.run.seed, recipe.data.prompts), (2, None));
 }
@@ -89,7 +89,7 @@ fn wrong_overrides_are_refused() {
 }
 
 #[test]
-fn what_a_section_leaves_out_keeps_that_section_s_default() {
+fn missing_keys_have_the_default_of_their_section() {
     let text = "[reward.optimizer]\nschedule = \"cosine\"\n[sft.optimizer]\nwarmup_ratio = 0.1\n[model.lora]\nr = 4\n";
     let recipe = parse(text, &[]).unwrap();
     let default = Recipe::default();
@@ -228,7 +228,7 @@ fn values_out_of_range_name_their_keys() {
 }
 
 #[test]
-fn a_key_that_would_do_nothing_is_refused_by_name() {
+fn a_key_without_effect_is_refused_by_name() {
     let with = |set: &[&str]| {
         let set: Vec<String> = set.iter().map(|item| (*item).to_owned()).collect();
         Recipe::parse("", "test", &set).map(drop).map_err(|error| error.to_string())
@@ -256,7 +256,7 @@ fn a_key_that_would_do_nothing_is_refused_by_name() {
             with(&[key, &format!("reward.objective={objective}")]).unwrap();
         }
     }
-    // Nothing decides what is won; nothing is left to learn from; what is multiplied is 0, or turns negative.
+    // No validation reward to reweight with; no negatives; a KL coefficient of 0, or one that would become negative.
     let negative_reweighting = "reward.negative_reweighting=validation-reward";
     assert!(
         with(&[negative_reweighting, "gate.validation_reward=none"])
@@ -270,7 +270,7 @@ fn a_key_that_would_do_nothing_is_refused_by_name() {
     assert!(with(&all).unwrap_err().contains("negatives.weights"));
     with(&all[..3]).unwrap();
     with(&[all, vec!["negatives.sft=1"]].concat()).unwrap();
-    // What an expert adds has no part in a linear loss's gradient.
+    // An added expert does not change the gradient of a linear loss.
     let expert = "reward.length_control=expert";
     let linear = "reward.objective=linear-difference";
     assert!(with(&[expert, linear]).unwrap_err().contains("reward.length_control"));
@@ -352,7 +352,7 @@ fn every_choice_has_a_name_and_every_number_a_key() {
     (wanted.gate.validation_reward, wanted.gate.min_validation_gain) =
         (ValidationReward::Independent, 1.5);
     assert_eq!(recipe, wanted);
-    // NegativeReweighting asks for the judge that is the default.
+    // NegativeReweighting needs the validation reward, which is the default.
     let other = parse("", &["gate.validation_reward=none"]).unwrap();
     assert_eq!(other.differences(&recipe).len(), set.len());
     let again = parse(&recipe.to_commented_toml(), &[]).unwrap();
@@ -382,7 +382,7 @@ fn the_objective_takes_its_numbers_from_the_recipe() {
 }
 
 #[test]
-fn the_kl_stands_where_custom_or_the_recipe_has_it() {
+fn the_kl_is_placed_by_the_solver_or_by_the_recipe() {
     for (solver, custom) in [("rloo", true), ("ppo", true), ("reinforce", true), ("grpo", false)] {
         let in_reward = |kl_placement| {
             let set =
@@ -395,7 +395,7 @@ fn the_kl_stands_where_custom_or_the_recipe_has_it() {
 }
 
 #[test]
-fn a_resolved_recipe_reads_back_as_it_was_with_a_comment_above_every_field() {
+fn a_resolved_recipe_is_read_back_unchanged_and_every_field_has_a_comment() {
     let mut changed = Recipe::default();
     changed.model.path = "models/a \"b\"".into();
     changed.data.prompts = Some("p.jsonl".into());
@@ -403,7 +403,7 @@ fn a_resolved_recipe_reads_back_as_it_was_with_a_comment_above_every_field() {
     changed.gate.max_kl = f64::INFINITY;
     changed.run.seed = i64::MAX as u64;
     let leaves = |recipe: &toml::Value| {
-        // "" stands for the two files that are not given.
+        // "" means no file for the two optional ones.
         count(recipe) + if recipe["data"].get("prompts").is_some() { 1 } else { 2 }
     };
     for recipe in [Recipe::default(), changed] {
@@ -436,7 +436,7 @@ fn differences_are_dotted_keys() {
 }
 
 #[test]
-fn counts_that_no_machine_could_hold_are_refused_by_key() {
+fn counts_beyond_any_memory_are_refused_by_key() {
     for (key, value) in [
         ("negatives.initial", "5000000000000000000"),
         ("sft.epochs", "9223372036854775807"),

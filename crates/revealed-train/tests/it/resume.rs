@@ -1,4 +1,4 @@
-//! A run killed after any phase goes on as if nothing had happened.
+//! A run that is killed after any step resumes with bit-identical results.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -34,7 +34,7 @@ fn world(tuning: Tuning) -> World {
         recipe.gate.validation_reward = ValidationReward::Independent;
         recipe.policy.reference = KlReference::Moving;
         recipe.model.bf16 = tuning == Tuning::Full;
-        // The defaults, or what they replaced.
+        // The defaults, or the choices that they replaced.
         (recipe.reward.average, recipe.reward.scale_from) = match tuning {
             Tuning::Lora => (Average::Rounds, ScaleFrom::Sft),
             Tuning::Full => (Average::None, ScaleFrom::Policy),
@@ -67,11 +67,11 @@ fn resumed(world: &World, folder: &Path) -> Result<State, TrainError> {
     world.run(&mut files, |run| align(saved.state, run, |_| Ok(())))
 }
 
-/// What a rerun has to leave as it was.
+/// A resumed run must end like an uninterrupted one.
 fn assert_same_end(again: &State, end: &State) {
     assert_eq!(weights(&again.policy), weights(&end.policy));
     assert_eq!(weights(&again.sft), weights(&end.sft));
-    // The output head, which a classifier's folder does not keep, is not part of a reward.
+    // The output head, which the folder of a classifier does not contain, is not part of a reward.
     let part = |r: &RewardModel| (weights(&r.model.backbone.decoder), weights(&r.model.score));
     let rewards = |state: &State| -> Vec<_> {
         let members = state.reward.iter().flat_map(|reward| &reward.members);
@@ -85,14 +85,14 @@ fn assert_same_end(again: &State, end: &State) {
 }
 
 #[test]
-fn from_every_phase_the_end_is_the_same_to_the_last_bit() {
+fn a_run_resumed_after_any_phase_ends_bit_identical() {
     for tuning in [Tuning::Lora, Tuning::Full] {
         let world = world(tuning);
         let (end, kept) = uninterrupted(&world);
         assert_eq!(kept.len(), 9);
         let metrics = |folder: &Path| fs::read_to_string(folder.join("metrics.jsonl")).unwrap();
         for folder in &kept {
-            // What a killed run wrote after its checkpoint.
+            // Text written by a killed run after its checkpoint.
             let mut torn = metrics(folder);
             torn.push_str("{\"round\":1,");
             fs::write(folder.join("metrics.jsonl"), torn).unwrap();
@@ -107,7 +107,7 @@ fn from_every_phase_the_end_is_the_same_to_the_last_bit() {
 }
 
 #[test]
-fn from_every_step_the_end_is_the_same_to_the_last_bit() {
+fn a_run_resumed_after_any_step_ends_bit_identical() {
     type Change = fn(&mut Recipe);
     let changes: [(Tuning, Change); 4] = [
         (Tuning::Lora, |recipe| {
@@ -153,7 +153,7 @@ fn from_every_step_the_end_is_the_same_to_the_last_bit() {
     }
 }
 
-/// Asks to stop once it has heard of so many steps, and keeps the last one.
+/// Asks to stop after a number of steps, and keeps the last one.
 struct Impatient(usize, Option<At>);
 
 impl Observer for Impatient {
@@ -169,7 +169,7 @@ impl Observer for Impatient {
 }
 
 #[test]
-fn a_run_that_is_asked_to_stop_saves_after_its_step_and_can_go_on() {
+fn a_run_that_is_asked_to_stop_saves_after_its_step_and_can_be_resumed() {
     let world = World::new(Tuning::Lora, |recipe| {
         (recipe.sft.epochs, recipe.gate.validation_reward) = (2, ValidationReward::Independent);
     });
@@ -185,7 +185,7 @@ fn a_run_that_is_asked_to_stop_saves_after_its_step_and_can_go_on() {
         });
         let error = stopped.unwrap_err();
         let TrainError::Interrupted { at } = error else { panic!("{error}") };
-        // Past the end of a stage the whole of it is done.
+        // At the end of a phase the step is 0.
         let heard = impatient.1.unwrap();
         let step = if saved.as_ref().unwrap().phase_state.is_some() { heard.step } else { 0 };
         assert_eq!((at.phase, at.step), (heard.phase, step), "{at} after {patience} steps");
@@ -254,7 +254,7 @@ fn a_changed_byte_anywhere_in_a_checkpoint_is_an_error_that_names_the_file() {
 }
 
 #[test]
-fn a_checkpoint_of_one_number_can_be_damaged_twice_and_what_kills_leave_is_cleared() {
+fn a_checkpoint_can_be_damaged_twice_and_partial_folders_are_removed() {
     let world = World::new(Tuning::Lora, |_| {});
     let (end, _) = uninterrupted(&world);
     let out = &world.recipe.run.out;
@@ -272,7 +272,7 @@ fn a_checkpoint_of_one_number_can_be_damaged_twice_and_what_kills_leave_is_clear
         let saved = checkpoints.load(&world.base).unwrap().unwrap();
         assert_eq!(saved.damaged.len(), 1);
         assert!(names().contains(&format!("{newest}.damaged")));
-        // What killed processes left under the names that are needed next.
+        // Partial folders of killed processes under the next names.
         for left in ["000001.removed/policy", ".000099.partial", "+000050", "000004.removed"] {
             fs::create_dir_all(folder.join(left)).unwrap();
         }
@@ -327,7 +327,7 @@ fn only_the_newest_complete_checkpoint_counts() {
     let out = &world.recipe.run.out;
     let folders: Vec<_> = fs::read_dir(out.join("checkpoints")).unwrap().collect();
     assert_eq!(folders.len(), 2, "older ones are removed");
-    // A save that was cut short.
+    // An interrupted save.
     fs::create_dir(out.join("checkpoints/.000099.partial")).unwrap();
     let files = RunFolder::resume(out, &world.recipe).unwrap();
     let saved = files.checkpoints(&world.recipe).load(&world.base).unwrap().unwrap();
@@ -336,18 +336,18 @@ fn only_the_newest_complete_checkpoint_counts() {
 }
 
 #[test]
-fn the_state_after_the_best_round_stays_and_is_the_last_resort() {
+fn the_state_after_the_best_round_is_kept_and_used_last() {
     let world = World::new(Tuning::Lora, |recipe| {
         recipe.run.rounds = 3;
         recipe.gate.patience = 9;
     });
-    // Rounds differ by what their candidates come to; the rule says which is best.
+    // `best_round` decides which round is best.
     let (end, _) = uninterrupted(&world);
     let best = best_round(&end.reports, &world.recipe).unwrap();
     let out = &world.recipe.run.out;
     let mut recipe = world.recipe.clone();
     recipe.run.rounds = best + 1;
-    // Ten more saves push whatever was newest out.
+    // Ten more saves remove the older checkpoints.
     let files = RunFolder::resume(out, &recipe).unwrap();
     let checkpoints = files.checkpoints(&recipe);
     let later = State { phase: Phase::Fit, ..end.clone() };
@@ -364,7 +364,7 @@ fn the_state_after_the_best_round_stays_and_is_the_last_resort() {
     assert_eq!(left.len(), 3, "{left:?}");
     let kept = left.last().unwrap();
     assert!(kept.starts_with("best-"), "{left:?}");
-    // Nothing else is whole.
+    // All others are damaged.
     for newest in &left[..2] {
         fs::write(folder.join(newest).join("state.json"), "{}").unwrap();
     }
@@ -372,7 +372,7 @@ fn the_state_after_the_best_round_stays_and_is_the_last_resort() {
     assert_eq!(saved.damaged.len(), 2);
     assert_eq!((saved.state.phase, saved.state.round), (Phase::Sample, best + 1));
     assert_eq!(saved.state.reports, end.reports[..best]);
-    // Numbers go on behind it.
+    // Later checkpoints have higher numbers.
     checkpoints.save(&saved.state, 0).unwrap();
     let number = |name: &str| name.rsplit('-').next().unwrap().parse::<u32>().ok();
     let newest = names().iter().filter_map(|name| number(name)).max().unwrap();
@@ -401,7 +401,7 @@ fn resuming_with_another_recipe_names_the_keys() {
 }
 
 #[test]
-fn metrics_are_never_filled_up_to_a_checkpoint_s_length() {
+fn metrics_are_never_extended_to_the_length_at_a_checkpoint() {
     let world = World::new(Tuning::Full, |_| {});
     let mut files = RunFolder::create(&world.recipe.run.out, &world.recipe).unwrap();
     files.rewind(1000).unwrap();
@@ -409,7 +409,7 @@ fn metrics_are_never_filled_up_to_a_checkpoint_s_length() {
 }
 
 #[test]
-fn a_state_goes_on_only_with_the_data_it_began_with() {
+fn a_state_resumes_only_with_the_same_data() {
     let world = World::new(Tuning::Lora, |_| {});
     let (_, states) = world.align();
     let mut rows = demonstrations();
@@ -422,7 +422,7 @@ fn a_state_goes_on_only_with_the_data_it_began_with() {
 }
 
 #[test]
-fn a_state_goes_on_only_with_the_base_model_it_began_with() {
+fn a_state_resumes_only_with_the_same_base_model() {
     for tuning in [Tuning::Lora, Tuning::Full] {
         let world = World::new(tuning, |_| {});
         let (_, states) = world.align();
@@ -435,7 +435,7 @@ fn a_state_goes_on_only_with_the_base_model_it_began_with() {
 }
 
 #[test]
-fn two_processes_cannot_work_in_one_run_folder() {
+fn two_processes_cannot_use_one_run_folder() {
     let world = World::new(Tuning::Lora, |_| {});
     let first = RunFolder::create(&world.recipe.run.out, &world.recipe).unwrap();
     let second = RunFolder::resume(&world.recipe.run.out, &world.recipe);
@@ -445,7 +445,7 @@ fn two_processes_cannot_work_in_one_run_folder() {
 }
 
 #[test]
-fn a_resumed_run_s_recipe_says_how_many_rounds_it_was_given() {
+fn the_recipe_of_a_resumed_run_has_the_new_number_of_rounds() {
     let mut world = World::new(Tuning::Lora, |_| {});
     let out = world.recipe.run.out.clone();
     drop(RunFolder::create(&out, &world.recipe).unwrap());

@@ -1,4 +1,4 @@
-//! The policy as its own reward.
+//! Methods with the policy as implicit reward.
 
 use revealed_data::LongCompletion;
 use revealed_models::{CausalLm, CompletionBatch, PaddingSide};
@@ -51,7 +51,7 @@ fn the_log_ratio_of_demonstrations_rises_above_that_of_samples() {
         let world = World::new(Tuning::Lora, |_| {});
         let samples: Vec<&Row> = world.task.train.iter().rev().collect();
         let demonstrations: Vec<&Row> = world.task.train.iter().collect();
-        // Another prompt's completion, once each way round.
+        // Another prompt's completion, in both orders.
         let rows: Vec<Row> = (demonstrations.iter().zip(&samples))
             .map(|(d, s)| Row { input_ids: [d.prompt(), s.completion()].concat(), ..(*d).clone() })
             .collect();
@@ -86,7 +86,7 @@ fn the_log_ratio_of_demonstrations_rises_above_that_of_samples() {
 }
 
 #[test]
-fn playing_against_itself_makes_demonstrations_likelier_and_every_round_is_heard_of() {
+fn self_play_raises_the_likelihood_of_demonstrations_and_reports_every_round() {
     let world = World::new(Tuning::Full, |_| {});
     let mut observer = RecordingObserver::default();
     let policies = played(&world, &config(3, 10, KlReference::Moving), &mut observer);
@@ -104,8 +104,8 @@ fn playing_against_itself_makes_demonstrations_likelier_and_every_round_is_heard
         (1..=10).for_each(|step| heard("step", step, 10));
         heard("ended", 10, 0);
     }
-    assert_eq!(observer.heard, expected);
-    // One schedule over all rounds: a line to 0 over 30 steps.
+    assert_eq!(observer.events, expected);
+    // One schedule over all rounds: linear decay to 0 over 30 steps.
     let rates: Vec<f64> =
         observer.metrics.iter().flatten().filter(|m| m.0 == "learning_rate").map(|m| m.1).collect();
     assert!((rates[10] - 1e-2 * 2.0 / 3.0).abs() < 1e-9, "{rates:?}");
@@ -113,7 +113,7 @@ fn playing_against_itself_makes_demonstrations_likelier_and_every_round_is_heard
 }
 
 #[test]
-fn a_fixed_and_a_moving_reference_part_in_the_second_round() {
+fn fixed_and_moving_references_differ_from_the_second_round() {
     let world = World::new(Tuning::Full, |_| {});
     let [sft, moving] = [KlReference::Sft, KlReference::Moving].map(|anchor| {
         played(&world, &config(2, 3, anchor), &mut RecordingObserver::default())
@@ -126,7 +126,7 @@ fn a_fixed_and_a_moving_reference_part_in_the_second_round() {
 }
 
 #[test]
-fn against_a_moving_reference_a_round_begins_undecided() {
+fn with_a_moving_reference_the_first_loss_of_a_round_is_ln_2() {
     let world = World::new(Tuning::Full, |_| {});
     let first_of_second = |anchor| {
         let mut observer = RecordingObserver::default();
@@ -141,8 +141,8 @@ fn against_a_moving_reference_a_round_begins_undecided() {
 }
 
 #[test]
-fn samples_are_drawn_anew_every_round_from_all_that_is_asked_for() {
-    // Nothing moves, so that only the noise of the draws can differ, and with it the gradient.
+fn samples_of_every_source_are_drawn_again_in_every_round() {
+    // No weight changes, so that only the noise of the samples differs, and with it the gradient.
     let norms = |change: fn(&mut Recipe)| {
         let world = World::new(Tuning::Full, change);
         let still = OptimizerConfig { lr: 1e-30, ..OptimizerConfig::default() };
@@ -163,7 +163,7 @@ fn samples_are_drawn_anew_every_round_from_all_that_is_asked_for() {
 }
 
 #[test]
-fn a_seed_plays_the_same_twice_and_another_seed_differently() {
+fn a_seed_gives_the_same_result_twice_and_another_seed_another_result() {
     let play = |seed| {
         let mut world = World::new(Tuning::Lora, |_| {});
         world.recipe.run.seed = seed;
@@ -197,7 +197,7 @@ fn weights_of_pairs_count_in_log_ratios() {
 }
 
 #[test]
-fn without_pairs_there_is_nothing_to_fit() {
+fn without_pairs_fitting_is_an_error() {
     let world = World::new(Tuning::Full, |_| {});
     let (config, objective) = (config(1, 1, KlReference::Sft), spin(LogRatioLoss::Dpo));
     let error = world.run(&mut (), |run| {
@@ -213,7 +213,7 @@ fn without_pairs_there_is_nothing_to_fit() {
 }
 
 #[test]
-fn an_error_of_the_callback_ends_the_play() {
+fn an_error_of_the_callback_ends_self_play() {
     let world = World::new(Tuning::Full, |_| {});
     let mut rounds = 0;
     let error = world.run(&mut (), |run| {
@@ -229,7 +229,7 @@ fn an_error_of_the_callback_ends_the_play() {
 }
 
 #[test]
-fn beginnings_of_demonstrations_without_an_end_can_be_played_against() {
+fn truncated_demonstrations_without_eos_can_be_negatives() {
     let rows: Vec<(String, String)> =
         demonstrations().into_iter().map(|(prompt, _)| (prompt, " c d e f g h i".into())).collect();
     let world = World::with_rows(Tuning::Full, &rows, |recipe| {

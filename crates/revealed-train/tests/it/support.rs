@@ -22,7 +22,7 @@ pub const VOCAB: usize = 20;
 /// Prompts have two words and a BOS.
 pub const PROMPT: usize = 3;
 
-/// What a test works in; the folder goes with it.
+/// Data, recipe and models of a test; the folder is removed with it.
 pub struct World {
     pub folder: TempDir,
     pub recipe: Recipe,
@@ -32,7 +32,7 @@ pub struct World {
 }
 
 impl World {
-    /// 20 demonstrations to learn from and 4 held out; every stage has a step or three, no gate objects.
+    /// 20 training demonstrations and 4 held out; every phase has one to three steps, and no gate rejects.
     pub fn new(tuning: Tuning, change: impl FnOnce(&mut Recipe)) -> Self {
         Self::with_rows(tuning, &demonstrations(), change)
     }
@@ -112,19 +112,19 @@ fn small(tuning: Tuning) -> Recipe {
     recipe.policy.mini_batch_size = 4;
     recipe.policy.samples_per_prompt = 2;
     recipe.policy.optimizer.lr = 1e-2;
-    // Few completions of a random model end, and the default gives all others one score.
+    // Few completions of a random model end, and the default gives all others the same score.
     recipe.policy.missing_eos = MissingEos::Penalty;
-    // Both kinds of negatives, and no judge but where a test asks for it.
+    // Both kinds of negatives, and a validation reward only in tests that ask for it.
     recipe.negatives.policy = 2;
     recipe.gate.validation_reward = ValidationReward::None;
     recipe.run.rounds = 1;
     recipe.run.seed = 5;
     recipe.run.shown_samples = 2;
     recipe.gate = recipe.gate.without_bounds();
-    // Lengths from 1 to 6 are no divergence here; the first number that is none is an error.
+    // Lengths from 1 to 6 are no divergence here; the first NaN is an error.
     (recipe.health.max_kl, recipe.health.max_length_factor) = (f64::INFINITY, f64::INFINITY);
     recipe.health.max_skipped_steps = 0;
-    // One reward a round, in the policy's unit, unless a test asks otherwise.
+    // One reward per round, in the unit of the policy, unless a test changes it.
     (recipe.reward.average, recipe.reward.scale_from) = (Average::None, ScaleFrom::Policy);
     recipe
 }
@@ -235,7 +235,7 @@ pub fn write_tokenizer_json(folder: &Path, specials: &[&str; 3], model: Value, d
     std::fs::write(folder.join("tokenizer_config.json"), config.to_string()).unwrap();
 }
 
-/// Every parameter, in the module's order; equal only to the last bit.
+/// All parameters in the order of the module; equal only if bit-identical.
 #[derive(Clone)]
 pub struct Weights(pub Vec<f32>);
 
@@ -265,7 +265,7 @@ pub fn weights<M: Module>(module: &M) -> Weights {
     Weights(all.0)
 }
 
-/// Whether no parameter carries gradients.
+/// Whether no parameter has gradients.
 pub fn is_plain<M: Module>(module: &M) -> bool {
     struct Plain(bool);
     impl ModuleVisitor for Plain {
@@ -294,11 +294,11 @@ pub fn largest_difference(a: &Weights, b: &Weights) -> f32 {
     (a.0.iter()).zip(&b.0).map(|(a, b)| (a - b).abs()).fold(0.0, |m, d| if d <= m { m } else { d })
 }
 
-/// Keeps what it hears.
+/// Keeps all events.
 #[derive(Default)]
 pub struct RecordingObserver {
     /// Kind, round, phase, step, steps.
-    pub heard: Vec<(&'static str, usize, String, usize, usize)>,
+    pub events: Vec<(&'static str, usize, String, usize, usize)>,
     pub metrics: Vec<Vec<Metric>>,
     pub reports: Vec<RoundReport>,
     pub notes: Vec<String>,
@@ -331,6 +331,6 @@ impl Observer for RecordingObserver {
             Event::Round(report) => return self.reports.push((*report).clone()),
             _ => return,
         };
-        self.heard.push((kind, at.round, at.phase.to_string(), at.step, steps));
+        self.events.push((kind, at.round, at.phase.to_string(), at.step, steps));
     }
 }

@@ -1,4 +1,4 @@
-//! The judge in the loop, and what a round's report says of its reward.
+//! The validation reward in the loop, and the audit in the report of a round.
 
 use revealed_reward::{Audit, Calibration, RewardModel};
 use revealed_train::{Phase, RoundReport, State, TrainError, Tuning, ValidationReward, align};
@@ -6,11 +6,11 @@ use revealed_train::{Phase, RoundReport, State, TrainError, Tuning, ValidationRe
 use crate::support::{Weights, World, is_plain, weights};
 
 fn fitted(state: &State) -> Option<(Weights, Calibration)> {
-    state.validation_reward.as_ref().map(|judge| (weights(&judge.model), judge.calibration))
+    state.validation_reward.as_ref().map(|reward| (weights(&reward.model), reward.calibration))
 }
 
 #[test]
-fn a_judge_is_fitted_in_round_1_and_stays_as_it_is() {
+fn the_validation_reward_is_fitted_in_round_1_and_never_changes() {
     let world = World::new(Tuning::Lora, |recipe| {
         recipe.run.rounds = 3;
         recipe.gate.validation_reward = ValidationReward::Independent;
@@ -24,21 +24,21 @@ fn a_judge_is_fitted_in_round_1_and_stays_as_it_is() {
     assert!(states[with..].iter().all(|state| fitted(state) == first));
     assert!(is_plain(&end.validation_reward.as_ref().unwrap().model));
     for report in &end.reports {
-        let judge = report.validation_reward.unwrap();
-        assert!(judge.standard_error > 0.0 && judge.gain().is_finite());
-        assert!((0.0..=1.0).contains(&judge.accuracy_after));
+        let scores = report.validation_reward.unwrap();
+        assert!(scores.standard_error > 0.0 && scores.gain().is_finite());
+        assert!((0.0..=1.0).contains(&scores.accuracy_after));
     }
-    // What follows a kept round begins where that ended, by the same scores.
+    // The scores after a kept round are the scores before the next one.
     let [first, second] = [0, 1].map(|round| end.reports[round].validation_reward.unwrap());
     assert_eq!(first.after, second.before);
     assert_eq!(first.demonstrations, second.demonstrations);
 }
 
 #[test]
-fn a_judge_that_objects_to_nothing_changes_nothing() {
-    let end = |judge| {
+fn a_validation_reward_without_a_bound_changes_nothing() {
+    let end = |validation_reward| {
         let world = World::new(Tuning::Full, |recipe| {
-            recipe.gate.validation_reward = judge;
+            recipe.gate.validation_reward = validation_reward;
             recipe.gate.min_validation_gain = f64::NEG_INFINITY;
         });
         world.align().0
@@ -55,7 +55,7 @@ fn a_judge_that_objects_to_nothing_changes_nothing() {
 }
 
 #[test]
-fn a_round_whose_reward_rose_while_the_judge_s_score_fell_is_rolled_back() {
+fn a_round_with_a_higher_reward_and_a_lower_validation_score_is_rolled_back() {
     let world = World::new(Tuning::Full, |recipe| {
         recipe.reward.steps = 20;
         recipe.policy.steps = 8;
@@ -75,18 +75,18 @@ fn a_round_whose_reward_rose_while_the_judge_s_score_fell_is_rolled_back() {
     let fitted = fitted.unwrap();
     let reward = fitted.reward.as_ref().unwrap().members[0].clone();
     let contrary = Calibration { scale: -reward.calibration.scale, ..reward.calibration };
-    let end = |judge: RewardModel| {
-        let state = State { validation_reward: Some(judge), ..fitted.clone() };
+    let end = |reward: RewardModel| {
+        let state = State { validation_reward: Some(reward), ..fitted.clone() };
         world.run(&mut (), |run| align(state, run, |_| Ok(()))).unwrap()
     };
     let kept = end(reward.clone());
     let report = &kept.reports[0];
     assert!(report.accepted && report.after.reward > report.before.reward, "{report:?}");
-    // A judge with the reward's own eyes sees what it sees.
-    let judge = report.validation_reward.unwrap();
-    assert_eq!([judge.before, judge.after], [report.before.reward, report.after.reward]);
-    assert_eq!(judge.accuracy_after, report.accuracy_after);
-    assert_eq!(judge.demonstrations, report.demonstrations_reward);
+    // A validation reward equal to the reward gives the same scores.
+    let scores = report.validation_reward.unwrap();
+    assert_eq!([scores.before, scores.after], [report.before.reward, report.after.reward]);
+    assert_eq!(scores.accuracy_after, report.accuracy_after);
+    assert_eq!(scores.demonstrations, report.demonstrations_reward);
     let rejected = end(RewardModel { calibration: contrary, ..reward });
     let report = &rejected.reports[0];
     assert!(!report.accepted && report.validation_reward.unwrap().gain() < 0.0);
@@ -97,7 +97,7 @@ fn a_round_whose_reward_rose_while_the_judge_s_score_fell_is_rolled_back() {
 }
 
 #[test]
-fn a_report_s_audit_is_of_the_kinds_of_samples_that_the_reward_knows() {
+fn the_audit_is_on_the_sources_that_the_reward_was_fitted_on() {
     for (initial, policy, kinds) in [(4, 2, 2), (4, 0, 1), (0, 2, 1)] {
         let (report, audit) = audited(initial, policy);
         assert_eq!((audit.prompts, audit.pairs), (8, 8 * 3 * kinds));
