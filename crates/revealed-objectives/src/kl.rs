@@ -7,7 +7,7 @@
 use burn::tensor::{Bool, Tensor, assert_shape};
 
 use crate::{
-    policy::log_ratio,
+    ratio::log_ratio,
     reduce::{indicator, keep},
 };
 
@@ -90,8 +90,8 @@ pub fn adapted_kl_coef(kl_coef: f64, kl: f64, target: f64, horizon: f64, samples
 /// `r_bt = m_bt ( −β kl_bt + 1[t is b's last kept step] score_b )`; 0 where masked. A row that
 /// keeps nothing gets no reward.
 ///
-/// The score stands on the terminator itself where the mask keeps it, never on the padding after
-/// it, where TRL 0.24 puts it.
+/// If the mask keeps the EOS token, the score is on that token. TRL 0.24 puts it on the padding
+/// after it.
 ///
 /// # Shapes
 /// - `scores`: `[B]`; `kl`, `mask`: `[B,T]`; `kl_coef` β ≥ 0

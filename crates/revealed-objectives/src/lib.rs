@@ -6,6 +6,7 @@ pub mod likelihood;
 pub mod log_ratio;
 pub mod pairs;
 pub mod policy;
+mod ratio;
 pub mod reduce;
 
 #[cfg(test)]

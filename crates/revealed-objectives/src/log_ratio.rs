@@ -304,7 +304,7 @@ pub fn dpo_sigmoid(
     pairs::pairwise_logistic_smoothed(demonstration * beta, sample * beta, label_smoothing, 0.0)
 }
 
-/// Identity preference optimisation: the gap is drawn to a finite width.
+/// Identity preference optimisation: regresses the gap to a finite target.
 ///
 /// `(Δ − 1/(2β))²`
 ///
@@ -382,8 +382,8 @@ mod tests {
         ("ipo", "ipo", LogRatioLoss::Ipo),
     ];
 
-    /// The file has one scale, offset and smoothing for all ten, so that a loss which reads a
-    /// number that is not its own differs as well.
+    /// The file has one scale, offset and smoothing for all ten, so the test also fails for a loss
+    /// that reads a number it should not.
     #[test]
     fn every_named_loss_and_its_gradients_equal_pytorch() {
         for (name, _, loss) in LOSSES {
@@ -395,7 +395,7 @@ mod tests {
     }
 
     #[test]
-    fn losses_are_named_in_kebab_case_and_say_which_numbers_they_read() {
+    fn losses_have_kebab_case_names_and_declare_which_numbers_they_read() {
         for (_, name, loss) in LOSSES {
             assert_eq!(serde_json::to_value(loss).ok(), Some(name.into()));
             assert_eq!(serde_json::from_value::<LogRatioLoss>(name.into()).unwrap(), loss);

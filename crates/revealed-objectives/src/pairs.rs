@@ -12,8 +12,8 @@ use burn::tensor::{
 };
 use serde::{Deserialize, Serialize};
 
-/// A loss on pairs of rewards, to be minimised; a closure `(demonstration, sample) -> losses` is
-/// one. Pieces of a batch may ask for theirs from several threads at once.
+/// A loss on pairs of rewards, to be minimised. A closure `(demonstration, sample) -> losses`
+/// implements it. Micro-batches may call it from several threads at once.
 pub trait RewardObjective: Sync {
     /// The loss of each pair, not reduced.
     ///
@@ -33,16 +33,16 @@ impl<F: Fn(Tensor<1>, Tensor<1>) -> Tensor<1> + Sync> RewardObjective for F {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum PairLoss {
-    /// [`pairwise_logistic`]: bounded below, blind to an offset per prompt; the published choice.
+    /// [`pairwise_logistic`]: bounded below, invariant to an offset per prompt; the paper's choice.
     #[default]
     PairwiseLogistic,
     /// [`linear_difference`]: the exact gradient, unbounded: add [`reward_l2`] or stop early.
     LinearDifference,
     /// [`bce_discriminator`]: the reward is a discriminator's logit, so its offset has a meaning.
     Bce,
-    /// [`hinge`]; by itself with margin 1.
+    /// [`hinge`], with margin 1 by default.
     Hinge,
-    /// [`least_squares`]: rewards are drawn to 1 and 0.
+    /// [`least_squares`]: regresses rewards to 1 and 0.
     LeastSquares,
 }
 
@@ -64,22 +64,22 @@ impl RewardObjective for PairLoss {
     }
 }
 
-/// A named pair loss with its two numbers.
+/// A named pair loss with its label smoothing and margin.
 ///
-/// A loss reads a number only where [`PairLoss::takes_margin`] or [`PairLoss::takes_smoothing`]
-/// says so; a caller whose user may have meant something should refuse the rest.
+/// A loss reads a number only if [`PairLoss::takes_margin`] or [`PairLoss::takes_smoothing`] is
+/// true. A caller should refuse a number that the loss does not read.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct PairObjective {
     /// The loss.
     pub loss: PairLoss,
-    /// The chance that a label is wrong, in `[0, 0.5]`.
+    /// Probability that a label is wrong, in `[0, 0.5]`.
     pub label_smoothing: f64,
-    /// By how much a demonstration has to lead, at least 0, in units of reward.
+    /// Required lead of the demonstration over the sample, at least 0, in units of reward.
     pub margin: f64,
 }
 
 impl From<PairLoss> for PairObjective {
-    /// No smoothing; margin 1 for the hinge, whose scale it sets, and 0 elsewhere.
+    /// No smoothing; margin 1 for the hinge loss, whose scale it sets, and 0 for the others.
     fn from(loss: PairLoss) -> Self {
         let margin = if loss == PairLoss::Hinge { 1.0 } else { 0.0 };
         Self { loss, label_smoothing: 0.0, margin }
@@ -253,7 +253,7 @@ pub fn least_squares_smoothed(
     reward_l2(demonstration, sample.sub_scalar(label_smoothing))
 }
 
-/// The squared size of a pair's two rewards, a penalty that keeps an unbounded loss in place.
+/// The squared L2 norm of a pair's two rewards: a penalty that bounds an otherwise unbounded loss.
 ///
 /// `½ (d² + s²)`
 ///
@@ -268,32 +268,32 @@ pub fn reward_l2(demonstration: Tensor<1>, sample: Tensor<1>) -> Tensor<1> {
     (demonstration.square() + sample.square()) * 0.5
 }
 
-/// The squared sum of a pair's two rewards, a penalty that fixes the offset a pairwise loss leaves
-/// free and nothing else.
+/// The squared sum of a pair's two rewards: a penalty that fixes only the offset, which a pairwise
+/// loss does not determine.
 ///
 /// `(d + s)²`
 ///
 /// # Shapes
 /// - `demonstration`, `sample`: `[P]`
-/// - output: `[P]`, at least 0; 0 where the pair is centred on 0
+/// - output: `[P]`, at least 0; 0 if the pair is centred on 0
 ///
 /// # Panics
 /// When the shapes differ.
 ///
 /// Source: the auxiliary loss of <https://arxiv.org/abs/2312.09244>, as `center_rewards_coefficient`
-/// weighs it in TRL 1.16 `RewardTrainer`.
+/// scales it in TRL 1.16 `RewardTrainer`.
 pub fn center_rewards(demonstration: Tensor<1>, sample: Tensor<1>) -> Tensor<1> {
     assert_eq!(sample.dims(), demonstration.dims(), "sample and demonstration differ in shape");
     (demonstration + sample).square()
 }
 
-/// Rewards with a weaker expert's logits added: what the expert explains, the reward need not.
+/// Rewards plus the logits of a weaker expert, so that the reward fits the rest (product of experts).
 ///
 /// `r + c e`: as logits, the product `σ(r) σ(e)^c` of the two experts, normalised.
 ///
 /// The length-controlled variant of any pair loss: fit `e` on the length of a completion alone and
 /// freeze it, fit the reward with `loss(d + c e(d), s + c e(s))`, and drop `e` when the reward is
-/// used. What length tells about a pair is then already paid for, so the reward has no gain from
+/// used. The expert already explains the effect of length, so the reward gains nothing from
 /// growing with length. The caller detaches `expert`.
 ///
 /// # Shapes
@@ -309,9 +309,9 @@ pub fn product_of_experts(scores: Tensor<1>, expert: Tensor<1>, coefficient: f64
     scores + expert * coefficient
 }
 
-/// Weights that fade the pairs of a pool that are already won.
+/// Weights that reduce the influence of pairs that the reward already orders correctly.
 ///
-/// `w = 2 σ(−Δ)`: 1 at equal rewards, near 0 for a pair won by far, near 2 for one lost by far.
+/// `w = 2 σ(−Δ)`: 1 at equal rewards, near 0 if the demonstration scores much higher, near 2 if it scores much lower.
 /// Without gradient: it is the factor of the logistic loss's own gradient, given to any loss. Use
 /// it with [`weighted_sum`](crate::reduce::weighted_sum).
 ///

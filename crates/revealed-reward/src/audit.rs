@@ -1,14 +1,14 @@
-//! The shortcut audit: what a reward knows on held-out demonstrations, and how much of it a count of tokens
-//! or a bag of words knows as well.
+//! The shortcut audit: accuracy of a reward on held-out demonstrations, compared with probes that read only
+//! the length or only the bag of tokens.
 //!
 //! A pair is a demonstration and a sample of the same prompt. For every score or probe `f`,
 //!
 //! `accuracy(f) = mean_pairs[ 1{f(demo) > f(sample)} + ½·1{f(demo) = f(sample)} ]`,
 //!
-//! and the figure to trust is [`beyond_shortcuts`](Audit::beyond_shortcuts): the reward's accuracy less the better
-//! probe's. Probes are fitted to pairs that the reward was fitted to, and judged on pairs that neither has seen.
+//! The main figure is [`beyond_shortcuts`](Audit::beyond_shortcuts): the reward's accuracy minus that of the better
+//! probe. Probes are fitted to the reward's training pairs and evaluated on held-out pairs.
 //!
-//! Source of the questions: length explains much of what learned rewards know
+//! Source: length explains much of the accuracy of learned rewards
 //! (<https://arxiv.org/abs/2310.03716>).
 
 mod figures;
@@ -28,20 +28,20 @@ use figures::{accuracy, auc, ece, within_prompts};
 /// A scored completion.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Scored<'a> {
-    /// Completion tokens, with the terminator if there is one.
+    /// Token ids of the completion, with EOS if there is one.
     pub tokens: &'a [u32],
-    /// Whether it ends in the terminator.
+    /// Whether it ends with EOS.
     pub terminated: bool,
-    /// What the reward gives it.
+    /// Score by the audited reward.
     pub score: f64,
 }
 
-/// One prompt: its demonstration and samples; a prompt without samples is left out of every figure.
+/// One prompt: its demonstration and samples; a prompt without samples is ignored.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Group<'a> {
-    /// The expert's completion.
+    /// The demonstration, scored.
     pub demonstration: Scored<'a>,
-    /// The policy's.
+    /// Completions sampled from the policy, scored.
     pub samples: Vec<Scored<'a>>,
 }
 
@@ -53,9 +53,9 @@ pub struct Audit {
     pub prompts: usize,
     /// Pairs of a demonstration and a sample of its prompt.
     pub pairs: usize,
-    /// Share of pairs that the reward puts in order; ties count half.
+    /// Share of pairs whose demonstration scores higher; ties count half.
     pub accuracy: f64,
-    /// Probability that a demonstration scores above a sample of any prompt; ties count half. Below `accuracy` where the
+    /// Probability that a demonstration scores above a sample of any prompt; ties count half. Below `accuracy` if the
     /// reward has an offset per prompt.
     pub auc: f64,
     /// Expected calibration error of `σ(|raw difference|)` as the confidence in a pair's order, in [0, 1].
@@ -64,31 +64,31 @@ pub struct Audit {
     pub length_accuracy: f64,
     /// Accuracy of a logistic regression on token counts, order ignored.
     pub bag_accuracy: f64,
-    /// Prompts that have a pair of like length.
+    /// Prompts with a length-matched pair.
     pub length_matched_prompts: usize,
-    /// Pairs whose lengths differ by at most a tenth of the longer, or by one token.
+    /// Length-matched pairs: lengths differ by at most a tenth of the longer, or by one token.
     pub length_matched_pairs: usize,
-    /// The reward's accuracy on these; nothing without them.
+    /// Accuracy of the reward on length-matched pairs; `None` without such pairs.
     pub length_matched_accuracy: Option<f64>,
-    /// Pairs that the bag of tokens does not put in order.
+    /// Pairs that the bag of tokens orders wrongly or ties.
     pub bag_hard_pairs: usize,
-    /// The reward's accuracy on these: what it knows beyond words. Nothing without them.
+    /// Accuracy of the reward on pairs that the bag of tokens orders wrongly; `None` without such pairs.
     pub bag_hard_accuracy: Option<f64>,
-    /// Correlation of score and length over samples, both centred by prompt; nothing where either is constant within every
-    /// prompt. The same holds of the three below.
+    /// Correlation of score and length over samples, both centred per prompt; `None` if either is constant within every
+    /// prompt. The same applies to the next three.
     pub length_correlation: Option<f64>,
-    /// Of score and ending in the terminator.
+    /// Correlation of score and ending with EOS.
     pub terminated_correlation: Option<f64>,
-    /// Of score and [`repetition`].
+    /// Correlation of score and [`repetition`].
     pub repetition_correlation: Option<f64>,
-    /// Of score and the share of tokens that are format marks.
+    /// Correlation of score and the share of tokens that are format marks.
     pub marks_correlation: Option<f64>,
 }
 
 /// Audits scores on `held_out` prompts, with probes fitted to `train` prompts, whose scores are ignored.
 ///
-/// `logit_scale` turns differences of the given scores into logits, which [`Audit::ece`] needs and nothing else: 1 for
-/// raw scores, [`Calibration::scale`](crate::Calibration::scale) for calibrated ones. `marks` says which tokens are
+/// `logit_scale` turns differences of the given scores into logits; only [`Audit::ece`] reads it: 1 for
+/// raw scores, [`Calibration::scale`](crate::Calibration::scale) for calibrated ones. `marks` returns whether a token is one of the
 /// format marks (headings, bullets, emphasis).
 ///
 /// # Errors
@@ -166,7 +166,7 @@ fn pairs<'a>(groups: &'a [Group<'a>], needed: &'static str) -> Result<Vec<Pair<'
     Ok(pairs)
 }
 
-/// Logits that the length probe and the bag probe, fitted to `train`, give each of `pairs`.
+/// Logits of `pairs` by the length probe and by the bag probe, both fitted to `train`.
 fn probe_margins(train: &[Pair<'_>], pairs: &[Pair<'_>]) -> [Vec<f64>; 2] {
     let lengths: Vec<_> = train.iter().map(|(d, s)| (d.tokens.len(), s.tokens.len())).collect();
     let length = LengthProbe::fit(&lengths);
@@ -186,7 +186,7 @@ fn chosen(margins: &[f64], keep: impl Iterator<Item = bool>) -> Vec<f64> {
     margins.iter().zip(keep).filter(|(_, keep)| *keep).map(|(margin, _)| *margin).collect()
 }
 
-/// Share of tokens that are marks; 0 of no tokens.
+/// Share of tokens that are marks; 0 without tokens.
 fn share(tokens: &[u32], marks: &dyn Fn(u32) -> bool) -> f64 {
     tokens.iter().filter(|id| marks(**id)).count() as f64 / tokens.len().max(1) as f64
 }

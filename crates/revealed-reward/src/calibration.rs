@@ -21,10 +21,10 @@ impl Default for Calibration {
 }
 
 impl Calibration {
-    /// Fits the shift to demonstrations and the scale to groups of samples, one group a prompt.
+    /// Fits the shift to demonstrations and the scale to groups of samples, one group per prompt.
     ///
     /// `scale² = Σ_g Σ_i (s_gi − mean_g)² / Σ_g (n_g − 1)`, not below `floor`: dividing by a tiny spread
-    /// would magnify noise. Differences between prompts do not count: the pairwise loss leaves them free.
+    /// would magnify noise. Differences between prompts are ignored: the pairwise loss does not determine them.
     ///
     /// # Errors
     /// Without demonstrations, without a group of two or more, or with a score that is not finite.
@@ -56,12 +56,12 @@ impl Calibration {
         })
     }
 
-    /// The calibrated score: 0 for the average demonstration, 1 a spread above.
+    /// The calibrated score: 0 for the average demonstration, 1 for one scale unit above it.
     pub fn apply(&self, raw: f64) -> f64 {
         (raw - self.shift) / self.scale
     }
 
-    /// The raw score behind a calibrated one.
+    /// The raw score of a calibrated score (inverse of `apply`).
     pub fn revert(&self, calibrated: f64) -> f64 {
         calibrated * self.scale + self.shift
     }

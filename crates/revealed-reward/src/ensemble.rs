@@ -1,13 +1,13 @@
-//! Several rewards as one, careful where they disagree.
+//! Ensemble of rewards: the mean score, with a penalty for disagreement between members.
 //!
-//! `r(x, y) = mean_k r_k(x, y) − λ · std_k r_k(x, y)`, with `r_k` calibrated and the deviation that of the population, `1/K`.
+//! `r(x, y) = mean_k r_k(x, y) − λ · std_k r_k(x, y)`, with `r_k` calibrated and `std` the population standard deviation (`1/K`).
 //!
 //! | choice | <https://arxiv.org/abs/2310.02743>, uncertainty-weighted optimisation | here |
 //! |---|---|---|
 //! | penalty | λ times the variance | λ times the standard deviation, which has the reward's own unit |
-//! | scores | as trained | each member calibrated, so that none outweighs the others by its scale |
+//! | scores | as trained | each member calibrated, so that all have the same scale |
 //!
-//! Demonstrations then average `−λ · mean std`, and 0 only without uncertainty_penalty.
+//! The mean score of demonstrations is `−λ · mean std`: 0 only if `uncertainty_penalty` is 0.
 
 use std::path::{Path, PathBuf};
 
@@ -18,15 +18,15 @@ use serde::{Deserialize, Serialize};
 use crate::error::RewardError;
 use crate::reward::{RewardFile, RewardModel};
 
-/// The file that makes a reward's folder that of an ensemble.
+/// File that lists the members of an ensemble's folder.
 pub const ENSEMBLE_FILE: &str = "ensemble.json";
 
-/// Rewards of one task, fitted apart: other seeds, other heads or other adapters on one base.
+/// Rewards of one task that were fitted separately: with other seeds, heads or adapters.
 #[derive(Debug, Clone)]
 pub struct RewardEnsemble {
-    /// At least one.
+    /// Members, at least one.
     pub members: Vec<RewardModel>,
-    /// λ, at least 0: calibrated reward given up for each standard deviation between members.
+    /// λ, at least 0: calibrated reward subtracted per standard deviation between members.
     pub uncertainty_penalty: f64,
 }
 
@@ -39,14 +39,14 @@ struct EnsembleFile {
 }
 
 impl From<RewardModel> for RewardEnsemble {
-    /// An ensemble of one, which scores as its member does.
+    /// An ensemble of one member; its scores equal the member's.
     fn from(member: RewardModel) -> Self {
         Self { members: vec![member], uncertainty_penalty: 0.0 }
     }
 }
 
 impl RewardEnsemble {
-    /// Scores of rows of prompt and completion: calibrated means less the penalty for uncertainty_penalty.
+    /// Scores of rows of prompt and completion: calibrated means minus the uncertainty penalty.
     ///
     /// # Errors
     /// As [`RewardModel::raw_scores`], and without members.
@@ -59,7 +59,7 @@ impl RewardEnsemble {
         self.combined(&self.member_scores(rows, pad_id, batch_tokens)?)
     }
 
-    /// What calibrated scores of the members, `members[k][row]`, come to.
+    /// Combined score per row, from the members' calibrated scores `members[k][row]`.
     ///
     /// # Errors
     /// Without members.
@@ -83,7 +83,7 @@ impl RewardEnsemble {
     }
 
     /// Writes the first member to the folder itself, where Transformers finds it, as [`RewardModel::save`] does; the others to
-    /// `members/2` and on; and `ensemble.json`, unless there is one member only.
+    /// `members/2`, `members/3`, …; and `ensemble.json` if there is more than one member.
     ///
     /// # Errors
     /// When the folder cannot be written, or without members.
@@ -170,7 +170,7 @@ impl RewardEnsemble {
 
 /// `mean_k s_k − uncertainty_penalty · √(mean_k (s_k − mean)²)` for each row of `members[k][row]`.
 ///
-/// One member's scores come back as they are.
+/// The scores of a single member are returned unchanged.
 ///
 /// # Panics
 /// If the members' numbers of rows differ.
@@ -194,7 +194,7 @@ fn member_folder(folder: &Path, index: usize) -> PathBuf {
     }
 }
 
-/// A folder's `ensemble.json`; nothing for one reward.
+/// Reads a folder's `ensemble.json`; `None` for a single reward.
 fn read_file(folder: &Path) -> Result<Option<EnsembleFile>, RewardError> {
     let path = folder.join(ENSEMBLE_FILE);
     let text = match std::fs::read_to_string(&path) {

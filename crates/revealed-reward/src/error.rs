@@ -1,4 +1,4 @@
-//! What can go wrong with a reward.
+//! Errors of loading, calibrating, auditing and scoring with a reward.
 
 use std::path::PathBuf;
 
@@ -9,33 +9,33 @@ use thiserror::Error;
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum RewardError {
-    /// The backbone or its files.
+    /// Error of the decoder or its files.
     #[error(transparent)]
     Model(#[from] ModelError),
     /// `reward.json` cannot be read.
-    #[error("{}: {reason}; expected the file that saving a reward writes beside its weights", path.display())]
+    #[error("{}: {reason}; expected the file that saving a reward writes next to its weights", path.display())]
     File {
-        /// The file.
+        /// Path of the `reward.json`.
         path: PathBuf,
-        /// Why not.
+        /// Cause: the I/O or parse error.
         reason: String,
     },
     /// There is nothing to calibrate on, to audit or to score with.
     #[error("too few {needed}: found {found}; add samples or demonstrations")]
     TooFew {
-        /// What is needed.
+        /// Kind of item that is missing.
         needed: &'static str,
-        /// How many there are.
+        /// Number of items found.
         found: usize,
     },
     /// A score is NaN or infinite.
     #[error("{what} score {index} is {value}; the reward has diverged, lower its learning rate")]
     NonFinite {
-        /// Demonstration or sample.
+        /// `demonstration` or `sample`.
         what: &'static str,
-        /// Its index.
+        /// Index of the score, from 0.
         index: usize,
-        /// The value.
+        /// The NaN or infinite score.
         value: f64,
     },
     /// Differences of scores cannot be turned into logits.
@@ -43,7 +43,7 @@ pub enum RewardError {
         "logit scale is {value}; it must be finite and above 0: 1 for raw scores, the calibration's scale for calibrated ones"
     )]
     LogitScale {
-        /// The value.
+        /// The refused logit scale.
         value: f64,
     },
 }

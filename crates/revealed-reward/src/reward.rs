@@ -11,34 +11,34 @@ use serde::{Deserialize, Serialize};
 use crate::calibration::Calibration;
 use crate::error::RewardError;
 
-/// The file beside a reward's weights.
+/// File with the calibration and the text settings, in the folder of the weights.
 pub const REWARD_FILE: &str = "reward.json";
 
 /// A learned reward `r(x, y)`: one number for a prompt and its completion.
 #[derive(Debug, Clone)]
 pub struct RewardModel {
-    /// Backbone and head.
+    /// Decoder with a scalar head.
     pub model: ScalarModel,
-    /// What raw scores mean.
+    /// Shift and scale of raw scores.
     pub calibration: Calibration,
 }
 
-/// `reward.json`: what weights alone do not say.
+/// `reward.json`: settings that the weights do not contain.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RewardFile {
-    /// Shift and scale.
+    /// Shift and scale of raw scores.
     pub calibration: Calibration,
-    /// The filler that Transformers must pad with to read at the last real token.
+    /// Pad token id that Transformers must use to read at the last token that is not padding.
     pub pad_token_id: u32,
-    /// The recipe from text to ids, as `revealed-data` writes and reads it.
+    /// Settings that turn text into ids, as `revealed-data` writes and reads it.
     pub text: serde_json::Value,
-    /// The model an adapter belongs to; nothing for full weights.
+    /// Base model of the adapter; `None` for full weights.
     pub base_model: Option<String>,
 }
 
 impl RewardModel {
-    /// A fresh head on a backbone, uncalibrated.
+    /// A new head on a decoder, uncalibrated.
     pub fn new(backbone: CausalLm, seed: u64) -> Self {
         Self { model: ScalarModel::new(backbone, seed), calibration: Calibration::default() }
     }
@@ -78,7 +78,7 @@ impl RewardModel {
     /// Calibrated scores; see [`raw_scores`](Self::raw_scores).
     ///
     /// # Errors
-    /// As there.
+    /// As [`raw_scores`](Self::raw_scores).
     pub fn scores<R: AsRef<[u32]> + Sync>(
         &self,
         rows: &[R],
@@ -155,7 +155,7 @@ impl RewardModel {
         Self::load_on(base.as_ref(), folder, device)
     }
 
-    /// The model that a folder's adapter goes on, given or named by its `reward.json`; nothing for full weights.
+    /// Base model of a folder's adapter, given or named by its `reward.json`; `None` for full weights.
     pub(crate) fn base(
         folder: &Path,
         given: Option<&str>,

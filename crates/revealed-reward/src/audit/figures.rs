@@ -2,10 +2,10 @@
 
 use std::collections::HashSet;
 
-/// Bins of [`ece`]: a hundred held-out pairs then leave about ten in each.
+/// Bins of [`ece`]: 100 held-out pairs give about ten per bin.
 const BINS: usize = 10;
 
-/// Share of margins above 0, ties half; at least one margin.
+/// Share of margins above 0; ties count half. Needs at least one margin.
 pub(super) fn accuracy(margins: &[f64]) -> f64 {
     margins.iter().map(|margin| credit(*margin)).sum::<f64>() / margins.len() as f64
 }
@@ -53,8 +53,8 @@ pub(super) fn ece(logits: &[f64]) -> f64 {
     gaps.iter().map(|gap: &f64| gap.abs()).sum::<f64>() / logits.len() as f64
 }
 
-/// Pearson's correlation of `(x, y)` after each prompt's means are taken out; nothing where either does not vary within
-/// any prompt.
+/// Pearson's correlation of `(x, y)`, both centred per prompt; `None` if either is constant within every
+/// prompt.
 pub(super) fn within_prompts(prompts: impl Iterator<Item = Vec<(f64, f64)>>) -> Option<f64> {
     let (mut xx, mut yy, mut xy) = (0.0, 0.0, 0.0);
     for prompt in prompts {
@@ -69,14 +69,14 @@ pub(super) fn within_prompts(prompts: impl Iterator<Item = Vec<(f64, f64)>>) -> 
     (spread > 0.0).then(|| (xy / spread).clamp(-1.0, 1.0))
 }
 
-/// Values less their mean; exactly 0 where all are equal, since the first is taken out before the mean.
+/// Values minus their mean; exactly 0 if all are equal, because the first value is subtracted before the mean.
 fn centred(values: &[f64]) -> impl Iterator<Item = f64> {
     let first = values.first().copied().unwrap_or(0.0);
     let mean = values.iter().map(|value| value - first).sum::<f64>() / values.len().max(1) as f64;
     values.iter().map(move |value| value - first - mean)
 }
 
-/// Share of 4-grams that repeat an earlier one, in [0, 1]; 0 of fewer than four tokens.
+/// Share of 4-grams that repeat an earlier one, in [0, 1]; 0 for fewer than four tokens.
 pub fn repetition(tokens: &[u32]) -> f64 {
     let all = tokens.windows(4).count();
     let distinct: HashSet<&[u32]> = tokens.windows(4).collect();

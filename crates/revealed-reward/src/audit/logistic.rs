@@ -2,14 +2,14 @@
 //!
 //! `min_w ½‖w‖² + Σ_i log(1 + exp(−w·x_i))`
 //!
-//! `x_i` is a pair's features, demonstration less sample, and the label is always "demonstration". Shown in the other order
+//! `x_i` is a pair's features, demonstration minus sample, and the label is always "demonstration". Shown in the other order
 //! a pair gives the same term, so this is the usual classifier of both orders, without intercept; in the terms of
-//! scikit-learn `C = 1, fit_intercept = False`. The ridge makes the minimum exist where pairs are separable, and unique.
+//! scikit-learn `C = 1, fit_intercept = False`. The ridge makes the minimum unique, and makes it exist for separable pairs.
 
 /// A row's features that are not 0: `(column, value)`.
 pub(super) type SparseRow = Vec<(usize, f64)>;
 
-/// The gradient's norm, relative to that at 0, at which the fit ends; far below what moves an accuracy.
+/// The gradient's norm, relative to that at 0, at which the fit ends; too small to change an accuracy.
 const TOLERANCE: f64 = 1e-8;
 /// Newton steps at most; the golden fits take 4 to 11.
 const NEWTON_STEPS: usize = 100;
@@ -17,10 +17,10 @@ const NEWTON_STEPS: usize = 100;
 const SYSTEM_TOLERANCE: f64 = 1e-3;
 /// Conjugate gradient steps at most in a Newton step.
 const SYSTEM_STEPS: usize = 1000;
-/// Share of the slope's promise that a step has to keep (Armijo's condition, the customary value).
+/// Sufficient-decrease constant of Armijo's condition (the usual value).
 const ARMIJO: f64 = 1e-4;
 
-/// The minimiser's weights, one a column.
+/// Weights at the minimum, one per column.
 ///
 /// # Panics
 /// If a column is not below `width`.

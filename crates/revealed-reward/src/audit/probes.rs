@@ -1,4 +1,4 @@
-//! Probes that know one shortcut: what a reward's accuracy has to be compared with.
+//! Probes that read one shortcut feature: baselines for a reward's accuracy.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -6,12 +6,12 @@ use serde::{Deserialize, Serialize};
 
 use super::logistic::{self, SparseRow};
 
-/// A reward that knows lengths only, `logit(n) = weight · (n − mean)`: the bias expert of a length-controlled fit, and the
+/// A reward that reads only the length, `logit(n) = weight · (n − mean)`: the bias expert of a length-controlled fit, and the
 /// baseline of an audit.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LengthProbe {
-    /// Log-odds a token that the longer completion is the demonstration; negative where demonstrations are shorter.
+    /// Log-odds per token that the longer completion is the demonstration; negative where demonstrations are shorter.
     pub weight: f64,
     /// The length at which the logit is 0: the mean of all lengths that it was fitted to. It cancels in differences.
     pub mean: f64,
@@ -21,7 +21,7 @@ impl LengthProbe {
     /// Fits `p(demo ≻ sample) = σ(logit(n_demo) − logit(n_sample))` to pairs `(n_demo, n_sample)` of lengths in tokens.
     ///
     /// `min_v ½v² − Σ log σ(v · (n_demo − n_sample) / s)`, with `s` the root mean square of the differences and
-    /// `weight = v / s`: the ridge then weighs the same whatever the lengths, and keeps the weight finite where
+    /// `weight = v / s`: the effect of the ridge then does not depend on the unit of length, and the weight is finite if
     /// demonstrations are always longer. Without pairs, or without a difference in length, the weight is 0.
     pub fn fit(pairs: &[(usize, usize)]) -> Self {
         let differences = || pairs.iter().map(|(d, s)| *d as f64 - *s as f64);
@@ -35,16 +35,16 @@ impl LengthProbe {
         Self { weight: logistic::fit(&rows, 1)[0] / spread, mean }
     }
 
-    /// What it gives a completion of `length` tokens; the logit of a pair is the difference of two.
+    /// Logit of a completion of `length` tokens; the logit of a pair is the difference of two.
     pub fn logit(&self, length: usize) -> f64 {
         self.weight * (length as f64 - self.mean)
     }
 }
 
-/// A reward that knows which tokens occur and how often, `logit(y) = Σ_token weight · log(1 + count)`.
+/// A reward that reads only token counts, `logit(y) = Σ_token weight · log(1 + count)`.
 #[derive(Debug, Clone)]
 pub struct BagProbe {
-    /// Of the tokens that it was fitted to; others count nothing.
+    /// Weight per token id of the training pairs; other tokens have weight 0.
     weights: HashMap<u32, f64>,
 }
 
@@ -70,13 +70,13 @@ impl BagProbe {
         Self { weights: columns.into_iter().map(|(id, column)| (id, weights[column])).collect() }
     }
 
-    /// What it gives a completion; equal for equal bags to the last bit.
+    /// Logit of a completion; bit-identical for equal bags of tokens.
     pub fn logit(&self, tokens: &[u32]) -> f64 {
         bag(tokens).iter().filter_map(|(id, value)| Some(self.weights.get(id)? * value)).sum()
     }
 }
 
-/// `log(1 + count)` of each token, in the order of ids, so that sums come out the same every time.
+/// `log(1 + count)` of each token, in the order of ids, so that sums are deterministic.
 fn bag(tokens: &[u32]) -> BTreeMap<u32, f64> {
     let mut bag = BTreeMap::new();
     tokens.iter().for_each(|id| *bag.entry(*id).or_insert(0.0) += 1.0);

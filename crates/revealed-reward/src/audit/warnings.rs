@@ -1,4 +1,4 @@
-//! What an audit's figures say in words.
+//! Warnings about shortcuts, from the figures of an audit.
 
 use super::Audit;
 
@@ -13,18 +13,18 @@ const MAX_ECE: f64 = 0.15;
 const Z_95: f64 = 1.959_963_984_540_054;
 
 impl Audit {
-    /// The reward's accuracy less that of the better probe, in [−1, 1]; 0 and below: length or words explain all of it.
+    /// The reward's accuracy minus that of the better probe, in [−1, 1]; at 0 or below, length or words explain it.
     pub fn beyond_shortcuts(&self) -> f64 {
         self.accuracy - self.length_accuracy.max(self.bag_accuracy)
     }
 
-    /// The upper end of the 95 % interval, over prompts, of the accuracy on pairs of like length; none without such pairs.
+    /// The upper end of the 95 % interval, over prompts, of the accuracy on length-matched pairs; `None` without such pairs.
     pub fn length_matched_upper(&self) -> Option<f64> {
         let low = |p| wilson_low(p, self.length_matched_prompts);
         self.length_matched_accuracy.map(|accuracy| 1.0 - low(1.0 - accuracy))
     }
 
-    /// A sentence for each sign of a shortcut; none is what one hopes for. Intervals count prompts, not pairs, since pairs
+    /// One sentence per sign of a shortcut; empty if there is none. Intervals count prompts, not pairs, since pairs
     /// of one prompt share its demonstration.
     pub fn warnings(&self) -> Vec<String> {
         let beyond = (self.beyond_shortcuts() < MIN_BEYOND).then(|| {
@@ -90,7 +90,7 @@ fn wilson_low(p: f64, n: usize) -> f64 {
 mod tests {
     use super::*;
 
-    /// A reward with nothing to say against it.
+    /// An audit without warnings.
     fn good() -> Audit {
         Audit {
             prompts: 100,
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_beyond_shortcuts_is_beyond_the_better_probe() {
+    fn beyond_shortcuts_is_the_margin_over_the_better_probe() {
         assert!((good().beyond_shortcuts() - 0.2).abs() < 1e-12);
         let long = Audit { length_accuracy: 0.95, ..good() };
         assert!((long.beyond_shortcuts() + 0.05).abs() < 1e-12);
