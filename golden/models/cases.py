@@ -1,6 +1,13 @@
 """What make.py makes: the configs of the models in both spellings, and the adapters."""
 
-from transformers import GPTNeoXConfig, LlamaConfig, MistralConfig, Qwen2Config, Qwen3Config
+from transformers import (
+    Gemma3TextConfig,
+    GPTNeoXConfig,
+    LlamaConfig,
+    MistralConfig,
+    Qwen2Config,
+    Qwen3Config,
+)
 
 VOCAB, PAD, BOS, EOS = 64, 0, 1, 2
 TOKENS = {"vocab_size": VOCAB, "bos_token_id": BOS, "eos_token_id": EOS, "pad_token_id": PAD}
@@ -414,9 +421,74 @@ CASES = {
             {"rope_parameters.factor": 4.0},
         ],
     ),
+    "gemma3": (  # four layers: sliding, global, sliding, global; the global ones with scaled rope
+        Gemma3TextConfig,
+        dict(
+            hidden_size=16,
+            intermediate_size=32,
+            num_hidden_layers=4,
+            num_attention_heads=4,
+            num_key_value_heads=2,
+            head_dim=8,
+            hidden_activation="gelu_pytorch_tanh",
+            max_position_embeddings=64,
+            rms_norm_eps=1e-3,
+            tie_word_embeddings=True,
+            query_pre_attn_scalar=12,
+            sliding_window=4,
+            layer_types=["sliding_attention", "full_attention"] * 2,
+            rope_parameters={
+                "sliding_attention": {"rope_type": "default", "rope_theta": 100.0},
+                "full_attention": {"rope_type": "linear", "factor": 2.0, "rope_theta": 10000.0},
+            },
+        ),
+        dict(
+            architectures=["Gemma3ForCausalLM"],
+            model_type="gemma3_text",
+            hidden_size=16,
+            intermediate_size=32,
+            num_hidden_layers=4,
+            num_attention_heads=4,
+            num_key_value_heads=2,
+            head_dim=8,
+            hidden_activation="gelu_pytorch_tanh",
+            max_position_embeddings=64,
+            rms_norm_eps=1e-3,
+            tie_word_embeddings=True,
+            attention_bias=False,
+            attention_dropout=0.0,
+            attn_logit_softcapping=None,
+            final_logit_softcapping=None,
+            query_pre_attn_scalar=12,
+            sliding_window=4,
+            sliding_window_pattern=2,
+            cache_implementation="hybrid",
+            rope_theta=10000.0,
+            rope_local_base_freq=100.0,
+            rope_scaling={"rope_type": "linear", "factor": 2.0},
+        ),
+        [
+            {"sliding_window": 5},
+            {"sliding_window": 3},
+            {"query_pre_attn_scalar": 8},
+            {"rms_norm_eps": 1e-6},
+            {"layer_types": ["full_attention", "sliding_attention"] * 2},
+            {
+                "rope_parameters": {
+                    "sliding_attention": {"rope_type": "default", "rope_theta": 1000.0},
+                    "full_attention": {"rope_type": "linear", "factor": 2.0, "rope_theta": 10000.0},
+                }
+            },
+            {
+                "rope_parameters": {
+                    "sliding_attention": {"rope_type": "default", "rope_theta": 100.0},
+                    "full_attention": {"rope_type": "default", "rope_theta": 10000.0},
+                }
+            },
+        ],
+    ),
 }
 
-# name -> (base, LoraConfig arguments)
 ADAPTERS = {
     "llama3-lora": (
         "llama3",
@@ -439,6 +511,25 @@ ADAPTERS = {
             r=4,
             lora_alpha=8,
             target_modules=["q_proj", "v_proj"],
+            modules_to_save=["score"],
+        ),
+    ),
+    "gemma3-lora": (
+        "gemma3",
+        dict(
+            task_type="CAUSAL_LM",
+            r=4,
+            lora_alpha=8,
+            target_modules=["q_proj", "o_proj", "gate_proj", "down_proj"],
+        ),
+    ),
+    "gemma3-reward-lora": (
+        "gemma3",
+        dict(
+            task_type="SEQ_CLS",
+            r=4,
+            lora_alpha=8,
+            target_modules=["k_proj", "up_proj"],
             modules_to_save=["score"],
         ),
     ),

@@ -87,7 +87,9 @@ fn a_scalar_head_reads_the_last_token_as_transformers_does() {
 
 #[test]
 fn peft_adapters_give_the_numbers_of_peft() {
-    for (name, base) in [("llama3-lora", "llama3"), ("pythia-lora", "pythia")] {
+    let adapters =
+        [("llama3-lora", "llama3"), ("pythia-lora", "pythia"), ("gemma3-lora", "gemma3")];
+    for (name, base) in adapters {
         let expected = json_file(&golden(name).join("expected.json"));
         let model = load(base).with_adapter(&golden(name)).unwrap();
         check_language_model(name, &model, &expected);
@@ -110,12 +112,14 @@ fn a_sequence_classification_folder_gives_the_scores_of_transformers() {
 
 #[test]
 fn a_peft_reward_adapter_gives_the_scores_of_peft() {
-    let folder = golden("llama3-reward-lora");
-    let expected = json_file(&folder.join("expected.json"));
-    let model = ScalarModel::load_adapter(load("llama3"), &folder).unwrap();
-    for side in [PaddingSide::Left, PaddingSide::Right] {
-        let ours = scores(&model, &ids(&expected["rows"]), side);
-        assert_close(&ours, &numbers(&expected["scores"]), TOLERANCE, "llama3-reward-lora");
+    for (name, base) in [("llama3-reward-lora", "llama3"), ("gemma3-reward-lora", "gemma3")] {
+        let folder = golden(name);
+        let expected = json_file(&folder.join("expected.json"));
+        let model = ScalarModel::load_adapter(load(base), &folder).unwrap();
+        for side in [PaddingSide::Left, PaddingSide::Right] {
+            let ours = scores(&model, &ids(&expected["rows"]), side);
+            assert_close(&ours, &numbers(&expected["scores"]), TOLERANCE, name);
+        }
     }
 }
 

@@ -148,7 +148,9 @@ fn assert_same(
 
 #[test]
 fn gradients_of_a_full_model_equal_autodiff_through_all_logits() {
-    for (name, parameters) in [("pythia", 28), ("qwen2", 26), ("llama3", 21), ("qwen3-mixed", 47)] {
+    let models =
+        [("pythia", 28), ("qwen2", 26), ("llama3", 21), ("qwen3-mixed", 47), ("gemma3", 54)];
+    for (name, parameters) in models {
         let model = load(name).trainable();
         for side in [PaddingSide::Left, PaddingSide::Right] {
             for temperature in [1.0, 0.6] {
@@ -163,7 +165,9 @@ fn gradients_of_a_full_model_equal_autodiff_through_all_logits() {
 
 #[test]
 fn gradients_of_adapters_on_a_frozen_model_equal_autodiff_and_the_rest_has_none() {
-    for (name, base) in [("llama3-lora", "llama3"), ("pythia-lora", "pythia")] {
+    let adapters =
+        [("llama3-lora", "llama3"), ("pythia-lora", "pythia"), ("gemma3-lora", "gemma3")];
+    for (name, base) in adapters {
         let model = load(base).with_adapter(&golden(name)).unwrap();
         let factors = 2 * model.decoder.linears().filter(|l| l.lora.is_some()).count();
         for temperature in [1.0, 1.5] {

@@ -19,6 +19,7 @@ pub const MODELS: &[&str] = &[
     "llama-bias",
     "llama-bf16",
     "linear-rope",
+    "gemma3",
 ];
 
 pub fn device() -> Device {
