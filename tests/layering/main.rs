@@ -13,7 +13,10 @@ const EDGES: &[(&str, &[&str])] = &[
     ("revealed-models", &["revealed-hub"]),
     ("revealed-objectives", &[]),
     ("revealed-reward", &["revealed-models"]),
-    ("revealed-train", &["revealed-data", "revealed-objectives", "revealed-reward"]),
+    (
+        "revealed-train",
+        &["revealed-data", "revealed-models", "revealed-objectives", "revealed-reward"],
+    ),
     (
         "revealed-eval",
         &["revealed-data", "revealed-models", "revealed-objectives", "revealed-reward"],
