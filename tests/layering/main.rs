@@ -21,7 +21,7 @@ const EDGES: &[(&str, &[&str])] = &[
         "revealed-eval",
         &["revealed-data", "revealed-models", "revealed-objectives", "revealed-reward"],
     ),
-    ("revealed-report", &["revealed-reward", "revealed-eval"]),
+    ("revealed-report", &["revealed-reward", "revealed-train", "revealed-eval"]),
     (
         "revealed",
         &[

@@ -24,7 +24,7 @@ pub enum CompareError {
     },
     /// An item's name is not its own.
     #[error(
-        "item `{id}` stands twice in this record, and items are compared by their ids; run the evaluation again, which names each apart"
+        "item id `{id}` occurs twice in this record, and items are paired by id; run the evaluation again, which gives unique ids"
     )]
     Twice {
         /// The record: 0 on the left, 1 on the right.
@@ -134,7 +134,7 @@ fn pairing(a: &EvalRecord, b: &EvalRecord, [in_a, in_b]: &[Items<'_>; 2]) -> Pai
     let items = in_a.keys().filter(|id| in_b.contains_key(*id)).count();
     match (hashes(a), hashes(b)) {
         (Some(a), Some(b)) if a.is_empty() || b.is_empty() => {
-            unpaired("a record names no data, so nothing says that ids mean the same items")
+            unpaired("a record names no data, so equal ids may mean different items")
         }
         (Some(a), Some(b)) if a.is_disjoint(&b) => unpaired("the data differ"),
         (Some(a), Some(b)) if a != b && in_a.keys().ne(in_b.keys()) => {
@@ -144,7 +144,7 @@ fn pairing(a: &EvalRecord, b: &EvalRecord, [in_a, in_b]: &[Items<'_>; 2]) -> Pai
         (Some(_), Some(_)) => {
             Pairing::Paired { items, only_a: in_a.len() - items, only_b: in_b.len() - items }
         }
-        _ => unpaired("data without a hash, so nothing says that ids mean the same items"),
+        _ => unpaired("data without a hash, so equal ids may mean different items"),
     }
 }
 

@@ -1,9 +1,9 @@
-//! A curve as SVG: its line over its healthy band, with the boundaries of rounds. Colours are the page's.
+//! A curve as SVG: its line over its expected range, with the boundaries of rounds. Colours are in the style sheet.
 
 use std::fmt::Write;
 
-use super::bands::Band;
 use super::curves::{Curve, Point, thinned};
+use super::expected_range::ExpectedRange;
 use super::labels::label;
 use super::number::number;
 use super::shade::{band_areas, legend, outside};
@@ -24,22 +24,22 @@ const TOP: f64 = 16.0;
 const BOTTOM: f64 = 24.0;
 /// Of the highest to the median, from which on the axis is logarithmic: one spike would flatten everything else.
 const LOG_FROM: f64 = 30.0;
-/// How far beyond the values a band's end may lie to be shown, in spans of the values.
+/// Maximum distance of the end of a range from the values for it to be shown, in spans of the values.
 const NEAR: f64 = 0.6;
 
 /// From values to places on the picture.
 pub(super) struct Axes {
     pub(super) places: [f64; 2],
     pub(super) values: [f64; 2],
-    /// Numbers beside the axis, with their text.
+    /// Numbers next to the axis, with their text.
     ticks: Vec<(f64, String)>,
     left: f64,
     log: bool,
 }
 
 impl Axes {
-    /// Around the values, and the ends of bands where they are near; no further than 0 and 1 where these bound them.
-    fn of(points: &[Point], bands: &[Band], bounded: bool) -> Self {
+    /// Covers the values, and the ends of ranges if they are near; limited to 0 and 1 for shares.
+    fn of(points: &[Point], bands: &[ExpectedRange], bounded: bool) -> Self {
         let mut sorted: Vec<f64> = points.iter().map(|point| point.value).collect();
         sorted.sort_by(f64::total_cmp);
         let (low, high) = (sorted[0], sorted[sorted.len() - 1]);
@@ -140,7 +140,7 @@ fn log_text(value: f64) -> String {
 }
 
 /// A figure with its caption; `None` of fewer than two numbers.
-pub(super) fn figure(curve: &Curve, bands: &[Band]) -> Option<String> {
+pub(super) fn figure(curve: &Curve, bands: &[ExpectedRange]) -> Option<String> {
     let (_, label, unit) = label(&curve.name);
     let points = thinned(&curve.points, MOST_POINTS);
     let (first, last) = (points.first()?, points.last()?);
@@ -148,7 +148,7 @@ pub(super) fn figure(curve: &Curve, bands: &[Band]) -> Option<String> {
         return None;
     }
     let axes = Axes::of(&points, bands, unit.starts_with("share"));
-    let id = format!("{}-{}", curve.stage, curve.name).replace(|c: char| !c.is_alphanumeric(), "-");
+    let id = format!("{}-{}", curve.phase, curve.name).replace(|c: char| !c.is_alphanumeric(), "-");
     let mut svg = format!(
         "<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-labelledby=\"{id}-t {id}-d\"><title id=\"{id}-t\">{}</title><desc id=\"{id}-d\">{}</desc>",
         escape(label),
@@ -171,14 +171,14 @@ pub(super) fn figure(curve: &Curve, bands: &[Band]) -> Option<String> {
     ))
 }
 
-fn described(points: &[Point], bands: &[Band], log: bool) -> String {
+fn described(points: &[Point], bands: &[ExpectedRange], log: bool) -> String {
     let values = points.iter().map(|point| point.value);
     let (low, high) = values.fold((f64::MAX, f64::MIN), |(low, high), v| (low.min(v), high.max(v)));
     let (first, last) = (points[0], points[points.len() - 1]);
     let scale = if log { " on a logarithmic axis" } else { "" };
     let band = match bands {
         [] => "",
-        _ => " The shaded area is the healthy band.",
+        _ => " The shaded area is the expected range.",
     };
     format!(
         "From {} at step {} to {} at step {}, between {} and {}{scale}.{band}",
@@ -254,8 +254,8 @@ fn line(svg: &mut String, points: &[Point], axes: &Axes) {
 
 #[cfg(test)]
 pub(super) mod tests {
-    use super::super::metrics::Stage;
     use super::*;
+    use revealed_train::Phase;
 
     pub(in super::super) fn curve(values: &[f64]) -> Curve {
         let point = |(index, value): (usize, &f64)| Point {
@@ -266,7 +266,7 @@ pub(super) mod tests {
             value: *value,
         };
         let points = values.iter().enumerate().map(point).collect();
-        Curve { stage: Stage::Improve, name: "objective/kl".into(), points }
+        Curve { phase: Phase::Improve, name: "objective/kl".into(), points }
     }
 
     #[test]
@@ -284,15 +284,16 @@ pub(super) mod tests {
 
     #[test]
     fn a_chart_names_itself_and_marks_what_is_outside() {
-        let band = Band { places: [1, 7], low: None, high: Some(2.5), source: "gate.max_kl" };
+        let band =
+            ExpectedRange { places: [1, 7], low: None, high: Some(2.5), source: "gate.max_kl" };
         let svg = figure(&curve(&[0.0, 1.0, 2.0, 3.0, 1.0, 1.0, 2.0]), &[band]).unwrap();
         assert!(
             svg.contains("role=\"img\"")
-                && svg.contains("<title id=\"improve-objective-kl-t\">KL to the anchor")
+                && svg.contains("<title id=\"improve-objective-kl-t\">KL to the reference model")
         );
         assert_eq!(svg.matches("class=\"out\"").count(), 1);
         assert_eq!(svg.matches("class=\"round\"").count(), 1);
-        assert!(svg.contains("healthy ≤ 2.50</span> (gate.max_kl)"), "{svg}");
+        assert!(svg.contains("expected ≤ 2.50</span> (gate.max_kl)"), "{svg}");
     }
 
     #[test]
@@ -307,7 +308,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn long_numbers_beside_the_axis_have_room() {
+    fn long_numbers_next_to_the_axis_have_room() {
         let axes = Axes::of(&curve(&[1.0, 1.000_01]).points, &[], false);
         let longest = axes.ticks.iter().map(|(_, text)| text.len()).max().unwrap();
         assert!(longest > 7, "{:?}", axes.ticks);
