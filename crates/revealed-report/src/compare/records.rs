@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 use thiserror::Error;
 
-use super::figures::{FigureDifference, Sides};
+use super::figures::{FigureDifference, Items, Sides};
 use super::{Difference, names};
 use crate::page::number;
 use revealed_eval::{EvalRecord, Figure, Item, Source};
@@ -114,7 +114,6 @@ fn alone<'a>(a: &'a EvalRecord, b: &'a EvalRecord) -> impl Iterator<Item = Diffe
 }
 
 /// Items by their ids.
-pub(super) type Items<'a> = BTreeMap<&'a str, &'a Item>;
 
 fn by_id(record: &EvalRecord, side: usize) -> Result<Items<'_>, CompareError> {
     let mut items = Items::new();

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::chart::{tick_text, ticks};
+use super::axes::{tick_text, ticks};
 use super::number::signed;
 use super::text::escape;
 use revealed_train::HeldOutScores;

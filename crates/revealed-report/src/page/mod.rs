@@ -4,6 +4,7 @@
 //! The page is self-contained: it loads no script, font or address. It is computed from the files of the run, so also a run in
 //! progress or a damaged one has a page.
 
+mod axes;
 mod chart;
 mod csv;
 mod curves;

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::chart::{Axes, MOST_POINTS};
+use super::axes::{Axes, MOST_POINTS};
 use super::curves::Point;
 use super::expected_range::ExpectedRange;
 use super::number::number;
