@@ -113,8 +113,6 @@ fn alone<'a>(a: &'a EvalRecord, b: &'a EvalRecord) -> impl Iterator<Item = Diffe
     left.chain(of([b, a]).map(named).map(|(key, b)| Difference { key, a: None, b }))
 }
 
-/// Items by their ids.
-
 fn by_id(record: &EvalRecord, side: usize) -> Result<Items<'_>, CompareError> {
     let mut items = Items::new();
     for item in &record.items {

@@ -127,7 +127,7 @@ pub(super) fn tick_text(value: f64, step: f64) -> String {
 }
 
 /// The text of a power of ten.
-fn log_text(value: f64) -> String {
+pub(super) fn log_text(value: f64) -> String {
     match value {
         value if (1e-3..1e5).contains(&value) => value.to_string(),
         value => number(value).replace(".0e", "e"),
