@@ -13,12 +13,15 @@ const EDGES: &[(&str, &[&str])] = &[
     ("revealed-models", &["revealed-hub"]),
     ("revealed-objectives", &[]),
     ("revealed-reward", &["revealed-models"]),
-    ("revealed-train", &["revealed-data", "revealed-objectives", "revealed-reward"]),
+    (
+        "revealed-train",
+        &["revealed-data", "revealed-models", "revealed-objectives", "revealed-reward"],
+    ),
     (
         "revealed-eval",
         &["revealed-data", "revealed-models", "revealed-objectives", "revealed-reward"],
     ),
-    ("revealed-report", &["revealed-reward", "revealed-eval"]),
+    ("revealed-report", &["revealed-reward", "revealed-train", "revealed-eval"]),
     (
         "revealed",
         &[

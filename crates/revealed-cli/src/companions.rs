@@ -79,10 +79,8 @@ impl Events {
 
     fn line(&mut self, at: At, metrics: &[Metric]) {
         let values = metrics.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect();
-        let line = self.places.line((at.round, &at.phase.to_string(), at.step), values);
-        if let Some(line) = line {
-            self.add(&line);
-        }
+        let line = self.places.line((at.round, at.phase, at.step), values);
+        self.add(&line);
     }
 
     fn add(&mut self, line: &MetricLine) {

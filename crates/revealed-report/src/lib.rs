@@ -8,9 +8,8 @@ mod page;
 pub mod tensorboard;
 
 pub use page::{
-    Answer, Band, Change, Curve, Exit, GRAD_NORM_FACTOR, Gold, GoldRow, Level, MAX_EQUAL_GROUPS,
-    MIN_LEAD, Measures, MetricLine, Places, Point, ReportError, Round, RunFiles, SMOOTH, Samples,
-    Scores, Settings, Shown, ShownRewards, Stage, ValidationScores, bands, changes, curves, exits,
-    html, metrics_csv, number, objective_change, range, read_metrics, result, signed,
-    stopped_early, verdict,
+    Answer, Change, Curve, ExpectedRange, Gold, GoldRow, Level, MIN_LEAD, MetricLine, Places,
+    Point, ReportError, RunFiles, Settings, Violation, changes, curves, expected_ranges, html,
+    metrics_csv, number, objective_change, range, read_metrics, result, signed, stopped_early,
+    verdict, violations,
 };

@@ -46,8 +46,8 @@ pub use recipe::{
     Tuning, ValidationReward,
 };
 pub use record::{
-    At, HeldOutScores, Measures, Metric, Phase, RoundReport, ScoredSamples, ShownRewards,
-    ShownSample, TrainingHealth, ValidationScores, Violation,
+    At, HealthLimits, HeldOutScores, Measures, Metric, Phase, RoundReport, ScoredSamples,
+    ShownRewards, ShownSample, TrainingHealth, ValidationScores, Violation, stopped_early,
 };
 pub use reward::{LogRatioReward, Reward};
 pub use run::Run;

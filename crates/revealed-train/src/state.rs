@@ -9,7 +9,7 @@ use crate::gate::{HeldOutSamples, KeptFigures};
 use crate::improve::PolicyPhase;
 use crate::methods::SftPhase;
 use crate::recipe::{Recipe, ValidationReward};
-use crate::record::{Phase, RoundReport, TrainingHealth};
+use crate::record::{Phase, RoundReport, TrainingHealth, stopped_early};
 
 mod check;
 
@@ -128,20 +128,6 @@ impl State {
 
     /// Why the run has ended with fewer rounds than `run.rounds`; none if it has not.
     pub fn stopped_early(&self, recipe: &Recipe) -> Option<String> {
-        let (requested, patience) = (recipe.run.rounds, recipe.gate.patience);
-        let last = self.reports.last().filter(|last| last.round < requested)?;
-        let rejected = self.reports.iter().rev().take_while(|report| !report.accepted).count();
-        let why = match patience {
-            _ if last.accepted && !last.reasons.is_empty() => {
-                "its samples score as high as the demonstrations (gate.stop)".into()
-            }
-            _ if rejected < patience => return None,
-            1 => "that was rolled back (gate.patience = 1)".into(),
-            _ => format!("the last {patience} were rolled back (gate.patience = {patience})"),
-        };
-        let round = last.round;
-        Some(format!(
-            "{requested} rounds were asked for; the run stopped after round {round}, since {why}"
-        ))
+        stopped_early(&self.reports, recipe.run.rounds, recipe.gate.patience)
     }
 }

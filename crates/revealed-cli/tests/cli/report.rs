@@ -24,7 +24,7 @@ fn a_run_leaves_a_page_event_files_and_a_table() {
     // Every figure but one of all samples together has an interval, from values one by one that are those of the report.
     let row =
         |name: &str| page.split(name).nth(1).unwrap().split("</tr>").next().unwrap().to_owned();
-    for name in ["log-likelihood of demonstrations, nats a token", "repeated 4-grams, share"] {
+    for name in ["log-likelihood of demonstrations, nats/token", "repeated 4-grams, share"] {
         assert!(row(name).contains(" to "), "{}", row(name));
     }
     let json = |name: &str| -> Value { serde_json::from_str(&text(&world, name)).unwrap() };
@@ -72,7 +72,7 @@ fn a_run_in_progress_or_damaged_has_a_page_that_says_so() {
     let lines = half[..half.len() / 2].lines().count();
     assert!(page.contains(&format!("metrics.jsonl: line {lines} is damaged and was left out")));
     assert!(page.contains("in progress") && !page.contains("0 of 0"), "{page}");
-    assert!(!page.contains("no round has been judged yet"), "{page}");
+    assert!(!page.contains("no round has been evaluated yet"), "{page}");
     assert!(!world.path("run/page.html").exists());
 
     fs::remove_file(world.path("run/recipe.toml")).unwrap();
@@ -187,7 +187,7 @@ fn runs_are_compared_by_settings_and_results() {
     let printed = revealed(world.folder.path(), &["compare", "one", "two"]).ok().stdout;
     assert!(printed.contains("policy.kl_coef"), "{printed}");
     assert!(
-        !printed.contains("run.out") && printed.contains("reward less the price of KL"),
+        !printed.contains("run.out") && printed.contains("reward minus KL penalty"),
         "{printed}"
     );
     let line = &world.revealed(&["compare", "one", "two", "--json"]).ok().lines()[0];

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::records::Items;
 use revealed_eval::Estimate;
 use revealed_eval::stats::{Z_95, mean_ci95, mean_sd};
 use revealed_eval::{EvalRecord, Figure, Item};
@@ -36,6 +35,9 @@ pub struct FigureDifference {
     /// Exact two-sided McNemar test, where every item is 0 or 1 and paired.
     pub p: Option<f64>,
 }
+
+/// Items of a record by id.
+pub(super) type Items<'a> = BTreeMap<&'a str, &'a Item>;
 
 /// What a figure is the mean of: the value of its name of every item, or of those of its part of the data, `file` holding `file/part`; a
 /// part may also be a side that every item has a value of its own for, as `policy/reward`.

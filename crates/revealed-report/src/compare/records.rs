@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 use thiserror::Error;
 
-use super::figures::{FigureDifference, Sides};
+use super::figures::{FigureDifference, Items, Sides};
 use super::{Difference, names};
 use crate::page::number;
 use revealed_eval::{EvalRecord, Figure, Item, Source};
@@ -24,7 +24,7 @@ pub enum CompareError {
     },
     /// An item's name is not its own.
     #[error(
-        "item `{id}` stands twice in this record, and items are compared by their ids; run the evaluation again, which names each apart"
+        "item id `{id}` occurs twice in this record, and items are paired by id; run the evaluation again, which gives unique ids"
     )]
     Twice {
         /// The record: 0 on the left, 1 on the right.
@@ -113,9 +113,6 @@ fn alone<'a>(a: &'a EvalRecord, b: &'a EvalRecord) -> impl Iterator<Item = Diffe
     left.chain(of([b, a]).map(named).map(|(key, b)| Difference { key, a: None, b }))
 }
 
-/// Items by their ids.
-pub(super) type Items<'a> = BTreeMap<&'a str, &'a Item>;
-
 fn by_id(record: &EvalRecord, side: usize) -> Result<Items<'_>, CompareError> {
     let mut items = Items::new();
     for item in &record.items {
@@ -134,7 +131,7 @@ fn pairing(a: &EvalRecord, b: &EvalRecord, [in_a, in_b]: &[Items<'_>; 2]) -> Pai
     let items = in_a.keys().filter(|id| in_b.contains_key(*id)).count();
     match (hashes(a), hashes(b)) {
         (Some(a), Some(b)) if a.is_empty() || b.is_empty() => {
-            unpaired("a record names no data, so nothing says that ids mean the same items")
+            unpaired("a record names no data, so equal ids may mean different items")
         }
         (Some(a), Some(b)) if a.is_disjoint(&b) => unpaired("the data differ"),
         (Some(a), Some(b)) if a != b && in_a.keys().ne(in_b.keys()) => {
@@ -144,7 +141,7 @@ fn pairing(a: &EvalRecord, b: &EvalRecord, [in_a, in_b]: &[Items<'_>; 2]) -> Pai
         (Some(_), Some(_)) => {
             Pairing::Paired { items, only_a: in_a.len() - items, only_b: in_b.len() - items }
         }
-        _ => unpaired("data without a hash, so nothing says that ids mean the same items"),
+        _ => unpaired("data without a hash, so equal ids may mean different items"),
     }
 }
 

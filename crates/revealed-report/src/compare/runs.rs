@@ -3,9 +3,11 @@
 use serde::Serialize;
 
 use super::Difference;
-use crate::page::{Level, Round, RunFiles, changes, curves, result, stopped_early, verdict};
+use revealed_train::RoundReport;
 
-/// Keys that say where a run is and not what it is.
+use crate::page::{Level, RunFiles, changes, curves, result, stopped_early, verdict};
+
+/// Keys of paths: they do not affect the result.
 const PLACES: [&str; 1] = ["run.out"];
 
 /// A held-out figure of both runs' results.
@@ -69,7 +71,7 @@ pub fn compare_runs(a: &RunFiles, b: &RunFiles) -> RunComparison {
 }
 
 /// What a run's figures are of, and what its `policy/` holds.
-fn delivered(round: &Round) -> String {
+fn delivered(round: &RoundReport) -> String {
     let number = round.round;
     match round.accepted {
         true => format!("its result is round {number}"),
@@ -79,7 +81,7 @@ fn delivered(round: &Round) -> String {
     }
 }
 
-fn word(round: &Round) -> String {
+fn word(round: &RoundReport) -> String {
     match (round.accepted, round.reasons.as_slice()) {
         (true, _) => "kept".into(),
         (false, reasons) => format!("rolled back: {}", reasons.join("; ")),
@@ -97,8 +99,11 @@ fn figures(a: &RunFiles, b: &RunFiles) -> Vec<RunFigure> {
             all.push((change.name.into(), change.policy));
             all.push((format!("  change from SFT: {}", change.name), change.difference()));
         }
-        if let Some(judge) = round.validation_reward {
-            all.push(("judge: change in the round, standard errors".into(), judge.gain()));
+        if let Some(scores) = round.validation_reward {
+            all.push((
+                "validation reward: change in the round, standard errors".into(),
+                scores.gain(),
+            ));
         }
         all
     };
@@ -145,7 +150,7 @@ mod tests {
             compared.notes
         );
         let objective = &compared.figures[2];
-        assert_eq!(objective.name, "reward less the price of KL");
+        assert_eq!(objective.name, "reward minus KL penalty");
         // 0.1 nats at 0.5 instead of 0.1.
         assert!((objective.a.unwrap() - objective.b.unwrap() - 0.04).abs() < 1e-9);
     }

@@ -1,146 +1,19 @@
-//! A curve as SVG: its line over its healthy band, with the boundaries of rounds. Colours are the page's.
+//! A curve as SVG: its line over its expected range, with the boundaries of rounds. Colours are in the style sheet.
 
 use std::fmt::Write;
 
-use super::bands::Band;
+use super::axes::{
+    Axes, BOTTOM, GAP, HEIGHT, MOST_POINTS, RIGHT, TOP, WIDTH, log_text, tick_text, ticks,
+};
 use super::curves::{Curve, Point, thinned};
+use super::expected_range::ExpectedRange;
 use super::labels::label;
 use super::number::number;
 use super::shade::{band_areas, legend, outside};
 use super::text::escape;
 
-/// Points of a line at most, so that long runs stay small.
-pub(super) const MOST_POINTS: usize = 400;
-const WIDTH: f64 = 360.0;
-const HEIGHT: f64 = 190.0;
-/// At least; more where the axis has longer numbers.
-const LEFT: f64 = 46.0;
-/// Of a digit of 11 px, at most: 0.636 em in DejaVu Sans, a wide one.
-const DIGIT: f64 = 7.0;
-/// From the numbers to the axis.
-const GAP: f64 = 5.0;
-const RIGHT: f64 = 10.0;
-const TOP: f64 = 16.0;
-const BOTTOM: f64 = 24.0;
-/// Of the highest to the median, from which on the axis is logarithmic: one spike would flatten everything else.
-const LOG_FROM: f64 = 30.0;
-/// How far beyond the values a band's end may lie to be shown, in spans of the values.
-const NEAR: f64 = 0.6;
-
-/// From values to places on the picture.
-pub(super) struct Axes {
-    pub(super) places: [f64; 2],
-    pub(super) values: [f64; 2],
-    /// Numbers beside the axis, with their text.
-    ticks: Vec<(f64, String)>,
-    left: f64,
-    log: bool,
-}
-
-impl Axes {
-    /// Around the values, and the ends of bands where they are near; no further than 0 and 1 where these bound them.
-    fn of(points: &[Point], bands: &[Band], bounded: bool) -> Self {
-        let mut sorted: Vec<f64> = points.iter().map(|point| point.value).collect();
-        sorted.sort_by(f64::total_cmp);
-        let (low, high) = (sorted[0], sorted[sorted.len() - 1]);
-        let log = low > 0.0 && high > LOG_FROM * sorted[sorted.len() / 2];
-        let mut axes =
-            Self { places: [0.0, 1.0], values: [low, high], ticks: vec![], left: LEFT, log };
-        let span = (high - low).max(1e-3 * high.abs());
-        if !log {
-            let ends = bands.iter().flat_map(|band| [band.low, band.high]).flatten();
-            let near = ends.filter(|end| low - NEAR * span <= *end && *end <= high + NEAR * span);
-            for end in near {
-                axes.values = [axes.values[0].min(end), axes.values[1].max(end)];
-            }
-        }
-        let [low, high] = axes.values;
-        let room = match high - low {
-            gap if gap > 0.0 => 0.06 * gap,
-            _ => (0.1 * high.abs()).max(0.05),
-        };
-        axes.values = if log { [low / 1.2, high * 1.2] } else { [low - room, high + room] };
-        if bounded {
-            axes.values = [axes.values[0].max(low.min(0.0)), axes.values[1].min(high.max(1.0))];
-        }
-        let (first, last) = (points[0].place as f64, points[points.len() - 1].place as f64);
-        axes.places = [first, last.max(first + 1.0)];
-        axes.ticks = axes.value_ticks();
-        let longest = axes.ticks.iter().map(|(_, text)| text.chars().count()).max().unwrap_or(0);
-        axes.left = LEFT.max(GAP + DIGIT * longest as f64);
-        axes
-    }
-
-    pub(super) fn x(&self, place: f64) -> f64 {
-        let [low, high] = self.places;
-        self.left + (place - low) / (high - low) * (WIDTH - self.left - RIGHT)
-    }
-
-    pub(super) fn y(&self, value: f64) -> f64 {
-        let scaled = |value: f64| if self.log { value.max(1e-300).ln() } else { value };
-        let [low, high] = self.values.map(scaled);
-        let share = ((scaled(value) - low) / (high - low)).clamp(0.0, 1.0);
-        TOP + (1.0 - share) * (HEIGHT - TOP - BOTTOM)
-    }
-
-    fn value_ticks(&self) -> Vec<(f64, String)> {
-        let [low, high] = self.values;
-        if !self.log {
-            let values = ticks(low, high, 4);
-            let step = values.windows(2).map(|pair| pair[1] - pair[0]).next().unwrap_or(1.0);
-            return values.into_iter().map(|value| (value, tick_text(value, step))).collect();
-        }
-        let powers = low.log10().ceil() as i32..=high.log10().floor() as i32;
-        let all: Vec<f64> = powers.map(|power| 10f64.powi(power)).collect();
-        let some = all.iter().copied().step_by(all.len().div_ceil(5).max(1));
-        some.map(|value| (value, log_text(value))).collect()
-    }
-}
-
-/// Round numbers within a range, about so many.
-pub(super) fn ticks(low: f64, high: f64, count: usize) -> Vec<f64> {
-    let rough = (high - low) / count as f64;
-    if !(rough.is_finite() && rough > 0.0) {
-        return vec![low];
-    }
-    let power = 10f64.powf(rough.log10().floor());
-    let step = [1.0, 2.0, 2.5, 5.0, 10.0]
-        .into_iter()
-        .map(|factor| factor * power)
-        .find(|step| *step >= rough * 0.999)
-        .unwrap_or(10.0 * power);
-    let first = (low / step).ceil() as i64;
-    (0..).map(|index| (first + index) as f64 * step).take_while(|tick| *tick <= high).collect()
-}
-
-/// The text of a tick: as many decimals as neighbouring ticks need.
-pub(super) fn tick_text(value: f64, step: f64) -> String {
-    let sign = if value < 0.0 { "−" } else { "" };
-    let size = value.abs();
-    match step {
-        _ if size == 0.0 => "0".into(),
-        _ if size >= 1e5 || (size > 0.0 && size < 1e-3) => number(value).replace(".0e", "e"),
-        step if step >= 1.0 && step.fract() == 0.0 => format!("{sign}{size:.0}"),
-        step => {
-            let decimals = (1..9).find(|d| {
-                let scaled = step * 10f64.powi(*d);
-                (scaled - scaled.round()).abs() < 1e-6
-            });
-            format!("{sign}{size:.*}", decimals.unwrap_or(9) as usize)
-        }
-    }
-}
-
-/// The text of a power of ten.
-fn log_text(value: f64) -> String {
-    match value {
-        value if (1e-3..1e5).contains(&value) => value.to_string(),
-        value => number(value).replace(".0e", "e"),
-    }
-}
-
 /// A figure with its caption; `None` of fewer than two numbers.
-pub(super) fn figure(curve: &Curve, bands: &[Band]) -> Option<String> {
+pub(super) fn figure(curve: &Curve, bands: &[ExpectedRange]) -> Option<String> {
     let (_, label, unit) = label(&curve.name);
     let points = thinned(&curve.points, MOST_POINTS);
     let (first, last) = (points.first()?, points.last()?);
@@ -148,7 +21,7 @@ pub(super) fn figure(curve: &Curve, bands: &[Band]) -> Option<String> {
         return None;
     }
     let axes = Axes::of(&points, bands, unit.starts_with("share"));
-    let id = format!("{}-{}", curve.stage, curve.name).replace(|c: char| !c.is_alphanumeric(), "-");
+    let id = format!("{}-{}", curve.phase, curve.name).replace(|c: char| !c.is_alphanumeric(), "-");
     let mut svg = format!(
         "<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-labelledby=\"{id}-t {id}-d\"><title id=\"{id}-t\">{}</title><desc id=\"{id}-d\">{}</desc>",
         escape(label),
@@ -171,14 +44,14 @@ pub(super) fn figure(curve: &Curve, bands: &[Band]) -> Option<String> {
     ))
 }
 
-fn described(points: &[Point], bands: &[Band], log: bool) -> String {
+fn described(points: &[Point], bands: &[ExpectedRange], log: bool) -> String {
     let values = points.iter().map(|point| point.value);
     let (low, high) = values.fold((f64::MAX, f64::MIN), |(low, high), v| (low.min(v), high.max(v)));
     let (first, last) = (points[0], points[points.len() - 1]);
     let scale = if log { " on a logarithmic axis" } else { "" };
     let band = match bands {
         [] => "",
-        _ => " The shaded area is the healthy band.",
+        _ => " The shaded area is the expected range.",
     };
     format!(
         "From {} at step {} to {} at step {}, between {} and {}{scale}.{band}",
@@ -254,8 +127,9 @@ fn line(svg: &mut String, points: &[Point], axes: &Axes) {
 
 #[cfg(test)]
 pub(super) mod tests {
-    use super::super::metrics::Stage;
+    use super::super::axes::{log_text, tick_text};
     use super::*;
+    use revealed_train::Phase;
 
     pub(in super::super) fn curve(values: &[f64]) -> Curve {
         let point = |(index, value): (usize, &f64)| Point {
@@ -266,7 +140,7 @@ pub(super) mod tests {
             value: *value,
         };
         let points = values.iter().enumerate().map(point).collect();
-        Curve { stage: Stage::Improve, name: "objective/kl".into(), points }
+        Curve { phase: Phase::Improve, name: "objective/kl".into(), points }
     }
 
     #[test]
@@ -284,15 +158,16 @@ pub(super) mod tests {
 
     #[test]
     fn a_chart_names_itself_and_marks_what_is_outside() {
-        let band = Band { places: [1, 7], low: None, high: Some(2.5), source: "gate.max_kl" };
+        let band =
+            ExpectedRange { places: [1, 7], low: None, high: Some(2.5), source: "gate.max_kl" };
         let svg = figure(&curve(&[0.0, 1.0, 2.0, 3.0, 1.0, 1.0, 2.0]), &[band]).unwrap();
         assert!(
             svg.contains("role=\"img\"")
-                && svg.contains("<title id=\"improve-objective-kl-t\">KL to the anchor")
+                && svg.contains("<title id=\"improve-objective-kl-t\">KL to the reference model")
         );
         assert_eq!(svg.matches("class=\"out\"").count(), 1);
         assert_eq!(svg.matches("class=\"round\"").count(), 1);
-        assert!(svg.contains("healthy ≤ 2.50</span> (gate.max_kl)"), "{svg}");
+        assert!(svg.contains("expected ≤ 2.50</span> (gate.max_kl)"), "{svg}");
     }
 
     #[test]
@@ -307,7 +182,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn long_numbers_beside_the_axis_have_room() {
+    fn long_numbers_next_to_the_axis_have_room() {
         let axes = Axes::of(&curve(&[1.0, 1.000_01]).points, &[], false);
         let longest = axes.ticks.iter().map(|(_, text)| text.len()).max().unwrap();
         assert!(longest > 7, "{:?}", axes.ticks);

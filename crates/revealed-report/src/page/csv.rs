@@ -14,7 +14,7 @@ pub fn metrics_csv(lines: &[MetricLine]) -> String {
     let heads = ["round", "phase", "step"].into_iter().chain(names.iter().copied());
     let mut text = row(heads.map(quoted));
     for line in lines {
-        let place = [line.round.to_string(), line.phase(), line.step.to_string()];
+        let place = [line.round.to_string(), line.phase.to_string(), line.step.to_string()];
         let values = names.iter().map(|name| {
             let value = line.values.iter().find(|(other, _)| other == name);
             value
@@ -39,21 +39,21 @@ fn quoted(name: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::metrics::Stage;
     use super::*;
+    use revealed_train::Phase;
 
     #[test]
     fn columns_are_the_union_and_cells_may_be_empty() {
-        let line = |stage, values: &[(&str, f64)]| MetricLine {
+        let line = |phase, values: &[(&str, f64)]| MetricLine {
             round: 0,
-            stage,
+            phase,
             step: 1,
             place: 1,
             values: values.iter().map(|(name, value)| ((*name).into(), *value)).collect(),
         };
         let csv = metrics_csv(&[
-            line(Stage::Sft, &[("loss", 0.5), ("a,\"b", f64::NAN)]),
-            line(Stage::Judge, &[("grad_norm", 1e-7)]),
+            line(Phase::Sft, &[("loss", 0.5), ("a,\"b", f64::NAN)]),
+            line(Phase::FitValidationReward, &[("grad_norm", 1e-7)]),
         ]);
         let expected = "round,phase,step,loss,\"a,\"\"b\",grad_norm\n0,sft,1,0.5,,\n0,fit-validation-reward,1,,,0.0000001\n";
         assert_eq!(csv, expected);

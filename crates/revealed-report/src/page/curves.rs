@@ -1,11 +1,12 @@
-//! Metrics as curves: one a stage and name, over all rounds.
+//! Metrics as curves: one per phase and name, over all rounds.
 
-use super::metrics::{MetricLine, Stage};
+use super::metrics::MetricLine;
+use revealed_train::Phase;
 
 /// A number at a step.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Point {
-    /// Where on the stage's axis.
+    /// Where on the phase's axis.
     pub place: usize,
     /// The round.
     pub round: usize,
@@ -17,11 +18,11 @@ pub struct Point {
     pub value: f64,
 }
 
-/// All values of a metric in a stage.
+/// All values of a metric in a phase.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Curve {
-    /// Its stage.
-    pub stage: Stage,
+    /// Its phase.
+    pub phase: Phase,
     /// The metric's name.
     pub name: String,
     /// In order of the run.
@@ -29,7 +30,7 @@ pub struct Curve {
 }
 
 impl Curve {
-    /// Whether it says more than one number a round, and not the same one.
+    /// Whether a round has several values and not all values are equal.
     pub fn moves(&self) -> bool {
         let several = self.rounds().any(|points| points.len() > 1);
         several && self.points.iter().any(|point| point.value != self.points[0].value)
@@ -41,7 +42,7 @@ impl Curve {
     }
 }
 
-/// Every metric of every stage, in the order in which they first appear.
+/// Every metric of every phase, in the order in which they first appear.
 pub fn curves(lines: &[MetricLine]) -> Vec<Curve> {
     let mut curves: Vec<Curve> = Vec::new();
     for (number, line) in lines.iter().enumerate() {
@@ -53,18 +54,18 @@ pub fn curves(lines: &[MetricLine]) -> Vec<Curve> {
                 line: number,
                 value: *value,
             };
-            let known = curves.iter_mut().find(|c| c.stage == line.stage && c.name == *name);
+            let known = curves.iter_mut().find(|c| c.phase == line.phase && c.name == *name);
             match known {
                 Some(curve) => curve.points.push(point),
                 None => curves.push(Curve {
-                    stage: line.stage,
+                    phase: line.phase,
                     name: name.clone(),
                     points: vec![point],
                 }),
             }
         }
     }
-    curves.sort_by_key(|curve| curve.stage);
+    curves.sort_by_key(|curve| curve.phase);
     curves
 }
 
@@ -113,17 +114,17 @@ mod tests {
 
     #[test]
     fn a_name_in_two_stages_is_two_curves() {
-        let line = |stage, place, value| MetricLine {
+        let line = |phase, place, value| MetricLine {
             round: 1,
-            stage,
+            phase,
             step: place,
             place,
             values: vec![("loss".into(), value)],
         };
-        let lines = [line(Stage::Fit, 1, 0.7), line(Stage::Sft, 1, 2.0), line(Stage::Fit, 2, 0.6)];
+        let lines = [line(Phase::Fit, 1, 0.7), line(Phase::Sft, 1, 2.0), line(Phase::Fit, 2, 0.6)];
         let curves = curves(&lines);
         assert_eq!(curves.len(), 2);
-        assert_eq!((curves[0].stage, curves[1].points.len()), (Stage::Sft, 2));
+        assert_eq!((curves[0].phase, curves[1].points.len()), (Phase::Sft, 2));
         assert_eq!((curves[0].moves(), curves[1].moves()), (false, true));
     }
 }

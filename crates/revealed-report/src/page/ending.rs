@@ -1,49 +1,37 @@
-//! How many rounds were asked for, judged and kept, and why a run has ended before its last one.
+//! How many rounds were requested, evaluated and kept, and why a run has ended before its last one.
 
 use super::run::RunFiles;
 
-/// How many rounds were kept, in a few words.
+/// Number of rounds kept, evaluated and requested, in words.
 pub(super) fn kept(run: &RunFiles) -> String {
-    let (judged, damaged) = (run.rounds.len(), run.damaged.len());
+    let (evaluated, damaged) = (run.rounds.len(), run.damaged.len());
     let kept = run.rounds.iter().filter(|round| round.accepted).count();
-    let mut text = match (judged, damaged) {
+    let mut text = match (evaluated, damaged) {
         (0, 0) if run.finished => "no round’s report is here".into(),
-        (0, 0) => "no round judged yet".into(),
+        (0, 0) => "no round evaluated yet".into(),
         (0, _) => "not known how many rounds were kept".into(),
-        _ => format!("{kept} of {judged} rounds kept"),
+        _ => format!("{kept} of {evaluated} rounds kept"),
     };
     if damaged > 0 {
         let reports = if damaged == 1 { "report is" } else { "reports are" };
         text.push_str(&format!(", {damaged} {reports} damaged"));
     }
-    if let Some(asked) = asked(run).filter(|asked| *asked > judged + damaged) {
+    if let Some(asked) = asked(run).filter(|asked| *asked > evaluated + damaged) {
         text.push_str(&format!(", {asked} asked for"));
     }
     text
 }
 
-/// Why a finished run has fewer rounds than were asked for; none where it has them all, or where its reports do not say. The rules are
-/// those by which the run stops.
+/// Why a finished run has fewer rounds than requested, by the trainer's own rules; none if it has them all or its reports
+/// do not show why.
 pub fn stopped_early(run: &RunFiles) -> Option<String> {
     let last = run.rounds.last()?;
-    let asked = asked(run).filter(|asked| *asked > last.round)?;
     if !run.finished || run.damaged.iter().any(|round| *round > last.round) {
         return None;
     }
-    let rejected = run.rounds.iter().rev().take_while(|round| !round.accepted).count();
-    let patience = run.settings.number("gate.patience").map(|patience| patience as usize);
-    let why = match patience {
-        _ if last.accepted && !last.reasons.is_empty() => {
-            "its samples score as high as the demonstrations (gate.stop)".into()
-        }
-        Some(1) if rejected >= 1 => "that was rolled back (gate.patience = 1)".into(),
-        Some(patience) if patience > 1 && rejected >= patience => {
-            format!("the last {patience} were rolled back (gate.patience = {patience})")
-        }
-        _ => return None,
-    };
-    let round = last.round;
-    Some(format!("{asked} rounds were asked for; the run stopped after round {round}, since {why}"))
+    // Without a recipe the patience is not known.
+    let patience = run.settings.number("gate.patience").map_or(usize::MAX, |count| count as usize);
+    revealed_train::stopped_early(&run.rounds, asked(run)?, patience)
 }
 
 fn asked(run: &RunFiles) -> Option<usize> {
@@ -53,16 +41,17 @@ fn asked(run: &RunFiles) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::super::example::{round, run};
-    use super::super::run::Round;
     use super::super::settings::Settings;
     use super::*;
+    use revealed_train::RoundReport;
 
     fn with(accepted: &[bool], rounds: usize, patience: usize) -> RunFiles {
         let mut run = run();
         let text = format!("[run]\nrounds = {rounds}\n[gate]\npatience = {patience}");
         run.settings = Settings::parse(&text).unwrap();
         let numbered = accepted.iter().enumerate();
-        run.rounds = numbered.map(|(at, kept)| Round { round: at + 1, ..round(*kept) }).collect();
+        run.rounds =
+            numbered.map(|(at, kept)| RoundReport { round: at + 1, ..round(*kept) }).collect();
         run
     }
 
@@ -85,7 +74,7 @@ mod tests {
     #[test]
     fn what_is_not_known_is_not_counted_as_none() {
         let none = RunFiles { finished: false, ..with(&[], 2, 1) };
-        assert_eq!(kept(&none), "no round judged yet, 2 asked for");
+        assert_eq!(kept(&none), "no round evaluated yet, 2 asked for");
         let lost = RunFiles { damaged: vec![1], ..with(&[], 1, 1) };
         assert_eq!(kept(&lost), "not known how many rounds were kept, 1 report is damaged");
         let half = RunFiles { damaged: vec![2, 3], ..with(&[true], 3, 1) };

@@ -7,7 +7,7 @@ use super::tables::table;
 use super::text::{escape, shown};
 use revealed_eval::{EvalRecord, Figure};
 
-/// Characters of a setting that stands in the line.
+/// Maximum characters of a setting shown in the line.
 const SHORT: usize = 48;
 
 pub(super) fn evaluations(records: &[EvalRecord]) -> String {
@@ -48,7 +48,7 @@ fn row(figure: &Figure) -> Vec<String> {
     ]
 }
 
-/// A setting's parts: one value each, under dotted keys. Only whole short settings stand in the line.
+/// Parts of a setting, one value each, under dotted keys. Only short settings are shown in the line.
 fn place(
     key: &str,
     value: &Value,

@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use revealed_reward::Audit;
+use revealed_reward::{Audit, Calibration};
 
-use super::run::{
-    Measures, Round, RunFiles, Samples, Scores, Shown, ShownRewards, ValidationScores,
-};
+use super::run::RunFiles;
 use super::settings::Settings;
+use revealed_train::{
+    HeldOutScores, Measures, RoundReport, ScoredSamples, ShownRewards, ShownSample, TrainingHealth,
+    ValidationScores,
+};
 
 pub(crate) fn measures(reward: f64) -> Measures {
     Measures {
@@ -21,8 +23,8 @@ pub(crate) fn measures(reward: f64) -> Measures {
     }
 }
 
-pub(crate) fn round(accepted: bool) -> Round {
-    Round {
+pub(crate) fn round(accepted: bool) -> RoundReport {
+    RoundReport {
         round: 1,
         accepted,
         reasons: if accepted { vec![] } else { vec!["KL to SFT 40 > 30".into()] },
@@ -54,15 +56,18 @@ pub(crate) fn round(accepted: bool) -> Round {
             before: -0.8,
             after: -0.4,
             standard_error: 0.1,
+            accuracy_after: 0.6,
         }),
         sft_log_likelihood: -0.7,
+        health: TrainingHealth::default(),
+        calibration: Calibration::default(),
         before: measures(-0.5),
         after: measures(0.4),
     }
 }
 
-fn samples(reward: f64, kl: Option<f64>) -> Samples {
-    Samples {
+fn samples(reward: f64, kl: Option<f64>) -> ScoredSamples {
+    ScoredSamples {
         rewards: (0..8).map(|index| reward + 0.1 * f64::from(index)).collect(),
         lengths: vec![12; 8],
         terminated: vec![true; 8],
@@ -74,7 +79,7 @@ fn samples(reward: f64, kl: Option<f64>) -> Samples {
 
 /// A finished run of one kept round, with four held-out prompts.
 pub(crate) fn run() -> RunFiles {
-    let scores = Scores {
+    let scores = HeldOutScores {
         samples_per_prompt: 2,
         demonstrations: vec![0.0, 0.1, 0.2, 0.3],
         demonstration_lengths: vec![12; 4],
@@ -83,7 +88,7 @@ pub(crate) fn run() -> RunFiles {
         before: samples(-0.5, Some(0.0)),
         after: samples(0.4, Some(0.1)),
     };
-    let shown = Shown {
+    let shown = ShownSample {
         prompt: "</script><b>prompt & \"more\"".into(),
         demonstration: "a demonstration".into(),
         before: "<img src=x onerror=alert(1)>".into(),

@@ -1,45 +1,46 @@
 //! SFT model and final policy on held-out prompts: figures, their differences and the intervals of these.
 
-use super::run::{Round, RunFiles, Samples, Scores};
+use super::run::RunFiles;
 use revealed_eval::stats::{mean_ci95, mean_sd, t_975};
+use revealed_train::{HeldOutScores, RoundReport, ScoredSamples};
 
 /// A figure of two policies on the same prompts.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Change {
-    /// What it is, with its unit.
+    /// Name with unit.
     pub name: &'static str,
-    /// Of the SFT model.
+    /// Value of the SFT model.
     pub sft: f64,
-    /// Of the policy.
+    /// Value of the policy.
     pub policy: f64,
     /// 95 % interval of the difference, over prompts; `None` where the run kept no values of prompts.
     pub interval: Option<(f64, f64)>,
 }
 
 impl Change {
-    /// How far the policy is above the SFT model.
+    /// Policy minus SFT model.
     pub fn difference(&self) -> f64 {
         self.policy - self.sft
     }
 }
 
-/// What stands for the run's result: the last kept round, or the last one that was judged.
-pub fn result(run: &RunFiles) -> Option<&Round> {
+/// The round that the report treats as the result: the last kept one, or else the last evaluated one.
+pub fn result(run: &RunFiles) -> Option<&RoundReport> {
     run.last_kept().or(run.rounds.last())
 }
 
 /// The policy of a round compared with the SFT model, under that round's reward; the objective first.
-pub fn changes(run: &RunFiles, round: &Round) -> Vec<Change> {
+pub fn changes(run: &RunFiles, round: &RoundReport) -> Vec<Change> {
     let mut changes = Vec::new();
     if let Some(scores) = run.scores.get(&round.round) {
         let price = run.settings.kl_price();
         changes.extend(price.and_then(|price| objective_change(scores, price)));
         changes.extend(of_scores(scores));
     } else {
-        changes.push(plain("KL to the SFT model, nats a completion", 0.0, round.after.kl));
+        changes.push(plain("KL to the SFT model, nats/completion", 0.0, round.after.kl));
     }
     let scores = run.scores.get(&round.round);
-    let name = "log-likelihood of demonstrations, nats a token";
+    let name = "log-likelihood of demonstrations, nats/token";
     let interval = scores.and_then(likelihood_interval);
     let (sft, policy) = (round.sft_log_likelihood, round.after.log_likelihood);
     changes.push(Change { interval, ..plain(name, sft, policy) });
@@ -48,7 +49,7 @@ pub fn changes(run: &RunFiles, round: &Round) -> Vec<Change> {
     let name = "repeated 4-grams, share";
     match (scores.filter(|scores| repetitions_are_there(scores)), first) {
         (Some(scores), _) => {
-            let of = |samples: &Samples| samples.repetition.clone();
+            let of = |samples: &ScoredSamples| samples.repetition.clone();
             changes.push(paired(name, scores, &of(&scores.sft), &of(&scores.after)));
         }
         (None, Some(first)) => {
@@ -64,19 +65,20 @@ pub fn changes(run: &RunFiles, round: &Round) -> Vec<Change> {
 }
 
 /// `E[r] − β KL(π ‖ π_SFT)` of the SFT model and of the policy, which is what a round maximises; `None` where samples have no KL.
-pub fn objective_change(scores: &Scores, price: f64) -> Option<Change> {
+pub fn objective_change(scores: &HeldOutScores, price: f64) -> Option<Change> {
     if scores.after.kl.is_empty() {
         return None;
     }
     let (rewards, kl) = (&scores.after.rewards, &scores.after.kl);
     let policy: Vec<f64> = rewards.iter().zip(kl).map(|(r, kl)| r - price * kl).collect();
-    Some(paired("reward less the price of KL", scores, &scores.sft.rewards, &policy))
+    Some(paired("reward minus KL penalty", scores, &scores.sft.rewards, &policy))
 }
 
-fn of_scores(scores: &Scores) -> Vec<Change> {
-    let Scores { sft, after, .. } = scores;
-    let both = |name, of: &dyn Fn(&Samples) -> Vec<f64>| paired(name, scores, &of(sft), &of(after));
-    let won = |samples: &Samples| -> Vec<f64> {
+fn of_scores(scores: &HeldOutScores) -> Vec<Change> {
+    let HeldOutScores { sft, after, .. } = scores;
+    let both =
+        |name, of: &dyn Fn(&ScoredSamples) -> Vec<f64>| paired(name, scores, &of(sft), &of(after));
+    let won = |samples: &ScoredSamples| -> Vec<f64> {
         let each = samples.rewards.iter().enumerate().map(|(index, reward)| {
             match scores.demonstrations[index / scores.samples_per_prompt] - reward {
                 lead if lead > 0.0 => 1.0,
@@ -92,22 +94,23 @@ fn of_scores(scores: &Scores) -> Vec<Change> {
     ];
     if !after.kl.is_empty() {
         let zeros = vec![0.0; after.kl.len()];
-        changes.push(paired("KL to the SFT model, nats a completion", scores, &zeros, &after.kl));
+        changes.push(paired("KL to the SFT model, nats/completion", scores, &zeros, &after.kl));
     }
-    let lengths = |of: &Samples| of.lengths.iter().map(|length| *length as f64).collect();
-    let ended = |of: &Samples| of.terminated.iter().map(|e| f64::from(u8::from(*e))).collect();
+    let lengths = |of: &ScoredSamples| of.lengths.iter().map(|length| *length as f64).collect();
+    let ended =
+        |of: &ScoredSamples| of.terminated.iter().map(|e| f64::from(u8::from(*e))).collect();
     changes.push(both("length, tokens", &lengths));
-    changes.push(both("ended by the terminator, share", &ended));
+    changes.push(both("share ending in EOS", &ended));
     changes
 }
 
-fn repetitions_are_there(scores: &Scores) -> bool {
+fn repetitions_are_there(scores: &HeldOutScores) -> bool {
     !scores.sft.repetition.is_empty() && !scores.after.repetition.is_empty()
 }
 
-/// Of a difference of totals a token, `R = Σ d / Σ t` over `G` demonstrations: `R ± t₀.₉₇₅(G − 1) √(G/(G − 1) Σ (d − R t)²) / Σ t`, which is
-/// [`clustered_ci95`](revealed_eval::stats::clustered_ci95) of tokens that go together by demonstration. None where the files have no values of these.
-fn likelihood_interval(scores: &Scores) -> Option<(f64, f64)> {
+/// Interval of a difference per token, `R = Σ d / Σ t` over `G` demonstrations: `R ± t₀.₉₇₅(G − 1) √(G/(G − 1) Σ (d − R t)²) / Σ t`, which is
+/// [`clustered_ci95`](revealed_eval::stats::clustered_ci95) of tokens clustered by demonstration. None if the files have no values per demonstration.
+fn likelihood_interval(scores: &HeldOutScores) -> Option<(f64, f64)> {
     let (sft, after) = (&scores.sft.log_likelihood, &scores.after.log_likelihood);
     let lengths = scores.demonstration_lengths.iter().map(|length| *length as f64);
     if sft.len() != after.len() || sft.len() < 2 {
@@ -126,7 +129,7 @@ fn plain(name: &'static str, sft: f64, policy: f64) -> Change {
 }
 
 /// Differences of the means of each prompt's samples.
-fn paired(name: &'static str, scores: &Scores, sft: &[f64], policy: &[f64]) -> Change {
+fn paired(name: &'static str, scores: &HeldOutScores, sft: &[f64], policy: &[f64]) -> Change {
     let group = scores.samples_per_prompt;
     let differences: Vec<f64> = sft
         .chunks(group)
@@ -142,20 +145,20 @@ fn paired(name: &'static str, scores: &Scores, sft: &[f64], policy: &[f64]) -> C
 mod tests {
     use super::*;
 
-    fn samples(rewards: &[f64], kl: &[f64]) -> Samples {
+    fn samples(rewards: &[f64], kl: &[f64]) -> ScoredSamples {
         let count = rewards.len();
-        Samples {
+        ScoredSamples {
             rewards: rewards.into(),
             lengths: vec![4; count],
             terminated: vec![true; count],
             kl: kl.into(),
-            ..Samples::default()
+            ..ScoredSamples::default()
         }
     }
 
     #[test]
     fn a_difference_is_paired_by_prompt() {
-        let scores = Scores {
+        let scores = HeldOutScores {
             samples_per_prompt: 2,
             demonstrations: vec![0.0, 1.0, 2.0],
             demonstration_lengths: vec![2, 2, 4],

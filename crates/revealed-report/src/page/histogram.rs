@@ -2,10 +2,10 @@
 
 use std::fmt::Write;
 
-use super::chart::{tick_text, ticks};
+use super::axes::{tick_text, ticks};
 use super::number::signed;
-use super::run::Scores;
 use super::text::escape;
+use revealed_train::HeldOutScores;
 
 const BINS: usize = 32;
 const WIDTH: f64 = 360.0;
@@ -16,7 +16,7 @@ const TOP: f64 = 6.0;
 const BOTTOM: f64 = 22.0;
 
 /// A round's rewards: of demonstrations, and of samples of the models that the round compares; nothing where no score is finite.
-pub(super) fn figure(round: usize, scores: &Scores) -> Option<String> {
+pub(super) fn figure(round: usize, scores: &HeldOutScores) -> Option<String> {
     let mut rows: Vec<(&str, &[f64])> = vec![
         ("demonstrations", &scores.demonstrations),
         ("initial model", &scores.initial.rewards),

@@ -11,7 +11,7 @@ use revealed_eval::EvalRecord;
 
 const STYLE: &str = include_str!("style.css");
 
-/// The whole page, UTF-8, with the evaluations of the run's models that are given.
+/// The page as UTF-8 text, with the given evaluations of the run's models.
 pub fn html(run: &RunFiles, records: &[EvalRecord]) -> String {
     let curves = curves(&run.metrics);
     let verdict = verdict(run, &curves);
@@ -50,8 +50,9 @@ pub fn html(run: &RunFiles, records: &[EvalRecord]) -> String {
 #[cfg(test)]
 mod tests {
     use super::super::example::run;
-    use super::super::metrics::{MetricLine, Stage};
+    use super::super::metrics::MetricLine;
     use super::*;
+    use revealed_train::Phase;
 
     #[test]
     fn texts_of_others_are_escaped() {
@@ -87,7 +88,7 @@ mod tests {
         };
         let page = html(&empty, &[]);
         assert!(page.contains("in progress") && page.contains("recipe.toml: &lt;gone&gt;"));
-        assert!(page.contains("No round has been judged.") && !page.contains("0 of 0"));
+        assert!(page.contains("No round has been evaluated.") && !page.contains("0 of 0"));
     }
 
     #[test]
@@ -95,7 +96,7 @@ mod tests {
         let names = ["objective/scores", "objective/kl", "completions/mean_length", "grad_norm"];
         let line = |place: usize| MetricLine {
             round: 1 + place / 10_000,
-            stage: Stage::Improve,
+            phase: Phase::Improve,
             step: place % 10_000 + 1,
             place,
             values: names.map(|name| (name.to_owned(), (place as f64).sin())).to_vec(),

@@ -1,120 +1,61 @@
-//! `metrics.jsonl`: a line a step, read back with its place on the axis of its stage.
+//! `metrics.jsonl`: one line per step, with its position on the axis of its phase.
 
-use std::fmt;
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 
+use revealed_train::Phase;
 use serde_json::{Map, Value};
-
-/// What a line belongs to: a phase of the loop, or the fit of the validation reward before the first round.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Stage {
-    /// Supervised fine-tuning.
-    Sft,
-    /// Fitting the reward that only judges.
-    Judge,
-    /// Drawing negatives.
-    Sample,
-    /// Fitting and calibrating the reward.
-    Fit,
-    /// Improving the policy.
-    Improve,
-    /// Deciding on held-out demonstrations.
-    Gate,
-}
-
-impl Stage {
-    /// All, in the order of a run.
-    pub const ALL: [Self; 6] =
-        [Self::Sft, Self::Judge, Self::Sample, Self::Fit, Self::Improve, Self::Gate];
-
-    fn of(round: usize, phase: &str) -> Option<Self> {
-        Some(match (phase, round) {
-            ("sft", _) => Self::Sft,
-            ("fit-validation-reward", _) => Self::Judge,
-            ("sample", _) => Self::Sample,
-            ("fit", _) => Self::Fit,
-            ("improve", _) => Self::Improve,
-            ("gate", _) => Self::Gate,
-            _ => return None,
-        })
-    }
-}
-
-impl fmt::Display for Stage {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Sft => "sft",
-            Self::Judge => "judge",
-            Self::Sample => "sample",
-            Self::Fit => "fit",
-            Self::Improve => "improve",
-            Self::Gate => "gate",
-        })
-    }
-}
 
 /// One line of `metrics.jsonl`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct MetricLine {
     /// Outer loop, from 1; 0 before it.
     pub round: usize,
-    /// Stage.
-    pub stage: Stage,
+    /// Phase.
+    pub phase: Phase,
     /// Step within phase and round, as written.
     pub step: usize,
-    /// Steps of the stage so far, over all rounds and all members of a reward: the axis of curves.
+    /// Steps of the phase so far, over all rounds and all members of a reward: the axis of curves.
     pub place: usize,
     /// Numbers by name, in order; NaN where the run wrote none.
     pub values: Vec<(String, f64)>,
 }
 
-impl MetricLine {
-    /// The phase as the file has it.
-    pub fn phase(&self) -> String {
-        match self.stage {
-            Stage::Judge => "fit-validation-reward".into(),
-            stage => stage.to_string(),
-        }
-    }
-}
-
-/// Gives lines their places, one after the other.
+/// Assigns positions to lines, in order.
 #[derive(Debug, Default)]
 pub struct Places {
-    last: Vec<(Stage, MetricLine)>,
+    last: Vec<(Phase, MetricLine)>,
 }
 
 impl Places {
-    /// To go on after lines that have theirs.
+    /// Continues after lines that have positions.
     pub fn after(lines: &[MetricLine]) -> Self {
-        let of = |stage: Stage| lines.iter().rev().find(|line| line.stage == stage).cloned();
-        let last = Stage::ALL.into_iter().filter_map(|stage| Some((stage, of(stage)?)));
+        let of = |phase: Phase| lines.iter().rev().find(|line| line.phase == phase).cloned();
+        let last = Phase::ALL.into_iter().filter_map(|phase| Some((phase, of(phase)?)));
         Self { last: last.collect() }
     }
 
-    /// The line with its place; `None` for a phase that is unknown. A line adds to the one before it where that stands at the
-    /// same step and has none of its names: the numbers of a whole stage follow its last step.
+    /// The line with its place. A line shares the position of the one before it if both have
+    /// the same step and no common name: the figures of a phase follow its last step.
     pub fn line(
         &mut self,
-        (round, phase, step): (usize, &str, usize),
+        (round, phase, step): (usize, Phase, usize),
         values: Vec<(String, f64)>,
-    ) -> Option<MetricLine> {
-        let stage = Stage::of(round, phase)?;
-        let before = self.last.iter_mut().find(|(of, _)| *of == stage);
+    ) -> MetricLine {
+        let before = self.last.iter_mut().find(|(of, _)| *of == phase);
         let place = before.as_ref().map_or(1, |(_, last)| {
             let has = |name: &String| last.values.iter().any(|(other, _)| other == name);
             let same = last.round == round && last.step == step;
             let adds = same && !values.iter().any(|(name, _)| has(name));
             last.place + usize::from(!adds)
         });
-        let line = MetricLine { round, stage, step, place, values };
+        let line = MetricLine { round, phase, step, place, values };
         match before {
             Some((_, last)) => *last = line.clone(),
-            None => self.last.push((stage, line.clone())),
+            None => self.last.push((phase, line.clone())),
         }
-        Some(line)
+        line
     }
 }
 
@@ -145,13 +86,13 @@ pub fn read_metrics(path: &Path) -> std::io::Result<(Vec<MetricLine>, Vec<usize>
 fn parsed(mut line: Map<String, Value>, places: &mut Places) -> Option<MetricLine> {
     let mut index = |name: &str| usize::try_from(line.shift_remove(name)?.as_u64()?).ok();
     let (round, step) = (index("round")?, index("step")?);
-    let phase = line.shift_remove("phase")?;
+    let phase = serde_json::from_value(line.shift_remove("phase")?).ok()?;
     let values = line
         .into_iter()
         .filter(|(_, value)| value.is_number() || value.is_null())
         .map(|(name, value)| (name, value.as_f64().unwrap_or(f64::NAN)))
         .collect();
-    places.line((round, phase.as_str()?, step), values)
+    Some(places.line((round, phase, step), values))
 }
 
 #[cfg(test)]
@@ -176,14 +117,17 @@ mod tests {
 {"round":2,"phase":"fit","step":1,"loss":0.1}
 "#,
         );
-        let seen: Vec<_> = lines.iter().map(|line| (line.stage, line.place)).collect();
-        let fit = |place| (Stage::Fit, place);
-        assert_eq!(seen, [(Stage::Judge, 1), fit(1), fit(2), fit(2), fit(3), fit(4)]);
+        let seen: Vec<_> = lines.iter().map(|line| (line.phase, line.place)).collect();
+        let fit = |place| (Phase::Fit, place);
+        assert_eq!(seen, [(Phase::FitValidationReward, 1), fit(1), fit(2), fit(2), fit(3), fit(4)]);
         assert!(lines[4].values[0].1.is_nan());
-        assert_eq!((damaged, lines[0].phase().as_str()), (vec![], "fit-validation-reward"));
+        assert_eq!(
+            (damaged, lines[0].phase.to_string().as_str()),
+            (vec![], "fit-validation-reward")
+        );
         let mut places = Places::after(&lines);
-        let mut next = |place| places.line(place, vec![("loss".into(), 0.1)]).unwrap().place;
-        assert_eq!((next((2, "fit", 2)), next((1, "improve", 1))), (5, 1));
+        let mut next = |place| places.line(place, vec![("loss".into(), 0.1)]).place;
+        assert_eq!((next((2, Phase::Fit, 2)), next((1, Phase::Improve, 1))), (5, 1));
     }
 
     #[test]

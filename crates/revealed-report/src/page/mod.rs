@@ -1,10 +1,10 @@
-//! A run folder as a page for people: the verdict in words, curves over healthy bands, samples side by side, histograms of
-//! rewards, the audit, evaluations, settings and hashes.
+//! The report page of a run folder: the verdict in words, curves with expected ranges, samples before and after, histograms
+//! of rewards, the audit, evaluations, settings and hashes.
 //!
-//! The page stands alone: no script, no font, no address is loaded. It is read from the run's files, so any run can have one,
-//! in progress or damaged.
+//! The page is self-contained: it loads no script, font or address. It is computed from the files of the run, so also a run in
+//! progress or a damaged one has a page.
 
-mod bands;
+mod axes;
 mod chart;
 mod csv;
 mod curves;
@@ -12,6 +12,7 @@ mod ending;
 mod evaluations;
 #[cfg(test)]
 pub(crate) mod example;
+mod expected_range;
 mod gold;
 mod held_out;
 mod histogram;
@@ -31,16 +32,16 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
-pub use bands::{Band, Exit, GRAD_NORM_FACTOR, MAX_EQUAL_GROUPS, SMOOTH, bands, exits};
 pub use csv::metrics_csv;
 pub use curves::{Curve, Point, curves};
 pub use ending::stopped_early;
+pub use expected_range::{ExpectedRange, Violation, expected_ranges, violations};
 pub use gold::{Gold, GoldRow};
 pub use held_out::{Change, changes, objective_change, result};
 pub use html::html;
-pub use metrics::{MetricLine, Places, Stage, read_metrics};
+pub use metrics::{MetricLine, Places, read_metrics};
 pub use number::{number, range, signed};
-pub use run::{Measures, Round, RunFiles, Samples, Scores, Shown, ShownRewards, ValidationScores};
+pub use run::RunFiles;
 pub use settings::Settings;
 pub use verdict::{Answer, Level, MIN_LEAD, verdict};
 

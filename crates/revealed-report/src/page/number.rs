@@ -1,6 +1,6 @@
 //! Numbers as people read them.
 
-/// Of an interval's width: what arithmetic leaves of nought.
+/// Rounding error of zero, relative to an interval's width.
 const ROUNDING: f64 = 1e-12;
 
 /// About three digits; `—` for none.
@@ -28,7 +28,7 @@ pub fn signed(value: f64) -> String {
     }
 }
 
-/// An interval; an end that is nought but for rounding is nought.
+/// An interval; an end that is zero up to rounding is written as 0.
 pub fn range([low, high]: [f64; 2]) -> String {
     let end = |end: f64| if end.abs() < ROUNDING * (high - low) { 0.0 } else { end };
     format!("{} to {}", number(end(low)), number(end(high)))

@@ -1,208 +1,48 @@
-//! A run folder's files as data. What is missing or damaged is said and left out, never an error of the whole.
+//! Files of a run folder as data. Missing or damaged files are listed in `missing` and left out; they are no error.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use revealed_reward::Audit;
+use revealed_eval::Source;
+use revealed_train::{HeldOutScores, RoundReport, ScoredSamples, ShownSample};
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Deserializer, Serialize};
 
 use super::ReportError;
 use super::gold::{self, Gold};
 use super::metrics::{MetricLine, read_metrics};
 use super::settings::Settings;
-use revealed_eval::Source;
 
-/// Damaged lines that are named.
+/// Maximum number of damaged lines that a message lists.
 const NAMED_LINES: usize = 5;
 
-/// What a policy does on held-out prompts; the run's own measures.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Measures {
-    /// Mean calibrated reward of its samples.
-    #[serde(deserialize_with = "number")]
-    pub reward: f64,
-    /// KL to the SFT model, nats a completion.
-    #[serde(deserialize_with = "number")]
-    pub kl: f64,
-    /// Log-likelihood of held-out demonstrations, nats a token.
-    #[serde(deserialize_with = "number")]
-    pub log_likelihood: f64,
-    /// Mean length, tokens.
-    #[serde(deserialize_with = "number")]
-    pub length: f64,
-    /// Share of samples that end in the terminator.
-    #[serde(deserialize_with = "number")]
-    pub terminated: f64,
-    /// Share of repeated 4-grams.
-    #[serde(deserialize_with = "number")]
-    pub repetition: f64,
-    /// Distinct 2-grams over all 2-grams.
-    #[serde(deserialize_with = "number")]
-    pub distinct_2: f64,
-}
-
-/// The judge's view of a round.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct ValidationScores {
-    /// Mean score of held-out demonstrations.
-    #[serde(deserialize_with = "number")]
-    pub demonstrations: f64,
-    /// Of samples before the round.
-    #[serde(deserialize_with = "number")]
-    pub before: f64,
-    /// After it.
-    #[serde(deserialize_with = "number")]
-    pub after: f64,
-    /// Of the rise, over prompts.
-    #[serde(deserialize_with = "number")]
-    pub standard_error: f64,
-}
-
-impl ValidationScores {
-    /// The rise in its standard errors; 0 where nothing moved.
-    pub fn gain(&self) -> f64 {
-        let rise = self.after - self.before;
-        if rise == 0.0 { 0.0 } else { rise / self.standard_error }
-    }
-}
-
-/// `reports/round-N.json`: a round's figures and verdict.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Round {
-    /// From 1.
-    pub round: usize,
-    /// Whether the policy was kept.
-    pub accepted: bool,
-    /// Why it was rolled back, or why the run stops here.
-    pub reasons: Vec<String>,
-    /// Share of held-out demonstrations that the reward puts above samples of the initial model.
-    #[serde(deserialize_with = "number")]
-    pub accuracy_initial: f64,
-    /// Above samples of the SFT model.
-    #[serde(default = "unknown", deserialize_with = "number")]
-    pub accuracy_sft: f64,
-    /// Of the policy before the round.
-    #[serde(deserialize_with = "number")]
-    pub accuracy_before: f64,
-    /// After it.
-    #[serde(deserialize_with = "number")]
-    pub accuracy_after: f64,
-    /// Mean calibrated reward of held-out demonstrations.
-    #[serde(deserialize_with = "number")]
-    pub demonstrations_reward: f64,
-    /// What the reward knows beyond length and words.
-    pub audit: Audit,
-    /// The judge's view.
-    pub validation_reward: Option<ValidationScores>,
-    /// Log-likelihood of held-out demonstrations under the SFT model, nats a token.
-    #[serde(deserialize_with = "number")]
-    pub sft_log_likelihood: f64,
-    /// The policy before the round.
-    pub before: Measures,
-    /// The candidate.
-    pub after: Measures,
-}
-
-/// A policy's held-out samples, a prompt's next to each other.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
-pub struct Samples {
-    /// Calibrated reward.
-    #[serde(deserialize_with = "numbers")]
-    pub rewards: Vec<f64>,
-    /// Tokens.
-    pub lengths: Vec<usize>,
-    /// Whether each ended in the terminator.
-    pub terminated: Vec<bool>,
-    /// Estimated KL to the SFT model, nats; empty where it was not measured.
-    #[serde(deserialize_with = "numbers")]
-    pub kl: Vec<f64>,
-    /// Share of repeated 4-grams; empty in files from before it was written.
-    #[serde(default, deserialize_with = "numbers")]
-    pub repetition: Vec<f64>,
-    /// Log-likelihood of each held-out demonstration, the sum over its tokens, nats; empty where it was not measured.
-    #[serde(default, deserialize_with = "numbers")]
-    pub log_likelihood: Vec<f64>,
-}
-
-/// `samples/scores-N.json`.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-pub struct Scores {
-    /// Samples of each prompt.
-    pub samples_per_prompt: usize,
-    /// Calibrated reward of each demonstration.
-    #[serde(deserialize_with = "numbers")]
-    pub demonstrations: Vec<f64>,
-    /// Tokens of each demonstration's completion; empty in files from before they were written.
-    #[serde(default)]
-    pub demonstration_lengths: Vec<usize>,
-    /// Of the initial model.
-    pub initial: Samples,
-    /// Of the SFT model.
-    pub sft: Samples,
-    /// Of the policy before the round.
-    pub before: Samples,
-    /// Of the candidate.
-    pub after: Samples,
-}
-
-/// A line of `samples/round-N.jsonl`.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-pub struct Shown {
-    /// The prompt's text.
-    pub prompt: String,
-    /// What a demonstrator wrote.
-    pub demonstration: String,
-    /// What the policy wrote before the round.
-    pub before: String,
-    /// What it writes after.
-    pub after: String,
-    /// Calibrated rewards of the three completions.
-    pub rewards: ShownRewards,
-}
-
-/// Calibrated rewards of the completions of a [`Shown`] sample.
-#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
-pub struct ShownRewards {
-    /// Reward of the demonstration.
-    #[serde(deserialize_with = "number")]
-    pub demonstration: f64,
-    /// Reward of the sample before the round.
-    #[serde(deserialize_with = "number")]
-    pub before: f64,
-    /// Reward of the sample after it.
-    #[serde(deserialize_with = "number")]
-    pub after: f64,
-}
-
-/// A run folder, read.
+/// Contents of a run folder.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RunFiles {
-    /// Where it is.
+    /// Path of the folder.
     pub path: PathBuf,
     /// `recipe.toml`.
     pub settings: Settings,
     /// `metrics.jsonl`, in order.
     pub metrics: Vec<MetricLine>,
-    /// Judged rounds, in order.
-    pub rounds: Vec<Round>,
-    /// Rounds whose report is there and cannot be read.
+    /// Evaluated rounds, in order.
+    pub rounds: Vec<RoundReport>,
+    /// Rounds whose report exists but cannot be read.
     pub damaged: Vec<usize>,
     /// Scores of held-out samples by round.
-    pub scores: BTreeMap<usize, Scores>,
+    pub scores: BTreeMap<usize, HeldOutScores>,
     /// Samples shown by round.
-    pub samples: BTreeMap<usize, Vec<Shown>>,
-    /// By the true reward, where the run is of the built-in task.
+    pub samples: BTreeMap<usize, Vec<ShownSample>>,
+    /// Figures by the true reward; none unless the run is of the built-in task.
     pub gold: Option<Gold>,
-    /// Whether the run has come to its end: `policy/` and `report.md` are there.
+    /// Whether the run is complete: `policy/` and `report.md` are there.
     pub finished: bool,
     /// A sentence for each thing that is missing or damaged.
     pub missing: Vec<String>,
 }
 
 impl RunFiles {
-    /// Reads what there is.
+    /// Reads the files that exist.
     ///
     /// # Errors
     /// When the path is no folder, or one with neither `recipe.toml` nor `metrics.jsonl`.
@@ -218,11 +58,11 @@ impl RunFiles {
             Settings::default()
         });
         let metrics = metrics_of(&metrics, &mut missing);
-        let reports: BTreeMap<usize, Round> =
+        let reports: BTreeMap<usize, RoundReport> =
             numbered(path, "reports", "round-", ".json", &mut missing);
         let all = names(&path.join("reports"), "round-", ".json").into_keys();
         let damaged: Vec<usize> = all.filter(|round| !reports.contains_key(round)).collect();
-        let rounds: Vec<Round> = reports.into_values().collect();
+        let rounds: Vec<RoundReport> = reports.into_values().collect();
         let scores = numbered(path, "samples", "scores-", ".json", &mut missing);
         let scores = consistent(scores, &mut missing);
         let samples = shown(path, &mut missing);
@@ -233,8 +73,8 @@ impl RunFiles {
         let finished = path.join("policy").is_dir() && path.join("report.md").is_file();
         if rounds.is_empty() && damaged.is_empty() {
             missing.push(match finished {
-                true => "reports/round-N.json: no round's figures are here; the run was made before they were written, or made none".into(),
-                false => "no round has been judged yet".into(),
+                true => "reports/round-N.json: no round has a report here: an older version made the run, or it has no rounds".into(),
+                false => "no round has been evaluated yet".into(),
             });
         }
         Ok(Self {
@@ -252,17 +92,17 @@ impl RunFiles {
     }
 
     /// The last kept round.
-    pub fn last_kept(&self) -> Option<&Round> {
+    pub fn last_kept(&self) -> Option<&RoundReport> {
         self.rounds.iter().rev().find(|round| round.accepted)
     }
 
-    /// The folder's own name.
+    /// Name of the folder, without its path.
     pub fn name(&self) -> String {
         let path = self.path.canonicalize().unwrap_or_else(|_| self.path.clone());
         path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned())
     }
 
-    /// What the run was given and made, with hashes of what is there now; `None` where it is not.
+    /// Inputs and outputs of the run with the hashes of the current files; `None` for a file that does not exist.
     pub fn sources(&self) -> Vec<(&'static str, String, Option<Source>)> {
         let within = |name: &str| self.path.join(name);
         let given = |key: &str| self.settings.text(key).filter(|text| !text.is_empty());
@@ -330,7 +170,7 @@ fn names(folder: &Path, prefix: &str, suffix: &str) -> BTreeMap<usize, String> {
         .collect()
 }
 
-fn shown(path: &Path, missing: &mut Vec<String>) -> BTreeMap<usize, Vec<Shown>> {
+fn shown(path: &Path, missing: &mut Vec<String>) -> BTreeMap<usize, Vec<ShownSample>> {
     let folder = path.join("samples");
     let mut found = BTreeMap::new();
     for (round, name) in names(&folder, "round-", ".jsonl") {
@@ -354,7 +194,7 @@ fn shown(path: &Path, missing: &mut Vec<String>) -> BTreeMap<usize, Vec<Shown>> 
     found
 }
 
-/// A sentence on lines, counted from 1, that were left out of a file; none where there are none.
+/// A message about lines, counted from 1, that were left out of a file; none if `lines` is empty.
 fn damaged_lines(file: &str, lines: &[usize]) -> Option<String> {
     let named: Vec<String> = lines.iter().take(NAMED_LINES).map(usize::to_string).collect();
     let text = match (named.as_slice(), lines.len() - named.len()) {
@@ -370,15 +210,15 @@ fn damaged_lines(file: &str, lines: &[usize]) -> Option<String> {
     Some(format!("{file}: {text} left out"))
 }
 
-/// Scores whose lists are of one length; others would pair the wrong samples.
+/// Keeps scores whose lists have consistent lengths; others would pair the wrong samples.
 fn consistent(
-    mut scores: BTreeMap<usize, Scores>,
+    mut scores: BTreeMap<usize, HeldOutScores>,
     missing: &mut Vec<String>,
-) -> BTreeMap<usize, Scores> {
+) -> BTreeMap<usize, HeldOutScores> {
     scores.retain(|round, scores| {
         let demonstrations = scores.demonstrations.len();
         let samples = demonstrations * scores.samples_per_prompt;
-        let whole = |of: &Samples| {
+        let whole = |of: &ScoredSamples| {
             [of.rewards.len(), of.lengths.len(), of.terminated.len()] == [samples; 3]
                 && [of.kl.len(), of.repetition.len()].iter().all(|n| [0, samples].contains(n))
                 && [0, scores.demonstration_lengths.len()].contains(&of.log_likelihood.len())
@@ -394,34 +234,9 @@ fn consistent(
     scores
 }
 
-fn unknown() -> f64 {
-    f64::NAN
-}
-
-/// JSON has no NaN and no infinity; the run writes null for them.
-fn number<'de, D: Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
-    Ok(Option::deserialize(from)?.unwrap_or(f64::NAN))
-}
-
-fn numbers<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<f64>, D::Error> {
-    let values: Vec<Option<f64>> = Deserialize::deserialize(from)?;
-    Ok(values.into_iter().map(|value| value.unwrap_or(f64::NAN)).collect())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn numbers_that_json_has_none_for_are_nan() {
-        let text =
-            r#"{"rewards": [1.0, null], "lengths": [1, 2], "terminated": [true, false], "kl": []}"#;
-        let samples: Samples = serde_json::from_str(text).unwrap();
-        assert!(samples.rewards[1].is_nan());
-        let judge = r#"{"demonstrations": 0, "before": 0, "after": 1, "standard_error": null}"#;
-        let judge: ValidationScores = serde_json::from_str(judge).unwrap();
-        assert!(judge.gain().is_nan());
-    }
 
     #[test]
     fn scores_whose_lists_differ_are_left_out() {

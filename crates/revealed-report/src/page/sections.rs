@@ -2,24 +2,24 @@
 
 use std::fmt::Write;
 
-use super::bands::bands;
 use super::chart;
 use super::curves::Curve;
 use super::ending::kept;
+use super::expected_range::expected_ranges;
 use super::held_out::result;
 use super::histogram;
 use super::labels::label;
-use super::metrics::Stage;
 use super::number::{number, signed};
 use super::run::RunFiles;
 use super::settings::Settings;
 use super::tables::table;
 use super::text::{escape, shown};
 use super::verdict::{Answer, Level};
+use revealed_train::Phase;
 
 /// What ran, in a line.
 pub(super) fn subtitle(run: &RunFiles) -> String {
-    let state = if run.finished { "finished" } else { "in progress, or stopped" };
+    let state = if run.finished { "finished" } else { "in progress or stopped" };
     let mut parts = vec![state.to_owned(), kept(run)];
     for (name, key) in [("model", "model.path"), ("solver", "policy.solver"), ("seed", "run.seed")]
     {
@@ -38,7 +38,9 @@ pub(super) fn missing(run: &RunFiles) -> String {
         return String::new();
     }
     let lines: String = run.missing.iter().map(|m| format!("<li>{}</li>", escape(m))).collect();
-    format!("<aside class=\"missing\"><b>Not in this folder</b><ul>{lines}</ul></aside>")
+    format!(
+        "<aside class=\"missing\"><b>Missing or damaged in this folder</b><ul>{lines}</ul></aside>"
+    )
 }
 
 pub(super) fn verdict(answers: &[Answer]) -> String {
@@ -65,12 +67,12 @@ pub(super) fn verdict(answers: &[Answer]) -> String {
 
 pub(super) fn curves(curves: &[Curve], settings: &Settings) -> String {
     let mut html = String::new();
-    for stage in Stage::ALL {
-        let mut of_stage: Vec<&Curve> = curves.iter().filter(|c| c.stage == stage).collect();
+    for phase in Phase::ALL {
+        let mut of_stage: Vec<&Curve> = curves.iter().filter(|c| c.phase == phase).collect();
         of_stage.sort_by_key(|curve| label(&curve.name).0);
         let (mut figures, mut rest) = (String::new(), Vec::new());
         for curve in of_stage {
-            let bands = bands(curve, settings);
+            let bands = expected_ranges(curve, settings);
             match chart::figure(curve, &bands).filter(|_| curve.moves() || !bands.is_empty()) {
                 Some(figure) => figures.push_str(&figure),
                 None => rest.push(curve),
@@ -79,7 +81,7 @@ pub(super) fn curves(curves: &[Curve], settings: &Settings) -> String {
         if figures.is_empty() && rest.is_empty() {
             continue;
         }
-        let (title, axis) = titles(stage);
+        let (title, axis) = titles(phase);
         let _ = write!(html, "<h3>{title}</h3>");
         if !figures.is_empty() {
             let _ =
@@ -90,7 +92,7 @@ pub(super) fn curves(curves: &[Curve], settings: &Settings) -> String {
     html
 }
 
-/// Numbers that a round has one of: those of whole stages, and what never moved.
+/// Metrics with one value per round, and constant ones.
 fn still(curves: &[&Curve]) -> String {
     let one = |curve: &&Curve| {
         let (_, name, unit) = label(&curve.name);
@@ -113,22 +115,20 @@ fn still(curves: &[&Curve]) -> String {
     let lines: String = curves.iter().map(one).collect();
     match lines.as_str() {
         "" => lines,
-        _ => format!(
-            "<p class=\"dim\">One number a round, or one that never moved:</p><ul>{lines}</ul>"
-        ),
+        _ => format!("<p class=\"dim\">One number per round, or constant:</p><ul>{lines}</ul>"),
     }
 }
 
-fn titles(stage: Stage) -> (&'static str, &'static str) {
-    match stage {
-        Stage::Sft => ("Imitation (SFT)", "By optimizer step."),
-        Stage::Judge => ("The judge’s fit", "By optimizer step, once before the first round."),
-        Stage::Sample => ("Negatives", "By round."),
-        Stage::Fit => {
-            ("Reward fit", "By optimizer step, rounds one after the other; so are members.")
+fn titles(phase: Phase) -> (&'static str, &'static str) {
+    match phase {
+        Phase::Sft => ("Imitation (SFT)", "By optimizer step."),
+        Phase::FitValidationReward => {
+            ("Fit of the validation reward", "By optimizer step, once before the first round.")
         }
-        Stage::Improve => ("Policy improvement", "By rollout, rounds one after the other."),
-        Stage::Gate => ("Gate", "By step."),
+        Phase::Sample => ("Negatives", "By round."),
+        Phase::Fit => ("Reward fit", "By optimizer step, rounds and ensemble members in sequence."),
+        Phase::Improve => ("Policy improvement", "By rollout, rounds in sequence."),
+        Phase::Gate => ("Gate", "By step."),
     }
 }
 
@@ -173,7 +173,7 @@ pub(super) fn samples(run: &RunFiles) -> String {
         })
         .collect();
     format!(
-        "<p class=\"dim\">Held-out prompts, one sample each at the policy’s temperature; rewards by round {}’s reward.</p>{cards}",
+        "<p class=\"dim\">Held-out prompts, one sample each at the policy’s temperature; scored by the reward of round {}.</p>{cards}",
         last.0
     )
 }
@@ -190,7 +190,7 @@ pub(super) fn settings(run: &RunFiles) -> String {
         .into_iter()
         .map(|(role, path, source)| {
             let hash = source.and_then(|source| source.sha256);
-            let hash = hash.map_or("not there now".into(), |hash| format!("<code>{hash}</code>"));
+            let hash = hash.map_or("not found".into(), |hash| format!("<code>{hash}</code>"));
             vec![role.into(), format!("<code>{}</code>", escape(&path)), hash]
         })
         .collect();
@@ -206,6 +206,6 @@ pub(super) fn settings(run: &RunFiles) -> String {
             table(&["Key", "Value"], &keys)
         ),
     };
-    let heads = ["What", "Where", "SHA-256 of what is there now"];
+    let heads = ["Role", "Path", "SHA-256 of the current file"];
     format!("<div class=\"hashes\">{}</div>{all}", table(&heads, &sources))
 }

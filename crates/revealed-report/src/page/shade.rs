@@ -1,17 +1,17 @@
-//! A curve's healthy bands on its picture: their areas, their legend, and the points outside.
+//! Expected ranges on a chart: shaded areas, legend, and marks on points outside.
 
 use std::fmt::Write;
 
-use super::bands::Band;
-use super::chart::{Axes, MOST_POINTS};
+use super::axes::{Axes, MOST_POINTS};
 use super::curves::Point;
+use super::expected_range::ExpectedRange;
 use super::number::number;
 use super::text::escape;
 
-pub(super) fn legend(bands: &[Band]) -> String {
+pub(super) fn legend(bands: &[ExpectedRange]) -> String {
     let Some(band) = bands.first() else { return String::new() };
     let ends = match (band.low, band.high) {
-        // One band a step has no one number.
+        // Ranges per step have no single number.
         _ if band.places[0] == band.places[1] => String::new(),
         (Some(low), Some(high)) => format!(" {} to {}", number(low), number(high)),
         (Some(low), None) => format!(" ≥ {}", number(low)),
@@ -20,12 +20,12 @@ pub(super) fn legend(bands: &[Band]) -> String {
     };
     let several = bands.iter().any(|other| (other.low, other.high) != (band.low, band.high));
     let first = if several && !ends.is_empty() { " in its first round" } else { "" };
-    format!(" · <span class=\"healthy\">healthy{ends}{first}</span> ({})", escape(band.source))
+    format!(" · <span class=\"healthy\">expected{ends}{first}</span> ({})", escape(band.source))
 }
 
-/// An area for each row of places that bands hold for without a gap.
-pub(super) fn band_areas(svg: &mut String, bands: &[Band], axes: &Axes) {
-    // Bands of single steps are thinned to what a screen can show.
+/// One area per run of positions that ranges cover without a gap.
+pub(super) fn band_areas(svg: &mut String, bands: &[ExpectedRange], axes: &Axes) {
+    // Ranges of single steps are thinned to the resolution of the chart.
     let stride = bands.len().div_ceil(MOST_POINTS).max(1);
     for run in bands.chunk_by(|a, b| b.places[0] <= a.places[1] + 1) {
         let (mut upper, mut lower) = (String::new(), Vec::new());
@@ -34,7 +34,7 @@ pub(super) fn band_areas(svg: &mut String, bands: &[Band], axes: &Axes) {
         for (_, band) in shown {
             let low = axes.y(band.low.unwrap_or(axes.values[0]));
             let high = axes.y(band.high.unwrap_or(axes.values[1]));
-            // To half a step beyond, where the next round begins: bands meet in a step, not in a ramp.
+            // Half a step further on both sides, so that neighbouring ranges meet in a step, not in a ramp.
             let [first, last] = band.places.map(|place| place as f64);
             for place in [first - 0.5, last + 0.5] {
                 let x = axes.x(place.clamp(axes.places[0], axes.places[1]));
@@ -47,10 +47,11 @@ pub(super) fn band_areas(svg: &mut String, bands: &[Band], axes: &Axes) {
     }
 }
 
-/// Marks on points outside their band.
-pub(super) fn outside(svg: &mut String, points: &[Point], bands: &[Band], axes: &Axes) {
+/// Marks on points outside their expected range.
+pub(super) fn outside(svg: &mut String, points: &[Point], bands: &[ExpectedRange], axes: &Axes) {
     for point in points {
-        let of_place = |band: &&Band| (band.places[0]..=band.places[1]).contains(&point.place);
+        let of_place =
+            |band: &&ExpectedRange| (band.places[0]..=band.places[1]).contains(&point.place);
         let Some(band) = bands.iter().find(of_place) else { continue };
         if band.low.is_some_and(|low| point.value < low)
             || band.high.is_some_and(|high| point.value > high)
@@ -68,8 +69,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_round_has_its_own_band_up_to_where_the_next_begins() {
-        let band = |places, high| Band { places, low: Some(0.0), high: Some(high), source: "s" };
+    fn each_round_has_an_expected_range_up_to_where_the_next_begins() {
+        let band =
+            |places, high| ExpectedRange { places, low: Some(0.0), high: Some(high), source: "s" };
         let bands = [band([1, 5], 2.0), band([6, 10], 1.0)];
         let values = [0.1, 0.9, 1.9, 0.4, 0.6, 0.2, 0.9, 0.3, 0.1, 0.5];
         let svg = figure(&curve(&values), &bands).unwrap();

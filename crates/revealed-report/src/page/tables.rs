@@ -3,8 +3,9 @@
 use super::gold::GoldRow;
 use super::held_out::{changes, result};
 use super::number::{number, range, signed};
-use super::run::{Round, RunFiles};
+use super::run::RunFiles;
 use super::text::escape;
+use revealed_train::RoundReport;
 
 /// Heads and cells are HTML; on a phone a row is its first cell over the others, each after its head.
 pub(super) fn table(heads: &[&str], rows: &[Vec<String>]) -> String {
@@ -70,7 +71,7 @@ pub(super) fn gold(run: &RunFiles) -> String {
     let rows: Vec<Vec<String>> = gold.rows.iter().map(row).collect();
     let heads = ["Model", "T = 1", "95 % interval", "Perfect", "T = 0.7", "Greedy"];
     format!(
-        "<div class=\"stack\">{}</div><p class=\"dim\">The built-in task knows its true reward; demonstrations average {}. It was read for this table only: rounds were kept by held-out demonstrations.</p>",
+        "<div class=\"stack\">{}</div><p class=\"dim\">The built-in task has a known true reward; the mean of its demonstrations is {}. Only this table uses it: rounds were kept by held-out demonstrations.</p>",
         table(&heads, &rows),
         number(gold.demonstrations)
     )
@@ -81,16 +82,16 @@ pub(super) fn rounds(run: &RunFiles) -> String {
         return String::new();
     }
     let arrow = |before: f64, after: f64| format!("{} → {}", number(before), number(after));
-    let figures: [(&str, &dyn Fn(&Round) -> String); 11] = [
+    let figures: [(&str, &dyn Fn(&RoundReport) -> String); 11] = [
         ("verdict", &|r| if r.accepted { "kept".into() } else { "rolled back".into() }),
         ("reward of samples", &|r| arrow(r.before.reward, r.after.reward)),
         ("reward of demonstrations", &|r| number(r.demonstrations_reward)),
-        ("judge’s score of samples", &|r| {
-            r.validation_reward.map_or("—".into(), |judge| arrow(judge.before, judge.after))
+        ("validation reward of samples", &|r| {
+            r.validation_reward.map_or("—".into(), |scores| arrow(scores.before, scores.after))
         }),
-        ("KL to the SFT model, nats a completion", &|r| arrow(r.before.kl, r.after.kl)),
+        ("KL to the SFT model, nats/completion", &|r| arrow(r.before.kl, r.after.kl)),
         ("length, tokens", &|r| arrow(r.before.length, r.after.length)),
-        ("ended by the terminator", &|r| arrow(r.before.terminated, r.after.terminated)),
+        ("share ending in EOS", &|r| arrow(r.before.terminated, r.after.terminated)),
         ("log-likelihood of demonstrations", &|r| {
             arrow(r.before.log_likelihood, r.after.log_likelihood)
         }),
@@ -102,7 +103,11 @@ pub(super) fn rounds(run: &RunFiles) -> String {
 }
 
 /// A row a figure and a column a round.
-fn by_round(run: &RunFiles, head: &str, figures: &[(&str, &dyn Fn(&Round) -> String)]) -> String {
+fn by_round(
+    run: &RunFiles,
+    head: &str,
+    figures: &[(&str, &dyn Fn(&RoundReport) -> String)],
+) -> String {
     let rows: Vec<Vec<String>> = figures
         .iter()
         .map(|(name, figure)| {
@@ -121,17 +126,17 @@ pub(super) fn audit(run: &RunFiles) -> String {
         return String::new();
     }
     let maybe = |value: Option<f64>| value.map_or("—".into(), number);
-    let figures: [(&str, &dyn Fn(&Round) -> String); 13] = [
+    let figures: [(&str, &dyn Fn(&RoundReport) -> String); 13] = [
         ("accuracy of the reward, all pairs", &|r| number(r.audit.accuracy)),
         ("length alone", &|r| number(r.audit.length_accuracy)),
         ("bag of tokens", &|r| number(r.audit.bag_accuracy)),
         ("lead over the better of these", &|r| signed(r.audit.beyond_shortcuts())),
-        ("accuracy on pairs of like length", &|r| maybe(r.audit.length_matched_accuracy)),
+        ("accuracy on length-matched pairs", &|r| maybe(r.audit.length_matched_accuracy)),
         ("accuracy where the bag of tokens fails", &|r| maybe(r.audit.bag_hard_accuracy)),
         ("AUC", &|r| number(r.audit.auc)),
         ("calibration error", &|r| number(r.audit.ece)),
         ("correlation with length", &|r| maybe(r.audit.length_correlation)),
-        ("correlation with ending", &|r| maybe(r.audit.terminated_correlation)),
+        ("correlation with EOS", &|r| maybe(r.audit.terminated_correlation)),
         ("correlation with repetition", &|r| maybe(r.audit.repetition_correlation)),
         ("correlation with format marks", &|r| maybe(r.audit.marks_correlation)),
         ("pairs (prompts)", &|r| format!("{} ({})", r.audit.pairs, r.audit.prompts)),

@@ -3,42 +3,43 @@
 //! | question | well | look closer | badly |
 //! |---|---|---|---|
 //! | is the reward beyond shortcuts? | the lower end of its accuracy's 95 % interval (Wilson, over prompts) is above the better probe, and the audit warns of nothing | otherwise | its lead over the better probe is below [`MIN_LEAD`] |
-//! | did held-out figures improve? | the 95 % interval of reward less the price of KL, policy less SFT, is above 0, and no judge fell by 2 standard errors in the round | the interval holds 0, or a judge fell, or there is none | the interval is below 0, nothing moved, or no round was kept |
-//! | did the run stay in its bands? | no band was left | one was | a value was not a number |
+//! | did held-out figures improve? | the 95 % interval of reward minus KL penalty, policy minus SFT, is above 0, and the validation reward did not fall by 2 standard errors in the round | the interval contains 0, or the validation reward fell, or there is no interval | the interval is below 0, nothing moved, or no round was kept |
+//! | did the metrics stay in their expected ranges? | no violation | a violation | a value was not a number |
 //! | which rounds were kept? | all | some | none |
 
-use super::bands::{Exit, exits};
 use super::curves::Curve;
 use super::ending::stopped_early;
+use super::expected_range::{Violation, violations};
 use super::held_out::{objective_change, result};
 use super::labels::{label, likelihood};
-use super::metrics::Stage;
 use super::number::{number, signed};
-use super::run::{Round, RunFiles};
+use super::run::RunFiles;
 use revealed_eval::stats::{Z_95, wilson};
+use revealed_train::Phase;
+use revealed_train::RoundReport;
 
-/// Of the reward's accuracy over that of the better probe; the audit's own bound.
+/// Minimum lead of the reward's accuracy over the better probe; the audit has the same bound.
 pub const MIN_LEAD: f64 = 0.02;
-/// Of samples that end, below which the page says so.
+/// Share of samples that end in EOS, below which the page warns.
 const FEW_ENDED: f64 = 0.5;
-/// Standard errors by which a judge's score may fall.
-const JUDGE_FALL: f64 = -2.0;
+/// Standard errors by which the validation reward may fall.
+const MAX_FALL: f64 = -2.0;
 
-/// How an answer is to be taken.
+/// Severity of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Level {
-    /// As hoped.
+    /// The good outcome.
     Well,
-    /// Worth a look.
+    /// Worth a closer look.
     Look,
-    /// Not as hoped.
+    /// The bad outcome.
     Badly,
-    /// The run does not say.
+    /// The run folder has not enough data.
     Unknown,
 }
 
 impl Level {
-    /// In a word or two.
+    /// The label on the page.
     pub fn word(self) -> &'static str {
         match self {
             Self::Well => "yes",
@@ -52,9 +53,9 @@ impl Level {
 /// An answer in words.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
-    /// What is asked.
+    /// The question in words.
     pub question: &'static str,
-    /// How it is to be taken.
+    /// Its severity.
     pub level: Level,
     /// Sentences, the first one the answer.
     pub sentences: Vec<String>,
@@ -66,7 +67,7 @@ pub fn verdict(run: &RunFiles, curves: &[Curve]) -> Vec<Answer> {
     vec![
         shortcuts(run),
         improved(run),
-        bands(&exits(curves, &run.settings), curves, known),
+        expected_ranges(&violations(curves, &run.settings), curves, known),
         rounds(run, curves),
     ]
 }
@@ -75,15 +76,15 @@ fn answer(question: &'static str, level: Level, sentences: Vec<String>) -> Answe
     Answer { question, level, sentences }
 }
 
-/// Whether the reward knows more than length and words.
+/// Whether the reward is more accurate than length and a bag of tokens.
 fn shortcuts(run: &RunFiles) -> Answer {
     let question = "Is the reward more than a shortcut?";
     let Some(round) = result(run) else {
-        return answer(question, Level::Unknown, vec![unjudged(run)]);
+        return answer(question, Level::Unknown, vec![not_evaluated(run)]);
     };
     let audit = &round.audit;
     let prompts = audit.prompts;
-    // What is not a number counts as none right.
+    // NaN counts as none right.
     let right = (audit.accuracy * prompts as f64).min(prompts as f64).max(0.0);
     let (low, high) = wilson(right, prompts, Z_95);
     let probe = audit.length_accuracy.max(audit.bag_accuracy);
@@ -96,13 +97,13 @@ fn shortcuts(run: &RunFiles) -> Answer {
         () => Level::Look,
     };
     let word = match level {
-        Level::Badly => "Nothing shows that it is",
+        Level::Badly => "There is no evidence that it is",
         Level::Well => "Yes",
         _ if low > probe => "Yes, with a warning",
-        _ => "It seems so, but chance could explain the lead",
+        _ => "It seems so, but the lead may be due to chance",
     };
     let mut sentences = vec![format!(
-        "{word}: the reward of round {} orders {} of {} held-out pairs (95 % over {prompts} prompts: {} to {}), length alone {}, a bag of tokens {}: a lead of {}.",
+        "{word}: the reward of round {} orders {} of {} held-out pairs (95 % over {prompts} prompts: {} to {}), length alone {}, a bag of tokens {}. Its lead is {}.",
         round.round,
         number(audit.accuracy),
         audit.pairs,
@@ -114,12 +115,12 @@ fn shortcuts(run: &RunFiles) -> Answer {
     )];
     if let Some(matched) = audit.length_matched_accuracy {
         sentences.push(format!(
-            "On the {} pairs of like length it orders {}.",
+            "On the {} length-matched pairs its accuracy is {}.",
             audit.length_matched_pairs,
             number(matched)
         ));
     }
-    // Accuracy and probes have been said.
+    // Accuracy and probes are in the first sentence.
     let rest = warnings.iter().filter(|warning| !warning.starts_with("the reward orders"));
     sentences.extend(rest.map(|warning| sentence(warning)));
     answer(question, level, sentences)
@@ -129,12 +130,12 @@ fn shortcuts(run: &RunFiles) -> Answer {
 fn improved(run: &RunFiles) -> Answer {
     let question = "Did the policy improve on held-out prompts?";
     let Some(round) = result(run) else {
-        return answer(question, Level::Unknown, vec![unjudged(run)]);
+        return answer(question, Level::Unknown, vec![not_evaluated(run)]);
     };
     let change = run.scores.get(&round.round);
     let change = change.and_then(|scores| objective_change(scores, run.settings.kl_price()?));
     let interval = change.as_ref().and_then(|change| change.interval);
-    let fell = round.validation_reward.is_some_and(|judge| judge.gain() <= JUDGE_FALL);
+    let fell = round.validation_reward.is_some_and(|scores| scores.gain() <= MAX_FALL);
     let level = match interval {
         _ if !round.accepted => Level::Badly,
         Some((low, high)) if high < 0.0 || (low, high) == (0.0, 0.0) => Level::Badly,
@@ -144,115 +145,115 @@ fn improved(run: &RunFiles) -> Answer {
     let mut sentences = Vec::new();
     if !round.accepted {
         let what =
-            if run.finished { "the policy is the SFT model" } else { "so far there is none" };
+            if run.finished { "the policy is the SFT model" } else { "no policy exists yet" };
         sentences.push(format!(
-            "No round was kept: {what}. What follows is the candidate of round {}.",
+            "No round was kept: {what}. The figures below are of the rejected candidate of round {}.",
             round.round
         ));
     }
     sentences.push(match (&change, interval) {
         (Some(_), Some((0.0, 0.0))) => format!(
-            "Not at all: the policy of round {} does on every held-out prompt what the SFT model does.",
+            "No: the policy of round {} equals the SFT model on every held-out prompt.",
             round.round
         ),
         (Some(change), Some((low, high))) => format!(
-            "From SFT to round {}, reward less the price of KL moved by {} (95 % over prompts: {} to {}), in units of the spread between samples of one prompt.",
+            "From SFT to round {}, reward minus KL penalty changed by {} (95 % over prompts: {} to {}), in standard deviations of the reward between samples of one prompt.",
             round.round, signed(change.difference()), signed(low), signed(high)
         ),
         _ => format!(
-            "In round {} the reward of samples moved by {} and their KL by {} nats; this folder has no scores of single samples, so there is no interval.",
+            "In round {} the reward of samples changed by {} and their KL by {} nats. This folder has no scores of single samples, so there is no interval.",
             round.round,
             signed(round.after.reward - round.before.reward),
             signed(round.after.kl - round.before.kl)
         ),
     });
     sentences.push(format!(
-        "Samples score {}, held-out demonstrations {}; demonstrations {}.",
+        "Mean reward of samples: {}; of held-out demonstrations: {}. Demonstrations {}.",
         signed(round.after.reward),
         signed(round.demonstrations_reward),
         likelihood(round.after.log_likelihood - round.sft_log_likelihood),
     ));
     if round.after.terminated < FEW_ENDED {
         let share = match round.after.terminated {
-            0.0 => "No sample ends".to_owned(),
-            share => format!("Only {} of the samples end", number(share)),
+            0.0 => "No sample ends in EOS".to_owned(),
+            share => format!("Only {} of the samples end in EOS", number(share)),
         };
         sentences.push(format!(
-            "{share} by the terminator; what is cut at data.max_completion_tokens is scored as policy.missing_eos says."
+            "{share}; completions cut at data.max_completion_tokens are scored by the rule policy.missing_eos."
         ));
     }
-    sentences.push(judged(run, round));
+    sentences.push(by_validation_reward(run, round));
     answer(question, level, sentences)
 }
 
-fn judged(run: &RunFiles, round: &Round) -> String {
-    let caution =
-        "The reward is what the policy was trained to raise, so its rise is needed and not enough";
+fn by_validation_reward(run: &RunFiles, round: &RoundReport) -> String {
+    let caution = "The policy was trained to raise this reward, so an increase is necessary but not sufficient";
     let first = run.rounds.first().and_then(|first| first.validation_reward);
     match (first, round.validation_reward) {
-        (Some(first), Some(judge)) => format!(
-            "{caution}. The judge, a second reward that nothing was trained against, gives samples {} before the first round and {} after round {}, demonstrations {}; in that round alone it moved by {} standard errors.",
+        (Some(first), Some(last)) => format!(
+            "{caution}. The validation reward, which no policy is trained against, scores samples {} before the first round and {} after round {}, demonstrations {}. In that round it changed by {} standard errors.",
             signed(first.before),
-            signed(judge.after),
+            signed(last.after),
             round.round,
-            signed(judge.demonstrations),
-            signed(judge.gain()),
+            signed(last.demonstrations),
+            signed(last.gain()),
         ),
-        _ => format!("{caution}; this run has no judge."),
+        _ => format!("{caution}. This run has no validation reward."),
     }
 }
 
-/// Which band was left first.
-fn bands(exits: &[Exit], curves: &[Curve], known: bool) -> Answer {
-    let question = "Did training stay in its healthy bands?";
-    if !curves.iter().any(|curve| curve.stage == Stage::Improve) {
+/// Violations of the expected ranges, the first one first.
+fn expected_ranges(violations: &[Violation], curves: &[Curve], known: bool) -> Answer {
+    let question = "Did the metrics stay in their expected ranges?";
+    if !curves.iter().any(|curve| curve.phase == Phase::Improve) {
         let text = "There are no rollouts yet.".into();
-        let level = if exits.is_empty() { Level::Unknown } else { Level::Look };
-        let sentences = std::iter::once(text).chain(exits.iter().map(left)).collect();
+        let level = if violations.is_empty() { Level::Unknown } else { Level::Look };
+        let sentences = std::iter::once(text).chain(violations.iter().map(left)).collect();
         return answer(question, level, sentences);
     }
     if !known {
-        let text = "recipe.toml, which has the bands, is missing or damaged.".into();
-        let sentences = std::iter::once(text).chain(exits.iter().map(left)).collect();
+        let text = "recipe.toml, which sets the expected ranges, is missing or damaged.".into();
+        let sentences = std::iter::once(text).chain(violations.iter().map(left)).collect();
         return answer(question, Level::Unknown, sentences);
     }
-    let Some(first) = exits.first() else {
-        let text =
-            "KL, length, terminators, reward spread and gradient norms stayed in their bands.";
+    let Some(first) = violations.first() else {
+        let text = "KL, length, share of EOS, reward spread and gradient norms stayed in their expected ranges.";
         return answer(question, Level::Well, vec![text.into()]);
     };
-    let numbers = exits.iter().all(|exit| exit.value.is_finite());
+    let numbers = violations.iter().all(|violation| violation.value.is_finite());
     let level = if numbers { Level::Look } else { Level::Badly };
-    let mut sentences = vec![format!("The first to leave its band: {}", left(first))];
-    sentences.extend(exits[1..].iter().map(|exit| format!("Then: {}", left(exit))));
+    let mut sentences = vec![format!("First violation: {}", left(first))];
+    sentences.extend(
+        violations[1..].iter().map(|violation| format!("Next violation: {}", left(violation))),
+    );
     answer(question, level, sentences)
 }
 
-fn left(exit: &Exit) -> String {
-    let bound = match (exit.band.low, exit.band.high) {
-        (Some(low), _) if exit.value < low => format!("below {}", number(low)),
+fn left(violation: &Violation) -> String {
+    let bound = match (violation.band.low, violation.band.high) {
+        (Some(low), _) if violation.value < low => format!("below {}", number(low)),
         (_, Some(high)) => format!("above {}", number(high)),
         (low, None) => format!("not at {} or above", number(low.unwrap_or(f64::NAN))),
     };
-    let stage = match exit.stage {
-        Stage::Judge => "the judge's fit".to_owned(),
-        Stage::Sft => "sft".to_owned(),
-        stage => format!("round {} {stage}", exit.at.round),
+    let phase = match violation.phase {
+        Phase::FitValidationReward => "validation reward fit".to_owned(),
+        Phase::Sft => "sft".to_owned(),
+        phase => format!("round {} {phase}", violation.at.round),
     };
-    let mean = match exit.of {
-        of if of > 1 && exit.value.is_finite() => format!(" as the mean of the last {of}"),
+    let mean = match violation.of {
+        of if of > 1 && violation.value.is_finite() => format!(" as the mean of the last {of}"),
         _ => String::new(),
     };
     format!(
-        "{} in {stage}, step {}: {}{mean}, {bound} ({}).",
-        named(&exit.name),
-        exit.at.step,
-        number(exit.value),
-        exit.band.source
+        "{} in {phase}, step {}: {}{mean}, {bound} ({}).",
+        named(&violation.name),
+        violation.at.step,
+        number(violation.value),
+        violation.band.source
     )
 }
 
-/// A metric by its name for people, then its own.
+/// Display name of a metric, then its name in `metrics.jsonl`.
 fn named(metric: &str) -> String {
     match label(metric) {
         (_, name, _) if name == metric => name.into(),
@@ -271,20 +272,20 @@ fn rounds(run: &RunFiles, curves: &[Curve]) -> Answer {
         _ => Level::Look,
     };
     let mut sentences = vec![match run.rounds.len() {
-        0 => unjudged(run),
+        0 => not_evaluated(run),
         all => format!("{kept} of {all}."),
     }];
     sentences.extend(stopped_early(run).map(|why| format!("{why}.")));
-    let points = curves.iter().filter(|curve| curve.stage == Stage::Improve);
+    let points = curves.iter().filter(|curve| curve.phase == Phase::Improve);
     let worked = points.flat_map(|curve| &curve.points).map(|point| point.round).max();
-    let judged = run.rounds.iter().map(|round| round.round).max();
+    let evaluated = run.rounds.iter().map(|round| round.round).max();
     let worked = worked.max(run.damaged.iter().copied().max());
-    let lost =
-        run.finished && (worked > judged || judged.is_some_and(|last| last > run.rounds.len()));
+    let lost = run.finished
+        && (worked > evaluated || evaluated.is_some_and(|last| last > run.rounds.len()));
     if lost {
         sentences.push(format!(
-            "A report is missing or damaged: round {} was run. What stands here need not be of the policy in this folder.",
-            worked.max(judged).unwrap_or(0)
+            "A report is missing or damaged: round {} was run. These figures may not belong to the policy in this folder.",
+            worked.max(evaluated).unwrap_or(0)
         ));
     }
     let level = if lost { Level::Unknown } else { level };
@@ -297,10 +298,10 @@ fn rounds(run: &RunFiles, curves: &[Curve]) -> Answer {
     answer(question, level, sentences)
 }
 
-/// Why there is no round to speak of.
-fn unjudged(run: &RunFiles) -> String {
+/// Why there are no figures of a round.
+fn not_evaluated(run: &RunFiles) -> String {
     match run.damaged.is_empty() {
-        true => "No round has been judged.".into(),
+        true => "No round has been evaluated.".into(),
         false => "No round’s report can be read.".into(),
     }
 }
@@ -315,8 +316,8 @@ fn sentence(text: &str) -> String {
 mod tests {
     use super::super::curves::Point;
     use super::super::example::{round, run};
-    use super::super::run::Samples;
     use super::*;
+    use revealed_train::ScoredSamples;
 
     fn level(run: &RunFiles, question: usize) -> Level {
         verdict(run, &[])[question].level
@@ -335,14 +336,14 @@ mod tests {
         assert_eq!(with(0.9, 0.82, 0.8), Level::Well);
         assert_eq!(with(0.9, 0.83, 0.8), Level::Look);
         assert_eq!(with(0.9, 0.885, 0.8), Level::Badly);
-        // A warning of the audit: like lengths are ordered no better than by chance.
+        // A warning of the audit: on length-matched pairs the accuracy is that of chance.
         assert_eq!(with(0.9, 0.82, 0.5), Level::Look);
         assert_eq!(with(f64::NAN, 0.5, 0.8), Level::Unknown);
     }
 
     #[test]
-    fn improvement_is_read_off_the_interval_and_the_judge() {
-        let with = |rise: f64, judge: f64, accepted: bool| {
+    fn improvement_needs_the_interval_and_the_validation_reward() {
+        let with = |rise: f64, errors: f64, accepted: bool| {
             let mut run = run();
             let scores = run.scores.get_mut(&1).unwrap();
             let sft = scores.sft.rewards.clone();
@@ -350,8 +351,8 @@ mod tests {
             scores.after.rewards[0] += 0.25;
             let round = &mut run.rounds[0];
             round.accepted = accepted;
-            let opinion = round.validation_reward.as_mut().unwrap();
-            opinion.after = opinion.before + judge * opinion.standard_error;
+            let validation = round.validation_reward.as_mut().unwrap();
+            validation.after = validation.before + errors * validation.standard_error;
             level(&run, 1)
         };
         assert_eq!(with(1.0, 1.0, true), Level::Well);
@@ -360,10 +361,10 @@ mod tests {
         assert_eq!(with(-1.0, 1.0, true), Level::Badly);
         let mut same = run();
         let scores = same.scores.get_mut(&1).unwrap();
-        scores.after = Samples { kl: vec![0.0; 8], ..scores.sft.clone() };
+        scores.after = ScoredSamples { kl: vec![0.0; 8], ..scores.sft.clone() };
         let answer = &verdict(&same, &[])[1];
         assert_eq!(answer.level, Level::Badly);
-        assert!(answer.sentences[0].starts_with("Not at all"), "{:?}", answer.sentences);
+        assert!(answer.sentences[0].starts_with("No: "), "{:?}", answer.sentences);
         assert_eq!(with(1.0, 1.0, false), Level::Badly);
     }
 
@@ -397,7 +398,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_exit_is_named_with_its_bound_and_source() {
+    fn the_first_violation_is_named_with_its_bound_and_source() {
         let values = [1.0, 9.0, 9.0];
         let point = |(index, value): (usize, &f64)| Point {
             place: index + 1,
@@ -407,15 +408,15 @@ mod tests {
             value: *value,
         };
         let points = values.iter().enumerate().map(point).collect();
-        let curve = Curve { stage: Stage::Improve, name: "objective/kl".into(), points };
+        let curve = Curve { phase: Phase::Improve, name: "objective/kl".into(), points };
         let answer = &verdict(&run(), &[curve])[2];
         assert_eq!(answer.level, Level::Look);
-        let said = &answer.sentences[0];
+        let text = &answer.sentences[0];
         assert!(
-            said.contains(
+            text.contains(
                 "(objective/kl) in round 2 improve, step 2: 5.00 as the mean of the last 2, above"
             ),
-            "{said}"
+            "{text}"
         );
     }
 }

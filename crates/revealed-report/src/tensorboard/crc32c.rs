@@ -23,7 +23,7 @@ pub(super) fn crc32c(bytes: &[u8]) -> u32 {
     !bytes.iter().fold(!0, |crc: u32, byte| crc >> 8 ^ TABLE[(crc as u8 ^ byte) as usize])
 }
 
-/// As TFRecord stores it: rotated and offset, since a checksum of data that holds its own checksum would say little.
+/// As TFRecord stores it: rotated and offset, since the checksum of data that contains its own checksum is weak.
 pub(super) fn masked(bytes: &[u8]) -> u32 {
     crc32c(bytes).rotate_right(15).wrapping_add(0xa282_ead8)
 }

@@ -17,17 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::TrainError;
 use crate::observer::{Event, Observer};
 use crate::recipe::{GateSection, HealthSection};
-use crate::record::{At, TrainingHealth, Violation};
-
-/// Gradient norms kept for the median, and the minimum for a comparison.
-const NORMS: usize = 32;
-const MIN_NORMS: usize = 8;
-/// Maximum ratio of a gradient norm to the median.
-const NORM_FACTOR: f64 = 10.0;
-/// Maximum share of prompts whose samples all have the same score: above it, most of a rollout has no gradient.
-const MAX_EQUAL_GROUPS: f64 = 0.5;
-/// Rollouts whose mean is compared with the expected range.
-const WINDOW: usize = 3;
+use crate::record::{At, HealthLimits, TrainingHealth, Violation};
 
 /// Means over a rollout.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -108,17 +98,17 @@ impl HealthMonitor {
     }
 
     fn observe_norm(&mut self, norm: f64, at: At) {
-        if self.norms.len() >= MIN_NORMS {
+        if self.norms.len() >= HealthLimits::MIN_NORMS {
             let mut sorted = self.norms.clone();
             sorted.sort_by(f64::total_cmp);
-            let bound = NORM_FACTOR * sorted[sorted.len() / 2];
+            let bound = HealthLimits::NORM_FACTOR * sorted[sorted.len() / 2];
             if bound > 0.0 && norm > bound {
                 self.record(violation("grad_norm", at, norm, 1, Some(bound)));
             }
         }
         if norm.is_finite() {
             self.norms.push(norm);
-            let old = self.norms.len().saturating_sub(NORMS);
+            let old = self.norms.len().saturating_sub(HealthLimits::NORMS);
             self.norms.drain(..old);
         }
     }
@@ -133,7 +123,7 @@ impl HealthMonitor {
     ) -> Option<Violation> {
         let first = *self.first_rollout.get_or_insert(rollout);
         self.last_rollouts.push(rollout);
-        self.last_rollouts.drain(..self.last_rollouts.len().saturating_sub(WINDOW));
+        self.last_rollouts.drain(..self.last_rollouts.len().saturating_sub(HealthLimits::WINDOW));
         let window = self.last_rollouts.len();
         let mut ends = None;
         for Rule { metric, figure, expected, limit } in rules(&first, gate, limits) {
@@ -188,7 +178,7 @@ fn rules(first: &RolloutFigures, gate: &GateSection, limits: &HealthSection) -> 
         Rule {
             metric: "frac_reward_zero_std",
             figure: |rollout| rollout.equal_groups,
-            expected: Range::at_most(MAX_EQUAL_GROUPS),
+            expected: Range::at_most(HealthLimits::MAX_EQUAL_GROUPS),
             limit: Range::at_most(f64::INFINITY),
         },
     ]
@@ -264,7 +254,7 @@ mod tests {
         let accept = |monitor: &mut HealthMonitor, norm, n| {
             monitor.accept_step(1.0, norm, step(n), &limits, &mut ())
         };
-        for n in 1..=MIN_NORMS {
+        for n in 1..=HealthLimits::MIN_NORMS {
             assert!(accept(&mut monitor, 2.0, n).unwrap());
         }
         assert!(accept(&mut monitor, 20.0, 9).unwrap());
@@ -277,7 +267,7 @@ mod tests {
     #[test]
     fn gradient_norms_of_zero_give_no_expected_range() {
         let mut monitor = HealthMonitor::default();
-        (0..MIN_NORMS).for_each(|n| monitor.observe_norm(0.0, step(n)));
+        (0..HealthLimits::MIN_NORMS).for_each(|n| monitor.observe_norm(0.0, step(n)));
         monitor.observe_norm(1.0, step(9));
         assert_eq!(monitor.first_violation, None);
     }

@@ -43,6 +43,23 @@ impl fmt::Display for Violation {
     }
 }
 
+/// Constants of the expected ranges that the recipe does not set.
+#[derive(Debug, Clone, Copy)]
+pub struct HealthLimits;
+
+impl HealthLimits {
+    /// Rollouts whose mean is compared with the expected range.
+    pub const WINDOW: usize = 3;
+    /// Maximum share of prompts whose samples all have the same score: above it, most of a rollout has no gradient.
+    pub const MAX_EQUAL_GROUPS: f64 = 0.5;
+    /// Maximum ratio of a gradient norm to the median.
+    pub const NORM_FACTOR: f64 = 10.0;
+    /// Gradient norms kept for the median.
+    pub const NORMS: usize = 32;
+    /// Minimum number of norms for a comparison.
+    pub const MIN_NORMS: usize = 8;
+}
+
 /// Violations during the policy steps of a round.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct TrainingHealth {

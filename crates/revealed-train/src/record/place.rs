@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 /// A phase of a run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Phase {
     /// Supervised fine-tuning on the demonstrations.
@@ -23,6 +23,10 @@ pub enum Phase {
 }
 
 impl Phase {
+    /// All phases, in the order in which pages show them.
+    pub const ALL: [Self; 6] =
+        [Self::Sft, Self::FitValidationReward, Self::Sample, Self::Fit, Self::Improve, Self::Gate];
+
     fn name(self) -> &'static str {
         match self {
             Self::Sft => "sft",

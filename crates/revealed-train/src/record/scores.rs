@@ -2,18 +2,25 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::null;
+
 /// Scores of a round by the validation reward.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct ValidationScores {
     /// Mean calibrated score of held-out demonstrations.
+    #[serde(deserialize_with = "null::number")]
     pub demonstrations: f64,
     /// Mean calibrated score of samples of the policy before the round.
+    #[serde(deserialize_with = "null::number")]
     pub before: f64,
     /// Mean calibrated score of samples of the candidate.
+    #[serde(deserialize_with = "null::number")]
     pub after: f64,
     /// Standard error of `after - before`, over prompts.
+    #[serde(deserialize_with = "null::number")]
     pub standard_error: f64,
     /// Share of held-out demonstrations with a higher score than samples of the candidate.
+    #[serde(default = "null::unknown", deserialize_with = "null::number")]
     pub accuracy_after: f64,
 }
 
@@ -29,19 +36,21 @@ impl ValidationScores {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct ScoredSamples {
     /// Calibrated reward of each sample.
+    #[serde(deserialize_with = "null::numbers")]
     pub rewards: Vec<f64>,
     /// Tokens of each completion, EOS included.
     pub lengths: Vec<usize>,
     /// Whether each sample ends in EOS.
     pub terminated: Vec<bool>,
     /// `log π − log π_SFT` of each sample, nats: an estimate of the KL; empty if it was not measured.
+    #[serde(deserialize_with = "null::numbers")]
     pub kl: Vec<f64>,
     /// Share of each sample's 4-grams that repeat an earlier one, 0 to 1.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null::numbers")]
     pub repetition: Vec<f64>,
     /// Log-likelihood of each held-out demonstration under the policy, summed over its tokens, nats; empty if it was not
     /// measured.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null::numbers")]
     pub log_likelihood: Vec<f64>,
 }
 
@@ -51,6 +60,7 @@ pub struct HeldOutScores {
     /// Samples per prompt.
     pub samples_per_prompt: usize,
     /// Calibrated reward of each demonstration.
+    #[serde(deserialize_with = "null::numbers")]
     pub demonstrations: Vec<f64>,
     /// Tokens of each demonstration's completion, EOS included.
     #[serde(default)]

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::null;
+
 /// A held-out prompt with the completions of the demonstrator and of the policy before and after a round.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ShownSample {
@@ -21,9 +23,12 @@ pub struct ShownSample {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct ShownRewards {
     /// Reward of the demonstration.
+    #[serde(deserialize_with = "null::number")]
     pub demonstration: f64,
     /// Reward of the sample before the round.
+    #[serde(deserialize_with = "null::number")]
     pub before: f64,
     /// Reward of the candidate's sample.
+    #[serde(deserialize_with = "null::number")]
     pub after: f64,
 }

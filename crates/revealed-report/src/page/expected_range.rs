@@ -1,81 +1,71 @@
-//! Healthy bands of metrics, and where a run left them.
+//! Expected ranges of metrics, and the first violation of each.
 //!
-//! | metric | band | from |
+//! | metric | expected range | source |
 //! |---|---|---|
 //! | `objective/kl` | at most `gate.max_kl` | the recipe |
 //! | `completions/mean_length` | within a factor `gate.max_length_factor` of the round's first rollout | the recipe |
 //! | `completions/terminated` | at most `gate.max_terminated_drop` below the round's first rollout | the recipe |
-//! | `frac_reward_zero_std` | at most [`MAX_EQUAL_GROUPS`], where a prompt has several samples | a choice of ours |
-//! | `grad_norm` | at most [`GRAD_NORM_FACTOR`] times the median of the stage's last [`NORMS`] steps | a choice of ours |
+//! | `frac_reward_zero_std` | at most [`HealthLimits::MAX_EQUAL_GROUPS`], where a prompt has several samples | chosen here |
+//! | `grad_norm` | at most [`HealthLimits::NORM_FACTOR`] times the median of the phase's last [`HealthLimits::NORMS`] steps | chosen here |
 //!
-//! The trainer goes by the same bands when it says which was left first.
+//! The trainer's health monitor uses the same ranges.
 //!
-//! A band is left where the mean of a value and the [`SMOOTH`]` − 1` before it is outside: a rollout's means are noisy. That mean is said, not the value. A
-//! gradient's norm is taken as it is, since one step is enough to do harm.
+//! A range is violated if the mean of a value and the [`HealthLimits::WINDOW`]` − 1` before it is outside, since means of rollouts are noisy. The report gives that mean, not the value. A
+//! gradient norm is compared without averaging, since one step is enough to do harm.
 
 use super::curves::{Curve, Point};
-use super::metrics::Stage;
 use super::settings::Settings;
+use revealed_train::{HealthLimits, Phase};
 
-/// Rollouts whose mean is compared with a band.
-pub const SMOOTH: usize = 3;
-/// Of prompts whose samples all score the same: beyond it, most of a rollout teaches nothing.
-pub const MAX_EQUAL_GROUPS: f64 = 0.5;
-/// Of the gradient's norm to its median.
-pub const GRAD_NORM_FACTOR: f64 = 10.0;
-/// Steps whose median it is, and how many there must be.
-const NORMS: usize = 32;
-const MEDIAN_STEPS: usize = 8;
-
-/// A healthy range over some places of a curve.
+/// Expected range over a part of a curve.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Band {
-    /// First and last place that it holds for.
+pub struct ExpectedRange {
+    /// First and last position that it applies to.
     pub places: [usize; 2],
-    /// Lower end, where there is one.
+    /// Lower end, if any.
     pub low: Option<f64>,
-    /// Upper end, where there is one.
+    /// Upper end, if any.
     pub high: Option<f64>,
-    /// Where it comes from.
+    /// Recipe key or rule that sets it.
     pub source: &'static str,
 }
 
-impl Band {
+impl ExpectedRange {
     fn holds(&self, value: f64) -> bool {
-        // A value that is not a number is in no band.
+        // NaN is in no range.
         self.low.is_none_or(|low| value >= low)
             && self.high.is_none_or(|high| value <= high)
             && !value.is_nan()
     }
 }
 
-/// A band that was left.
+/// Violation of an expected range.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Exit {
-    /// Of which stage.
-    pub stage: Stage,
-    /// The metric.
+pub struct Violation {
+    /// Phase of the curve.
+    pub phase: Phase,
+    /// Name of the metric.
     pub name: String,
-    /// Where.
+    /// First point outside the range.
     pub at: Point,
-    /// The value that was compared: a mean of up to [`SMOOTH`], or one norm.
+    /// The value that was compared: a mean of up to [`HealthLimits::WINDOW`], or one norm.
     pub value: f64,
-    /// How many it is the mean of.
+    /// Number of points that `value` is the mean of.
     pub of: usize,
-    /// The band.
-    pub band: Band,
+    /// The violated range.
+    pub band: ExpectedRange,
 }
 
-/// The bands of a curve, in order of their places; none of a metric that has none.
-pub fn bands(curve: &Curve, settings: &Settings) -> Vec<Band> {
+/// Expected ranges of a curve, in order of position; empty if the metric has none.
+pub fn expected_ranges(curve: &Curve, settings: &Settings) -> Vec<ExpectedRange> {
     let number = |key: &str| settings.number(key).filter(|value| value.is_finite());
-    let in_policy = curve.stage == Stage::Improve;
+    let in_policy = curve.phase == Phase::Improve;
     let of_rounds =
         |low: &dyn Fn(f64) -> Option<f64>, high: &dyn Fn(f64) -> Option<f64>, source| {
             let band = |points: &[Point]| {
                 let first = points[0].value;
                 let places = [points[0].place, points[points.len() - 1].place];
-                Band { places, low: low(first), high: high(first), source }
+                ExpectedRange { places, low: low(first), high: high(first), source }
             };
             let bands = curve.rounds().map(band);
             bands.filter(|band| band.low.is_some() || band.high.is_some()).collect()
@@ -96,52 +86,56 @@ pub fn bands(curve: &Curve, settings: &Settings) -> Vec<Band> {
             of_rounds(&low, &|_| None, "gate.max_terminated_drop")
         }
         "frac_reward_zero_std" if settings.number("policy.samples_per_prompt") > Some(1.0) => {
-            of_rounds(&|_| None, &|_| Some(MAX_EQUAL_GROUPS), "our choice")
+            of_rounds(&|_| None, &|_| Some(HealthLimits::MAX_EQUAL_GROUPS), "built-in limit")
         }
-        "grad_norm" => curve.rounds().flat_map(norm_bands).collect(),
+        "grad_norm" => curve.rounds().flat_map(norm_ranges).collect(),
         _ => vec![],
     }
 }
 
-/// One band a step, from the steps before it.
-fn norm_bands(points: &[Point]) -> Vec<Band> {
+/// One range per step, from the steps before it.
+fn norm_ranges(points: &[Point]) -> Vec<ExpectedRange> {
     let mut last: Vec<f64> = Vec::new();
     let mut bands = Vec::new();
     for point in points {
-        if last.len() >= MEDIAN_STEPS {
+        if last.len() >= HealthLimits::MIN_NORMS {
             let mut sorted = last.clone();
             sorted.sort_by(f64::total_cmp);
-            let high = Some(GRAD_NORM_FACTOR * sorted[sorted.len() / 2]).filter(|high| *high > 0.0);
-            let source = "10 × median of the last steps, our choice";
-            bands.push(Band { places: [point.place; 2], low: None, high, source });
+            let high = Some(HealthLimits::NORM_FACTOR * sorted[sorted.len() / 2])
+                .filter(|high| *high > 0.0);
+            let source = "10 × median of the last steps, built-in limit";
+            bands.push(ExpectedRange { places: [point.place; 2], low: None, high, source });
         }
         if point.value.is_finite() {
             last.push(point.value);
-            last.drain(..last.len().saturating_sub(NORMS));
+            last.drain(..last.len().saturating_sub(HealthLimits::NORMS));
         }
     }
     bands
 }
 
-/// Where each curve left its band first, earliest first.
-pub fn exits(curves: &[Curve], settings: &Settings) -> Vec<Exit> {
-    let mut exits: Vec<Exit> =
-        curves.iter().filter_map(|curve| exit(curve, &bands(curve, settings))).collect();
-    exits.sort_by_key(|exit| exit.at.line);
-    exits
+/// First violation of each curve, earliest first.
+pub fn violations(curves: &[Curve], settings: &Settings) -> Vec<Violation> {
+    let mut violations: Vec<Violation> = curves
+        .iter()
+        .filter_map(|curve| violation(curve, &expected_ranges(curve, settings)))
+        .collect();
+    violations.sort_by_key(|violation| violation.at.line);
+    violations
 }
 
-fn exit(curve: &Curve, bands: &[Band]) -> Option<Exit> {
-    let smooth = if curve.name == "grad_norm" { 1 } else { SMOOTH };
+fn violation(curve: &Curve, bands: &[ExpectedRange]) -> Option<Violation> {
+    let smooth = if curve.name == "grad_norm" { 1 } else { HealthLimits::WINDOW };
     for points in curve.rounds() {
         for (index, point) in points.iter().enumerate() {
-            let of_place = |band: &&Band| (band.places[0]..=band.places[1]).contains(&point.place);
+            let of_place =
+                |band: &&ExpectedRange| (band.places[0]..=band.places[1]).contains(&point.place);
             let Some(band) = bands.iter().find(of_place) else { continue };
             let last = &points[(index + 1).saturating_sub(smooth)..=index];
             let value = last.iter().map(|point| point.value).sum::<f64>() / last.len() as f64;
             if !band.holds(value) {
-                let (stage, name, band) = (curve.stage, curve.name.clone(), band.clone());
-                return Some(Exit { stage, name, at: *point, value, of: last.len(), band });
+                let (phase, name, band) = (curve.phase, curve.name.clone(), band.clone());
+                return Some(Violation { phase, name, at: *point, value, of: last.len(), band });
             }
         }
     }
@@ -152,7 +146,7 @@ fn exit(curve: &Curve, bands: &[Band]) -> Option<Exit> {
 mod tests {
     use super::*;
 
-    fn curve(name: &str, stage: Stage, values: &[f64]) -> Curve {
+    fn curve(name: &str, phase: Phase, values: &[f64]) -> Curve {
         let point = |(index, value): (usize, &f64)| Point {
             place: index + 1,
             round: 1,
@@ -161,7 +155,7 @@ mod tests {
             value: *value,
         };
         let points = values.iter().enumerate().map(point).collect();
-        Curve { stage, name: name.into(), points }
+        Curve { phase, name: name.into(), points }
     }
 
     fn settings() -> Settings {
@@ -172,19 +166,19 @@ mod tests {
     }
 
     fn left(name: &str, values: &[f64]) -> Option<usize> {
-        let exits = exits(&[curve(name, Stage::Improve, values)], &settings());
-        exits.first().map(|exit| exit.at.step)
+        let violations = violations(&[curve(name, Phase::Improve, values)], &settings());
+        violations.first().map(|violation| violation.at.step)
     }
 
     #[test]
-    fn the_mean_of_three_has_to_leave_the_band() {
+    fn a_violation_needs_the_mean_of_three_outside_the_range() {
         assert_eq!(left("objective/kl", &[0.0, 1.0, 6.0, 1.0, 1.0]), None);
         // (1 + 6 + 2.1) / 3 is above 3.
         assert_eq!(left("objective/kl", &[0.0, 1.0, 6.0, 2.1]), Some(4));
     }
 
     #[test]
-    fn length_and_terminator_are_compared_with_the_first_rollout() {
+    fn length_and_share_of_eos_are_compared_with_the_first_rollout() {
         assert_eq!(left("completions/mean_length", &[10.0, 19.0, 20.0, 20.0]), None);
         assert_eq!(left("completions/mean_length", &[10.0, 30.0, 30.0]), Some(3));
         assert_eq!(left("completions/mean_length", &[10.0, 2.0, 1.0, 1.0, 1.0]), Some(3));
@@ -194,38 +188,38 @@ mod tests {
     }
 
     #[test]
-    fn one_gradient_is_enough_and_needs_eight_before_it() {
+    fn one_gradient_norm_is_a_violation_after_at_least_eight_others() {
         let after = |before: &[f64], norm: f64| left("grad_norm", &[before, &[norm]].concat());
         assert_eq!(after(&[1.0; 7], 50.0), None);
         assert_eq!(after(&[1.0, 50.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0], 9.9), None);
         assert_eq!(after(&[1.0; 8], 10.1), Some(9));
-        // The median is that of the last 32; of nothing but noughts there is no band.
+        // The median is that of the last 32; there is no range if all norms are zero.
         assert_eq!(after(&[[1.0; 32], [9.0; 32]].concat(), 50.0), None);
         assert_eq!(after(&[0.0; 8], 10.1), None);
     }
 
     #[test]
-    fn a_value_that_is_not_a_number_leaves_its_band() {
+    fn nan_is_a_violation() {
         assert_eq!(left("objective/kl", &[1.0, f64::NAN]), Some(2));
     }
 
     #[test]
-    fn the_first_exit_of_a_run_comes_first() {
-        let kl = curve("objective/kl", Stage::Improve, &[0.0, 0.0, 0.0, 9.0, 9.0]);
-        let ended = curve("completions/terminated", Stage::Improve, &[1.0, 0.2]);
-        let exits = exits(&[kl, ended], &settings());
-        let names: Vec<&str> = exits.iter().map(|exit| exit.name.as_str()).collect();
+    fn violations_are_sorted_by_time() {
+        let kl = curve("objective/kl", Phase::Improve, &[0.0, 0.0, 0.0, 9.0, 9.0]);
+        let ended = curve("completions/terminated", Phase::Improve, &[1.0, 0.2]);
+        let violations = violations(&[kl, ended], &settings());
+        let names: Vec<&str> = violations.iter().map(|violation| violation.name.as_str()).collect();
         assert_eq!(names, ["completions/terminated", "objective/kl"]);
     }
 
     #[test]
-    fn a_recipe_without_bounds_has_no_bands() {
-        let kl = curve("objective/kl", Stage::Improve, &[99.0; 5]);
-        assert!(bands(&kl, &Settings::default()).is_empty());
+    fn a_recipe_without_bounds_has_no_expected_ranges() {
+        let kl = curve("objective/kl", Phase::Improve, &[99.0; 5]);
+        assert!(expected_ranges(&kl, &Settings::default()).is_empty());
         let open = Settings::parse("[gate]\nmax_kl = inf").unwrap();
-        assert!(bands(&kl, &open).is_empty());
+        assert!(expected_ranges(&kl, &open).is_empty());
         // The reward's fit has no rollouts.
-        let fit = curve("objective/kl", Stage::Fit, &[99.0; 5]);
-        assert!(bands(&fit, &settings()).is_empty());
+        let fit = curve("objective/kl", Phase::Fit, &[99.0; 5]);
+        assert!(expected_ranges(&fit, &settings()).is_empty());
     }
 }
