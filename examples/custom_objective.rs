@@ -6,7 +6,7 @@
 
 use revealed::burn::tensor::Tensor;
 use revealed::data::Encoder;
-use revealed::eval::shop_desk;
+use revealed::lab::shop_desk;
 use revealed::models::{CausalLm, HfConfig};
 use revealed::objectives::RewardObjective;
 use revealed::train::{Event, Observer, Recipe, Run, State, Task, align};

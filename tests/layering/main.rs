@@ -23,8 +23,20 @@ const EDGES: &[(&str, &[&str])] = &[
     ),
     ("revealed-report", &["revealed-reward", "revealed-train", "revealed-eval"]),
     (
+        "revealed-lab",
+        &[
+            "revealed-data",
+            "revealed-models",
+            "revealed-objectives",
+            "revealed-train",
+            "revealed-eval",
+            "revealed-report",
+        ],
+    ),
+    (
         "revealed",
         &[
+            "revealed-lab",
             "revealed-report",
             "revealed-hub",
             "revealed-data",

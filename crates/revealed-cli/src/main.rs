@@ -7,11 +7,9 @@ mod check;
 mod companions;
 mod compare;
 mod data;
-mod desk;
 #[cfg(test)]
 mod documented;
 mod eval;
-mod gold;
 mod log_probs;
 mod merge;
 mod output;

@@ -53,8 +53,16 @@ mod tests {
 
     use super::*;
 
+    const CONFIG: &str = r#"{
+        "architectures": ["LlamaForCausalLM"], "model_type": "llama", "vocab_size": 121,
+        "hidden_size": 16, "intermediate_size": 48, "num_hidden_layers": 1,
+        "num_attention_heads": 2, "num_key_value_heads": 2, "head_dim": 8, "hidden_act": "silu",
+        "max_position_embeddings": 64, "rms_norm_eps": 1e-5, "rope_theta": 10000.0,
+        "initializer_range": 0.08, "tie_word_embeddings": true
+    }"#;
+
     fn reward() -> RewardEnsemble {
-        let fields = serde_json::from_str(&crate::shop_desk::config_json(16, 1, 2)).unwrap();
+        let fields = serde_json::from_str(CONFIG).unwrap();
         let config = HfConfig::new("config.json", fields);
         RewardModel::new(CausalLm::random(config, 1, &Device::default()).unwrap(), 2).into()
     }

@@ -13,7 +13,6 @@ pub mod pairwise;
 pub mod policy;
 pub mod preferences;
 mod record;
-pub mod shop_desk;
 pub mod stats;
 pub mod tasks;
 

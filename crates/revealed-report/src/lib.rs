@@ -8,8 +8,8 @@ mod page;
 pub mod tensorboard;
 
 pub use page::{
-    Answer, Change, Curve, ExpectedRange, Gold, GoldRow, Level, MIN_LEAD, MetricLine, Places,
-    Point, ReportError, RunFiles, Settings, Violation, changes, curves, expected_ranges, html,
-    metrics_csv, number, objective_change, range, read_metrics, result, signed, stopped_early,
-    verdict, violations,
+    Answer, Change, Curve, ExpectedRange, Gold, GoldMeans, GoldRow, Level, MIN_LEAD, MetricLine,
+    Places, Point, ReportError, RunFiles, Settings, Summary, Violation, changes, curves,
+    expected_ranges, html, metrics_csv, number, objective_change, range, read_metrics, result,
+    signed, stopped_early, verdict, violations,
 };

@@ -10,6 +10,7 @@ pub use pages::tune_allocator;
 pub use revealed_data as data;
 pub use revealed_eval as eval;
 pub use revealed_hub as hub;
+pub use revealed_lab as lab;
 pub use revealed_models as models;
 pub use revealed_objectives as objectives;
 pub use revealed_report as report;

@@ -2,7 +2,7 @@
 
 use own_objective::{GrowingMargin, exponential};
 use revealed::data::Encoder;
-use revealed::eval::shop_desk::{self, Setting, TaskSize};
+use revealed::lab::shop_desk::{self, Setting, TaskSize};
 use revealed::models::{CausalLm, HfConfig};
 use revealed::objectives::RewardObjective;
 use revealed::train::{Event, Observer, Phase, Recipe, Run, State, Task, align};

@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 use revealed::Device;
 use revealed::data::{EncodeOptions, Encoded, LongCompletion, Prompt};
 use revealed::eval::policy::{Completion, kl_terms};
-use revealed::eval::shop_desk::{Note, gold};
+use revealed::lab::shop_desk::{Note, gold};
 use revealed::models::{CausalLm, SamplingConfig, sample};
 use revealed::reward::RewardEnsemble;
 use revealed::train::derive;

@@ -8,7 +8,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
-use revealed::eval::shop_desk::{self, Setting, TaskSize};
+use revealed::lab::shop_desk::{self, Setting, TaskSize};
 use serde_json::{Value, json};
 
 use crate::stub::{Act, Stub};

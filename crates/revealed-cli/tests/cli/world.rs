@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use revealed::eval::shop_desk::{self, TaskSize};
+use revealed::lab::shop_desk::{self, TaskSize};
 use revealed::models::{CausalLm, HfConfig};
 use serde_json::{Value, json};
 use tempfile::TempDir;

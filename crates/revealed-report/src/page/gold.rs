@@ -1,12 +1,13 @@
-//! `summary.json` of the built-in task: its models by the true reward, which no other run has.
+//! `summary.json` of the built-in task: its models by the true reward.
 
 use std::fs;
 use std::path::Path;
 
-use serde::Deserialize;
+use revealed_train::RoundReport;
+use serde::{Deserialize, Serialize};
 
-/// A model by the true reward, in [0, 1].
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+/// True rewards of a model, 0 to 1.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct GoldRow {
     /// `base`, `sft`, `round 1`, …
     pub name: String,
@@ -21,6 +22,8 @@ pub struct GoldRow {
     pub greedy: f64,
     /// Share of perfect samples at temperature 1.
     pub perfect: f64,
+    /// Share of samples at temperature 1 that end in EOS.
+    pub terminated: f64,
 }
 
 /// The true rewards of a quickstart.
@@ -32,15 +35,40 @@ pub struct Gold {
     pub rows: Vec<GoldRow>,
 }
 
-#[derive(Deserialize)]
-struct Summary {
-    gold: Means,
-    table: Vec<GoldRow>,
+/// `summary.json`: results of a quickstart.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Summary {
+    /// Mean true reward at temperature 1.
+    pub gold: GoldMeans,
+    /// Models, in order of the run.
+    pub table: Vec<GoldRow>,
+    /// Numbers of the kept rounds.
+    #[serde(default)]
+    pub kept_rounds: Vec<usize>,
+    /// Reports of all rounds.
+    #[serde(default)]
+    pub rounds: Vec<RoundReport>,
+    /// Seed of the task and of the run.
+    pub seed: u64,
+    /// Samples of each test prompt.
+    #[serde(default)]
+    pub samples_per_prompt: usize,
 }
 
-#[derive(Deserialize)]
-struct Means {
-    demonstrations: f64,
+/// Mean true rewards, 0 to 1.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct GoldMeans {
+    /// Of the base model.
+    #[serde(default)]
+    pub base: f64,
+    /// Of the SFT model.
+    #[serde(default)]
+    pub sft: f64,
+    /// Of the policies of the kept rounds.
+    #[serde(default)]
+    pub rounds: Vec<f64>,
+    /// Of the demonstrations.
+    pub demonstrations: f64,
 }
 
 /// The summary of a run folder; `None` of a run that has none.

@@ -36,7 +36,7 @@ pub use csv::metrics_csv;
 pub use curves::{Curve, Point, curves};
 pub use ending::stopped_early;
 pub use expected_range::{ExpectedRange, Violation, expected_ranges, violations};
-pub use gold::{Gold, GoldRow};
+pub use gold::{Gold, GoldMeans, GoldRow, Summary};
 pub use held_out::{Change, changes, objective_change, result};
 pub use html::html;
 pub use metrics::{MetricLine, Places, read_metrics};

@@ -2,12 +2,13 @@
 
 use std::path::Path;
 
-use anyhow::{Result, anyhow};
 use plotters::prelude::*;
-use revealed::eval::stats::{mean_ci95, mean_sd};
+use revealed_eval::stats::{mean_ci95, mean_sd};
 
-use super::measure::Round;
-use super::{Level, Outcome, arms, page};
+use super::outcome::Round;
+use super::outcome::{Level, Outcome};
+use super::{arms, rows};
+use crate::LabError;
 
 /// Dark enough on white, and apart for most kinds of colour blindness (Okabe and Ito, and three more).
 const COLOURS: [RGBColor; 10] = [
@@ -32,14 +33,14 @@ fn first(outcome: &Outcome) -> Option<&Round> {
 }
 
 /// Gold of every method after one round, with intervals over seeds.
-pub fn methods(outcomes: &[Outcome], level: Level, path: &Path) -> Result<()> {
+pub fn methods(outcomes: &[Outcome], level: Level, path: &Path) -> Result<(), LabError> {
     let mut bars: Vec<Bar> = Vec::new();
     for arm in arms::all().iter().filter(|arm| !arm.is_ablation()) {
-        let gold: Vec<f64> = page::of(outcomes, level, &arm.name)
+        let gold: Vec<f64> = rows::of(outcomes, level, &arm.name)
             .iter()
             .filter_map(|outcome| Some(first(outcome)?.gold.t1))
             .collect();
-        let best: Vec<f64> = page::of(outcomes, level, &arm.name)
+        let best: Vec<f64> = rows::of(outcomes, level, &arm.name)
             .iter()
             .filter_map(|outcome| Some(first(outcome)?.gold.best))
             .collect();
@@ -55,7 +56,7 @@ pub fn methods(outcomes: &[Outcome], level: Level, path: &Path) -> Result<()> {
     draw(path, (760, 60 + 30 * bars.len().max(4) as u32), |root| dots(root, &title, &bars))
 }
 
-fn dots(root: &Area<'_>, title: &str, bars: &[Bar]) -> Result<()> {
+fn dots(root: &Area<'_>, title: &str, bars: &[Bar]) -> Result<(), LabError> {
     let low = bars.iter().map(|(_, mean, (low, _), _)| low.min(*mean)).fold(0.8, f64::min);
     let mut chart = ChartBuilder::on(root)
         .caption(title, ("sans-serif", 15))
@@ -100,14 +101,14 @@ fn dots(root: &Area<'_>, title: &str, bars: &[Bar]) -> Result<()> {
 }
 
 /// Mean gold at T = 1 by round, for methods that have rounds.
-pub fn rounds(outcomes: &[Outcome], level: Level, path: &Path) -> Result<()> {
-    let sft: Vec<f64> = page::of(outcomes, level, "sft")
+pub fn rounds(outcomes: &[Outcome], level: Level, path: &Path) -> Result<(), LabError> {
+    let sft: Vec<f64> = rows::of(outcomes, level, "sft")
         .iter()
         .filter_map(|outcome| Some(outcome.rounds.last()?.gold.t1))
         .collect();
     let mut curves: Vec<(String, Vec<f64>)> = Vec::new();
     for arm in arms::all().iter().filter(|arm| !arm.is_ablation()) {
-        let all = page::of(outcomes, level, &arm.name);
+        let all = rows::of(outcomes, level, &arm.name);
         let most = all.iter().map(|outcome| outcome.rounds.len()).max().unwrap_or(0);
         if most < 2 || arm.name == "sft" {
             continue;
@@ -124,7 +125,7 @@ pub fn rounds(outcomes: &[Outcome], level: Level, path: &Path) -> Result<()> {
     draw(path, (760, 420), |root| lines(root, &title, &curves))
 }
 
-fn lines(root: &Area<'_>, title: &str, curves: &[(String, Vec<f64>)]) -> Result<()> {
+fn lines(root: &Area<'_>, title: &str, curves: &[(String, Vec<f64>)]) -> Result<(), LabError> {
     let all =
         || curves.iter().flat_map(|(_, means)| means.iter().copied()).filter(|m| m.is_finite());
     let (low, high) = (all().fold(0.9, f64::min) - 0.02, all().fold(0.9, f64::max) + 0.02);
@@ -172,13 +173,17 @@ fn lines(root: &Area<'_>, title: &str, curves: &[(String, Vec<f64>)]) -> Result<
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, plotters::coord::Shift>;
 
-fn draw(path: &Path, size: (u32, u32), work: impl FnOnce(&Area<'_>) -> Result<()>) -> Result<()> {
+fn draw(
+    path: &Path,
+    size: (u32, u32),
+    work: impl FnOnce(&Area<'_>) -> Result<(), LabError>,
+) -> Result<(), LabError> {
     let root = SVGBackend::new(path, size).into_drawing_area();
     root.fill(&WHITE).map_err(drawing)?;
     work(&root)?;
     root.present().map_err(drawing)
 }
 
-fn drawing(error: impl std::fmt::Display) -> anyhow::Error {
-    anyhow!("drawing a plot: {error}")
+fn drawing(error: impl std::fmt::Display) -> LabError {
+    LabError::Plot { reason: error.to_string() }
 }

@@ -3,19 +3,23 @@
 use std::fmt::Write;
 use std::path::Path;
 
-use anyhow::{Context as _, Result, bail};
-use revealed::eval::stats::{mean_ci95, mean_sd};
+use revealed_eval::stats::{mean_ci95, mean_sd};
 
-use super::measure::Round;
-use super::{Level, Outcome, arms, plots, rules};
-use crate::desk::settings;
+use super::outcome::Round;
+use super::outcome::{Level, Outcome};
+use super::{arms, plots, rows, rules};
+use crate::LabError;
+use crate::base_model::settings;
 
-/// Rewrites everything between `<!-- NAME -->` and `<!-- end -->` for each table, and the plots beside the page.
-pub fn write(outcomes: &[Outcome], page: &Path) -> Result<()> {
+/// Rewrites the text between `<!-- NAME -->` and `<!-- end -->` for each table, and the plots in the folder of the page's stem.
+///
+/// # Errors
+/// When a marker is missing or a file cannot be read or written.
+pub fn write(outcomes: &[Outcome], page: &Path) -> Result<(), LabError> {
     let folder = page.with_extension("");
-    std::fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
+    std::fs::create_dir_all(&folder).map_err(LabError::io(&folder))?;
     let mut text = match page.is_file() {
-        true => std::fs::read_to_string(page).with_context(|| page.display().to_string())?,
+        true => std::fs::read_to_string(page).map_err(LabError::io(page))?,
         false => bare(),
     };
     for level in [Level::Easy, Level::Hard] {
@@ -26,7 +30,7 @@ pub fn write(outcomes: &[Outcome], page: &Path) -> Result<()> {
         plots::rounds(outcomes, level, &folder.join(format!("rounds-{name}.svg")))?;
     }
     text = replaced(&text, "ablations", &ablations(outcomes))?;
-    revealed::models::write_file(page, text.as_bytes())?;
+    revealed_models::write_file(page, text.as_bytes())?;
     Ok(())
 }
 
@@ -45,23 +49,19 @@ fn bare() -> String {
 }
 
 /// The page with another table at a marker.
-fn replaced(page: &str, name: &str, table: &str) -> Result<String> {
+fn replaced(page: &str, name: &str, table: &str) -> Result<String, LabError> {
     let marker = format!("<!-- {name} -->");
     let Some((before, rest)) = page.split_once(&marker) else {
-        bail!("the page has no line {marker}; put it and <!-- end --> where the table belongs");
+        return Err(LabError::NoMarker { missing: format!("line {marker}"), table: name.into() });
     };
     let Some((_, after)) = rest.split_once("<!-- end -->") else {
-        bail!("the page has no <!-- end --> after {marker}");
+        let missing = format!("<!-- end --> after {marker}");
+        return Err(LabError::NoMarker { missing, table: name.into() });
     };
     Ok(format!("{before}{marker}\n{table}<!-- end -->{after}"))
 }
 
-/// One arm's outcomes on a setting.
-pub fn of<'a>(outcomes: &'a [Outcome], level: Level, arm: &str) -> Vec<&'a Outcome> {
-    outcomes.iter().filter(|outcome| outcome.setting == level && outcome.arm == arm).collect()
-}
-
-/// Arms in the order of tables: methods, and settings of the caller's own after them; or ablations.
+/// Names of arms in the order of tables: methods and then settings given by --name; or ablations.
 fn names(outcomes: &[Outcome], ablations: bool) -> Vec<String> {
     let known = arms::all();
     let mut names: Vec<String> = known
@@ -80,7 +80,7 @@ fn names(outcomes: &[Outcome], ablations: bool) -> Vec<String> {
 
 /// Gold at T = 1 of the SFT model of every seed.
 fn sft_gold(outcomes: &[Outcome], level: Level, seed: u64) -> Option<f64> {
-    let all = of(outcomes, level, "sft");
+    let all = rows::of(outcomes, level, "sft");
     let sft = all.iter().find(|outcome| outcome.seed == seed)?;
     Some(sft.rounds.last()?.gold.t1)
 }
@@ -104,7 +104,7 @@ fn methods(outcomes: &[Outcome], level: Level) -> String {
         "| method | seeds | round | gold, T = 1 (95 %) | best T | gold at it | greedy | perfect | reward orders as gold | KL to SFT | tokens | ended | seconds |\n|---|---|---|---|---|---|---|---|---|---|---|---|---|\n",
     );
     for name in names(outcomes, false) {
-        let all = of(outcomes, level, &name);
+        let all = rows::of(outcomes, level, &name);
         let most = all.iter().map(|outcome| outcome.rounds.len()).max().unwrap_or(0);
         for index in 0..most {
             let rounds: Vec<&Round> =
@@ -141,8 +141,8 @@ fn methods(outcomes: &[Outcome], level: Level) -> String {
     text
 }
 
-/// How far from the best round each rule ends.
-fn rule_table(outcomes: &[Outcome], level: Level) -> Result<String> {
+/// Distance of each rule's result from the best round.
+fn rule_table(outcomes: &[Outcome], level: Level) -> Result<String, LabError> {
     let mut text = String::from(
         "| loop | rule | seeds | within 0.01 of the best round | gold kept (95 %) | mean loss to the best | largest |\n|---|---|---|---|---|---|---|\n",
     );
@@ -151,7 +151,7 @@ fn rule_table(outcomes: &[Outcome], level: Level) -> Result<String> {
     let own = |name: &&String| known.iter().all(|arm| arm.name != **name);
     let loops = |name: &&String| name.starts_with("irl-") || own(name);
     for arm in names.iter().filter(loops) {
-        let all = of(outcomes, level, arm);
+        let all = rows::of(outcomes, level, arm);
         let recipe = match known.iter().find(|known| known.name == *arm) {
             Some(known) => known.recipe()?,
             None => settings(Path::new("."), 0),
@@ -184,7 +184,7 @@ fn rule_table(outcomes: &[Outcome], level: Level) -> Result<String> {
     Ok(text)
 }
 
-/// Each ablation beside the loop as it is, on the same seeds.
+/// Each ablation compared with the unchanged loop on the same seeds.
 fn ablations(outcomes: &[Outcome]) -> String {
     let mut text = String::from(
         "| change | of | seeds | round 1: gold, T = 1 | difference (95 %) | round 2: gold, T = 1 | difference (95 %) | reward orders as gold |\n|---|---|---|---|---|---|---|---|\n",
@@ -193,13 +193,13 @@ fn ablations(outcomes: &[Outcome]) -> String {
     let known = arms::all();
     let loops = names(outcomes, false).into_iter().filter(|name| name.starts_with("irl-"));
     for name in loops.chain(names(outcomes, true)) {
-        let all = of(outcomes, level, &name);
+        let all = rows::of(outcomes, level, &name);
         if all.is_empty() {
             continue;
         }
         let against = known.iter().find(|arm| arm.name == name).map(arms::Arm::against);
         let against = against.unwrap_or(arms::REFERENCE);
-        let reference = of(outcomes, level, against);
+        let reference = rows::of(outcomes, level, against);
         let mut cells = String::new();
         for index in 0..2 {
             let pairs: Vec<[f64; 2]> = all
@@ -247,7 +247,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_table_replaces_what_stands_between_its_markers_and_nothing_else() {
+    fn a_table_replaces_only_the_text_between_its_markers() {
         let page = "a\n<!-- x -->\nold\n<!-- end -->\nb\n<!-- y -->\n<!-- end -->\n";
         let new = replaced(page, "x", "new\n").unwrap();
         assert_eq!(new, "a\n<!-- x -->\nnew\n<!-- end -->\nb\n<!-- y -->\n<!-- end -->\n");
@@ -257,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_of_nothing_has_every_marker() {
+    fn an_empty_page_has_every_marker() {
         let folder = tempfile::tempdir().unwrap();
         let page = folder.path().join("evidence.md");
         write(&[], &page).unwrap();

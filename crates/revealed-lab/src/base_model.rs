@@ -1,17 +1,17 @@
-//! The built-in task as files: its world, its base model, its settings.
+//! The built-in task as files: its data, its base model, its recipe.
 
 use std::path::{Path, PathBuf};
 
-use anyhow::Result;
-use revealed::Device;
-use revealed::data::Encoder;
-use revealed::eval::shop_desk;
-use revealed::models::{CausalLm, HfConfig};
-use revealed::objectives::PairLoss;
-use revealed::train::{Observer, OptimizerConfig, Recipe, Run, Schedule, Task, Tuning, fit_sft};
+use burn::tensor::Device;
+use revealed_data::Encoder;
+use revealed_models::{CausalLm, HfConfig};
+use revealed_objectives::PairLoss;
+use revealed_train::{Observer, OptimizerConfig, Recipe, Run, Schedule, Task, Tuning, fit_sft};
 use serde_json::json;
 
-/// The settings, fixed in advance: nothing here or later looks at the gold reward.
+use crate::{LabError, shop_desk};
+
+/// The recipe, fixed in advance. Nothing in it depends on the gold reward.
 pub fn settings(out: &Path, seed: u64) -> Recipe {
     let mut recipe = Recipe::default();
     let world = out.join("world");
@@ -34,36 +34,52 @@ pub fn settings(out: &Path, seed: u64) -> Recipe {
     recipe
 }
 
-/// Writes demonstrations, prompts and the base model's tokenizer.
-pub fn write_world(world: &shop_desk::Task, out: &Path) -> Result<()> {
+/// Writes demonstrations, prompts and the base model's tokenizer under `out`.
+///
+/// # Errors
+/// When a file cannot be written.
+pub fn write_world(world: &shop_desk::Task, out: &Path) -> Result<(), LabError> {
     let folder = out.join("world");
-    std::fs::create_dir_all(&folder)?;
-    shop_desk::write_jsonl(&folder.join("demonstrations.jsonl"), &world.demonstrations)?;
-    shop_desk::write_jsonl(&folder.join("held_out.jsonl"), &world.held_out)?;
-    shop_desk::write_jsonl(&folder.join("clerk.jsonl"), &world.clerk)?;
+    std::fs::create_dir_all(&folder).map_err(LabError::io(&folder))?;
+    let replies = [
+        ("demonstrations.jsonl", &world.demonstrations),
+        ("held_out.jsonl", &world.held_out),
+        ("clerk.jsonl", &world.clerk),
+    ];
+    for (name, replies) in replies {
+        let path = folder.join(name);
+        shop_desk::write_jsonl(&path, replies).map_err(LabError::io(&path))?;
+    }
     let prompts: String = world
         .prompts
         .iter()
         .enumerate()
         .map(|(index, note)| format!("{}\n", json!({"id": index, "prompt": note.prompt()})))
         .collect();
-    std::fs::write(folder.join("prompts.jsonl"), prompts)?;
+    write(&folder.join("prompts.jsonl"), &prompts)?;
     let base = out.join("base");
-    std::fs::create_dir_all(&base)?;
-    std::fs::write(base.join("tokenizer.json"), shop_desk::tokenizer_json())?;
-    std::fs::write(base.join("tokenizer_config.json"), shop_desk::tokenizer_config_json())?;
-    Ok(())
+    std::fs::create_dir_all(&base).map_err(LabError::io(&base))?;
+    write(&base.join("tokenizer.json"), &shop_desk::tokenizer_json())?;
+    write(&base.join("tokenizer_config.json"), &shop_desk::tokenizer_config_json())
 }
 
-/// A fresh model of 0.1 M parameters, 600 steps of 64 clerk replies.
+fn write(path: &Path, text: &str) -> Result<(), LabError> {
+    std::fs::write(path, text).map_err(LabError::io(path))
+}
+
+/// Trains a model of 0.1 M parameters from random weights: 600 steps of 64 clerk replies.
+///
+/// # Errors
+/// When a file is missing or wrong, or training fails.
 pub fn train_base(
     world: &shop_desk::Task,
     recipe: &Recipe,
     device: &Device,
     observer: &mut dyn Observer,
-) -> Result<()> {
+) -> Result<(), LabError> {
     let folder = PathBuf::from(&recipe.model.path);
-    let fields = serde_json::from_str(&shop_desk::config_json(64, 2, 4))?;
+    let fields = serde_json::from_str(&shop_desk::config_json(64, 2, 4))
+        .expect("the configuration of the task is a JSON object");
     let config = HfConfig::new(folder.join("config.json"), fields);
     let model = CausalLm::random(config, recipe.run.seed, device)?;
     let mut pretrain = recipe.clone();

@@ -3,7 +3,7 @@
 //! It is known because the world was made, and it serves evaluation only: nothing may be trained on
 //! it or chosen by it.
 
-use super::Note;
+use super::note::Note;
 use super::world::{
     BLAME, CLOSINGS, FILLERS, ITEMS, NAMES, PROBLEMS, REMEDIES, RUDE_CLOSINGS, TIMES, VAGUE_TIMES,
 };

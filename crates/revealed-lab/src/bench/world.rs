@@ -1,29 +1,29 @@
-//! A seed's world with its base and SFT models, made once and kept on disk.
+//! Data, base model and SFT model of a seed, made once and kept on disk.
 
 use std::path::Path;
 use std::sync::OnceLock;
 
-use anyhow::Result;
-use revealed::Device;
-use revealed::data::Encoder;
-use revealed::eval::shop_desk::{self, TaskSize};
-use revealed::models::{CausalLm, SamplingConfig, sample};
-use revealed::train::{Recipe, Run, Task, fit_sft};
+use crate::LabError;
+use crate::shop_desk::{self, TaskSize};
+use burn::tensor::Device;
+use revealed_data::Encoder;
+use revealed_models::{CausalLm, SamplingConfig, sample};
+use revealed_train::{Recipe, Run, Task, fit_sft};
 
-use super::Level;
-use super::arms::fingerprint;
-use crate::desk::{settings, train_base, write_world};
-use crate::gold::Scored;
+use super::fingerprint::fingerprint;
+use super::outcome::Level;
+use crate::base_model::{settings, train_base, write_world};
+use crate::gold_table::Scored;
 
-/// What every arm of a seed starts from.
+/// Starting point of every arm of a seed.
 pub struct Prepared {
     /// The setting.
     pub level: Level,
-    /// Where the files are.
+    /// Recipe of the task, with the paths of its files.
     pub recipe: Recipe,
     /// Notes and replies.
     pub world: shop_desk::Task,
-    /// The same encoded.
+    /// The same, encoded.
     pub task: Task,
     /// Trained on clerk replies.
     pub base: CausalLm,
@@ -34,8 +34,8 @@ pub struct Prepared {
 }
 
 impl Prepared {
-    /// Makes or reads it.
-    pub fn new(level: Level, seed: u64, out: &Path, device: &Device) -> Result<Self> {
+    /// Reads it from the folder, or makes it.
+    pub fn new(level: Level, seed: u64, out: &Path, device: &Device) -> Result<Self, LabError> {
         let name = format!("{level:?}-{seed}").to_lowercase();
         let folder = out.join("worlds").join(name);
         let recipe = settings(&folder, seed);
@@ -54,21 +54,22 @@ impl Prepared {
     }
 
     /// The same seed with another number of demonstrations, and an SFT model of these.
-    pub fn with_demonstrations(&self, count: usize) -> Result<Self> {
+    pub fn with_demonstrations(&self, count: usize) -> Result<Self, LabError> {
         let size = TaskSize { demonstrations: count, ..TaskSize::default() };
         let world = shop_desk::task_of_size(self.recipe.run.seed, self.level.setting(), &size);
         let mut recipe = self.recipe.clone();
         let name = format!("demonstrations-{count}");
         recipe.data.demonstrations = recipe.run.out.join("world").join(format!("{name}.jsonl"));
-        shop_desk::write_jsonl(&recipe.data.demonstrations, &world.demonstrations)?;
+        let path = &recipe.data.demonstrations;
+        shop_desk::write_jsonl(path, &world.demonstrations).map_err(LabError::io(path))?;
         let task = load(&recipe)?;
         let sft = imitation(&self.base, &task, &recipe, &recipe.run.out.join(name))?;
         let (level, base, ordered) = (self.level, self.base.clone(), OnceLock::new());
         Ok(Self { level, recipe, world, task, base, sft, ordered })
     }
 
-    /// The same seed with completions of the SFT model in the place of demonstrations.
-    pub fn with_sft_samples(&self) -> Result<Self> {
+    /// The same seed with completions of the SFT model instead of demonstrations.
+    pub fn with_sft_samples(&self) -> Result<Self, LabError> {
         let mut task = load(&self.recipe)?;
         let prompts: Vec<Vec<u32>> = task.train.iter().map(|row| row.prompt().to_vec()).collect();
         let config = SamplingConfig {
@@ -89,26 +90,31 @@ impl Prepared {
     }
 }
 
-/// Models on disk that were made under other settings are made again.
-fn forget_others(folder: &Path) -> Result<()> {
+/// Deletes models that were made with other settings.
+fn forget_others(folder: &Path) -> Result<(), LabError> {
     let (file, now) = (folder.join("settings"), fingerprint(""));
     if std::fs::read_to_string(&file).is_ok_and(|made| made == now) {
         return Ok(());
     }
     if folder.exists() {
-        std::fs::remove_dir_all(folder)?;
+        std::fs::remove_dir_all(folder).map_err(LabError::io(folder))?;
     }
-    std::fs::create_dir_all(folder)?;
-    Ok(std::fs::write(&file, now)?)
+    std::fs::create_dir_all(folder).map_err(LabError::io(folder))?;
+    std::fs::write(&file, now).map_err(LabError::io(&file))
 }
 
-fn load(recipe: &Recipe) -> Result<Task> {
+fn load(recipe: &Recipe) -> Result<Task, LabError> {
     let encoder = Encoder::from_folder(recipe.model.path.as_ref(), recipe.data.encode_options())?;
     Ok(Task::load(&recipe.data, encoder, recipe.run.seed)?)
 }
 
 /// The SFT model, made once.
-fn imitation(base: &CausalLm, task: &Task, recipe: &Recipe, folder: &Path) -> Result<CausalLm> {
+fn imitation(
+    base: &CausalLm,
+    task: &Task,
+    recipe: &Recipe,
+    folder: &Path,
+) -> Result<CausalLm, LabError> {
     if !folder.join("model.safetensors").is_file() {
         let objective = recipe.reward.pair_objective();
         let mut run = Run { task, recipe, objective: &objective, observer: &mut () };

@@ -1,26 +1,26 @@
-//! What is compared: one function an arm, all from the same SFT model.
+//! The compared methods, one function per arm, all from the same SFT model.
 
 use std::path::Path;
 use std::time::Instant;
 
-use anyhow::{Result, bail};
-use revealed::models::CausalLm;
-use revealed::objectives::{LogRatioLoss, LogRatioObjective};
-use revealed::train::{
-    KlReference, LogRatioReward, OptimizerConfig, Phase, Recipe, Run, RunSection, SelfPlay, State,
-    align, fit_sft, improve_policy, self_play,
+use revealed_models::CausalLm;
+use revealed_objectives::{LogRatioLoss, LogRatioObjective};
+use revealed_train::{
+    KlReference, LogRatioReward, OptimizerConfig, Phase, Recipe, Run, SelfPlay, State, align,
+    fit_sft, improve_policy, self_play,
 };
-use sha2::{Digest, Sha256};
 
-use super::Level;
-use super::measure::{Round, gold_of, log_ratio, ordered, within_prompts};
+use super::fingerprint::fingerprint;
+use super::measure::{gold_of, log_ratio, ordered, within_prompts};
+use super::outcome::{Level, Round};
 use super::world::Prepared;
-use crate::desk::settings;
+use crate::LabError;
+use crate::base_model::settings;
 
-/// One thing to run.
+/// A method or a setting to run.
 #[derive(Clone)]
 pub struct Arm {
-    /// As in results and tables.
+    /// Name in results and tables.
     pub name: String,
     method: Method,
     /// Runs on this setting alone.
@@ -57,14 +57,14 @@ fn list(changes: &[&str]) -> Changes {
     changes.iter().map(|change| (*change).to_owned()).collect()
 }
 
-/// Everything there is to run.
+/// All arms.
 pub fn all() -> Vec<Arm> {
     let arm =
         |name: &str, method| Arm { name: name.into(), method, only: None, against: REFERENCE };
     let irl =
         |name, rounds, changes: &[&str]| arm(name, Method::Irl { rounds, changes: list(changes) });
     let on_hard = |arm| Arm { only: Some(Level::Hard), ..arm };
-    // What tells in the first round runs for one, what is about later rounds for two.
+    // Ablations that differ in the first round run for one round, those of later rounds for two.
     let first = |name, changes: &[&str]| on_hard(irl(name, 1, changes));
     let later = |name, changes: &[&str]| on_hard(irl(name, 2, changes));
     let of_mixed = |name, changes: &[&str]| {
@@ -137,18 +137,6 @@ fn objective(loss: LogRatioLoss) -> LogRatioObjective {
     LogRatioObjective { loss, scale: 0.1, offset: 0.0, label_smoothing: 0.0 }
 }
 
-/// A hash of a method and of the task's recipe, but for files, seed, gates and `[run]`, on which no result depends.
-pub fn fingerprint(method: &str) -> String {
-    let mut recipe = settings(Path::new("."), 0);
-    recipe.gate = recipe.gate.without_bounds();
-    recipe.run = RunSection::default();
-    let text = recipe.to_commented_toml();
-    let (text, _run) = text.split_once("[run]").unwrap_or((&text, ""));
-    let without_comments: String = text.lines().filter(|line| !line.starts_with('#')).collect();
-    let hash = Sha256::digest(format!("{method}\n{without_comments}").as_bytes());
-    hash[..8].iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 /// A round of SPIN as long as a reward fit.
 const PLAY: Play = Play { rounds: 2, steps: 100, reference: KlReference::Moving, lr: 1e-4 };
 
@@ -165,13 +153,11 @@ impl Arm {
     ///
     /// # Errors
     /// For a setting of a part that all arms of a seed share, or of gates, which the bench switches off.
-    pub fn of(name: String, rounds: usize, changes: Changes) -> Result<Self> {
+    pub fn of(name: String, rounds: usize, changes: Changes) -> Result<Self, LabError> {
         for change in &changes {
             let section = change.split(['.', '=']).next().unwrap_or_default();
             if !["negatives", "reward", "policy"].contains(&section) {
-                bail!(
-                    "--set {change}: arms of a seed share their data and SFT model and keep every round, so only [negatives], [reward] and [policy] can be changed"
-                );
+                return Err(LabError::SharedSetting { change: change.clone() });
             }
         }
         let method = Method::Irl { rounds, changes };
@@ -188,14 +174,13 @@ impl Arm {
         self.against
     }
 
-    /// What its results depend on beside setting and seed: the method and the task's recipe. Results under another
-    /// fingerprint are of something else.
+    /// Hash of the method and the task's recipe. Results with another fingerprint cannot be compared with this arm.
     pub fn fingerprint(&self) -> String {
         fingerprint(&format!("{:?}", self.method))
     }
 
     /// The loop's settings, with the gates that its rounds would meet outside the bench.
-    pub fn recipe(&self) -> Result<Recipe> {
+    pub fn recipe(&self) -> Result<Recipe, LabError> {
         let changes = match &self.method {
             Method::Irl { changes, .. } | Method::Discriminate(changes) => changes.as_slice(),
             _ => &[],
@@ -209,7 +194,7 @@ impl Arm {
     }
 
     /// Runs it.
-    pub fn run(&self, prepared: &Prepared) -> Result<Vec<Round>> {
+    pub fn run(&self, prepared: &Prepared) -> Result<Vec<Round>, LabError> {
         match &self.method {
             Method::Start => start(prepared),
             Method::Imitate(changes) => imitate(changes, prepared),
@@ -226,11 +211,11 @@ impl Arm {
 }
 
 /// A seed's recipe with some of its settings changed.
-fn changed(recipe: &Recipe, changes: &[String]) -> Result<Recipe> {
+fn changed(recipe: &Recipe, changes: &[String]) -> Result<Recipe, LabError> {
     Ok(Recipe::parse(&recipe.to_commented_toml(), "the task's recipe", changes)?)
 }
 
-fn imitate(changes: &[String], prepared: &Prepared) -> Result<Vec<Round>> {
+fn imitate(changes: &[String], prepared: &Prepared) -> Result<Vec<Round>, LabError> {
     let recipe = changed(&prepared.recipe, changes)?;
     let objective = recipe.reward.pair_objective();
     let task = &prepared.task;
@@ -245,7 +230,7 @@ fn against_itself(
     play: Play,
     [initial, policy]: [usize; 2],
     prepared: &Prepared,
-) -> Result<Vec<Round>> {
+) -> Result<Vec<Round>, LabError> {
     let mut recipe = prepared.recipe.clone();
     (recipe.negatives.initial, recipe.negatives.policy) = (initial, policy);
     let pairs = recipe.reward.pair_objective();
@@ -266,7 +251,7 @@ fn against_itself(
         began = Instant::now();
         Ok(())
     })?;
-    // Rounds of a tenth of an epoch are not rows of a table.
+    // Short rounds, a tenth of an epoch, are grouped for the table.
     let every = if play.rounds > 3 { play.rounds / 2 } else { 1 };
     let mut results = Vec::new();
     let mut seconds = 0.0;
@@ -283,8 +268,12 @@ fn against_itself(
     Ok(results)
 }
 
-/// The zero-training reward: what SFT made likelier, in the unit that learned rewards have.
-fn against_log_ratio(dense: bool, changes: &[String], prepared: &Prepared) -> Result<Vec<Round>> {
+/// The reward without training: log-ratio of SFT model and base model, scaled as learned rewards are.
+fn against_log_ratio(
+    dense: bool,
+    changes: &[String],
+    prepared: &Prepared,
+) -> Result<Vec<Round>, LabError> {
     let recipe = changed(&prepared.recipe, changes)?;
     let objective = recipe.reward.pair_objective();
     let task = &prepared.task;
@@ -304,19 +293,24 @@ fn against_log_ratio(dense: bool, changes: &[String], prepared: &Prepared) -> Re
     Ok(vec![round])
 }
 
-fn plain(round: usize, seconds: f64, policy: &CausalLm, prepared: &Prepared) -> Result<Round> {
+fn plain(
+    round: usize,
+    seconds: f64,
+    policy: &CausalLm,
+    prepared: &Prepared,
+) -> Result<Round, LabError> {
     let gold = gold_of(policy, prepared)?;
     Ok(Round { round, seconds, gold, ordered: None, report: None })
 }
 
-fn start(prepared: &Prepared) -> Result<Vec<Round>> {
+fn start(prepared: &Prepared) -> Result<Vec<Round>, LabError> {
     let mut sft = plain(1, 0.0, &prepared.sft, prepared)?;
     let ratio = |rows: &[_]| log_ratio(&prepared.sft, &prepared.base, rows, prepared);
     sft.ordered = Some(ordered(&ratio, prepared)?);
     Ok(vec![plain(0, 0.0, &prepared.base, prepared)?, sft])
 }
 
-fn irl(rounds: usize, changes: &[String], prepared: &Prepared) -> Result<Vec<Round>> {
+fn irl(rounds: usize, changes: &[String], prepared: &Prepared) -> Result<Vec<Round>, LabError> {
     let mut recipe = changed(&prepared.recipe, changes)?;
     recipe.gate = recipe.gate.without_bounds();
     let mut state = State::new(prepared.base.clone(), prepared.sft.clone());

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde_json::{Map, Value, json};
 
-use super::Note;
+use super::note::Note;
 use super::world::{BOS, EOS, PAD, vocabulary};
 
 /// A Hugging Face `tokenizer.json`: one token a word, words separated by white space, [`BOS`] in

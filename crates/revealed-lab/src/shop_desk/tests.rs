@@ -1,5 +1,8 @@
 use super::world::{BLAME, FILLERS};
 use super::writer::{Habits, compose};
+use rand::{Rng, RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
 use super::*;
 
 const NOTE: Note = Note { name: 0, item: 1, problem: 2 }; // anna, bicycle, lost

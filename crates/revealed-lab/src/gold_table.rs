@@ -1,37 +1,42 @@
-//! The gold reward of a policy on the built-in task: for tables only.
+//! The gold reward of a policy on the built-in task, for tables only.
 
-use anyhow::Result;
-use revealed::data::Prompt;
-use revealed::eval::shop_desk::{Note, gold};
-use revealed::eval::stats::mean_ci95;
-use revealed::models::{CausalLm, Decoding, SamplingConfig, sample};
-use revealed::train::Task;
+use revealed_data::Prompt;
+use revealed_eval::stats::mean_ci95;
+use revealed_models::{CausalLm, Decoding, SamplingConfig, sample};
+use revealed_report::GoldRow;
+use revealed_train::Task;
 
-/// Completions of each prompt that gold figures are means of.
+use crate::LabError;
+use crate::shop_desk::{Note, gold};
+
+/// Completions per prompt.
 pub const GOLD_SAMPLES: usize = 4;
 
 /// A completion with its gold reward.
 pub struct Scored {
-    /// Its prompt's index.
+    /// Index of its prompt.
     pub prompt: usize,
-    /// Its tokens.
+    /// Token ids.
     pub tokens: Vec<u32>,
-    /// Its text.
+    /// Decoded text.
     pub text: String,
-    /// Whether it ended.
+    /// Whether it ends in EOS.
     pub terminated: bool,
-    /// In [0, 1].
+    /// Gold reward, 0 to 1.
     pub gold: f64,
 }
 
-/// Completions of notes with their gold rewards, `samples` adjacent ones a note; greedy for a temperature of 0.
+/// Completions of notes with their gold rewards; the `samples` of a note are adjacent; greedy for a temperature of 0.
+///
+/// # Errors
+/// When a note cannot be encoded or sampling fails.
 pub fn completions(
     model: &CausalLm,
     notes: &[Note],
     (temperature, samples): (f64, usize),
     task: &Task,
     seed: u64,
-) -> Result<Vec<Scored>> {
+) -> Result<Vec<Scored>, LabError> {
     let prompts: Vec<Vec<u32>> = notes
         .iter()
         .map(|note| task.encoder.prompt(&Prompt::Text(note.prompt())))
@@ -60,49 +65,47 @@ pub fn completions(
         .collect())
 }
 
-/// The mean gold reward.
+/// Mean gold reward of completions.
 pub fn mean_gold(scored: &[Scored]) -> f64 {
     scored.iter().map(|one| one.gold).sum::<f64>() / scored.len() as f64
 }
 
-/// Gold figures of one policy: T = 1, T = 0.7, greedy.
-pub struct GoldRow {
-    /// Whose.
-    pub name: String,
-    /// At the three.
-    pub scores: [f64; 3],
-    /// Of the first, over prompts.
-    pub interval: (f64, f64),
-    /// Share of perfect completions at T = 1.
-    pub perfect: f64,
-    /// Share of completions that end at T = 1.
-    pub terminated: f64,
-    /// Completions of the first prompts.
+/// A row of the table, and completions to show.
+pub struct Measured {
+    /// Gold figures at T = 1, T = 0.7 and greedy.
+    pub row: GoldRow,
+    /// Completions of the first prompts, at T = 1.
     pub examples: Vec<String>,
 }
 
-/// A policy's row.
-pub fn gold_row(
+/// Measures a policy on test prompts by the gold reward.
+///
+/// # Errors
+/// When sampling fails.
+pub fn measure(
     name: &str,
     model: &CausalLm,
     test: &[Note],
     task: &Task,
     seed: u64,
-) -> Result<GoldRow> {
+) -> Result<Measured, LabError> {
     let at = |temperature| completions(model, test, (temperature, GOLD_SAMPLES), task, seed);
-    let all = [at(1.0)?, at(0.7)?, at(0.0)?];
-    let first = &all[0];
+    let (first, cooler, greedy) = (at(1.0)?, at(0.7)?, at(0.0)?);
     let share = |holds: fn(&Scored) -> bool| {
         first.iter().filter(|one| holds(one)).count() as f64 / first.len() as f64
     };
     // Samples of one prompt are not independent: the interval is over prompts.
     let by_prompt: Vec<f64> = first.chunks(GOLD_SAMPLES).map(mean_gold).collect();
-    Ok(GoldRow {
+    let (low, high) = mean_ci95(&by_prompt);
+    let row = GoldRow {
         name: name.into(),
-        scores: [mean_gold(first), mean_gold(&all[1]), mean_gold(&all[2])],
-        interval: mean_ci95(&by_prompt),
+        t1: mean_gold(&first),
+        t1_ci95: [low, high],
+        t07: mean_gold(&cooler),
+        greedy: mean_gold(&greedy),
         perfect: share(|one| one.gold >= 1.0),
         terminated: share(|one| one.terminated),
-        examples: first.iter().step_by(GOLD_SAMPLES).take(3).map(|one| one.text.clone()).collect(),
-    })
+    };
+    let examples = first.iter().step_by(GOLD_SAMPLES).take(3).map(|one| one.text.clone()).collect();
+    Ok(Measured { row, examples })
 }

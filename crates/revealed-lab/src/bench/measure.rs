@@ -1,50 +1,14 @@
-//! What is measured of a policy and of a reward; gold is read here and nowhere else.
+//! Figures of a policy and of a reward. Only this file reads the gold reward.
 
-use anyhow::Result;
-use revealed::data::Prompt;
-use revealed::eval::shop_desk::Note;
-use revealed::models::{CausalLm, CompletionBatch, PaddingSide};
-use revealed::train::{RoundReport, Row};
-use serde::{Deserialize, Serialize};
+use crate::shop_desk::Note;
+use revealed_data::Prompt;
+use revealed_models::{CausalLm, CompletionBatch, PaddingSide};
+use revealed_train::Row;
 
+use super::outcome::Gold;
 use super::world::Prepared;
-use crate::gold::{Scored, completions, mean_gold};
-
-/// A policy after a round.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Round {
-    /// From 1; 0 is before the first.
-    pub round: usize,
-    /// Wall time of the round, evaluation left out.
-    pub seconds: f64,
-    /// Gold figures.
-    pub gold: Gold,
-    /// How often the reward orders two SFT samples of a test prompt as gold does, where gold differs.
-    pub ordered: Option<f64>,
-    /// The loop's own report.
-    pub report: Option<RoundReport>,
-}
-
-/// Gold figures of a policy on test prompts.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Gold {
-    /// Mean at T = 1.
-    pub t1: f64,
-    /// Mean at the best temperature.
-    pub best: f64,
-    /// That temperature, chosen on other prompts.
-    pub best_t: f64,
-    /// Mean of greedy completions.
-    pub greedy: f64,
-    /// Share of perfect ones at T = 1.
-    pub perfect: f64,
-    /// Share that end at T = 1.
-    pub terminated: f64,
-    /// Mean tokens at T = 1.
-    pub length: f64,
-    /// KL to the SFT model at T = 1, nats a completion.
-    pub kl: f64,
-}
+use crate::LabError;
+use crate::gold_table::{Scored, completions, mean_gold};
 
 const TEMPERATURES: [f64; 4] = [0.3, 0.5, 0.7, 1.0];
 /// Unlabelled prompts on which a temperature is chosen.
@@ -52,7 +16,7 @@ const CHOICE: usize = 64;
 const SAMPLES: usize = 4;
 
 /// Gold figures of a policy.
-pub fn gold_of(policy: &CausalLm, prepared: &Prepared) -> Result<Gold> {
+pub fn gold_of(policy: &CausalLm, prepared: &Prepared) -> Result<Gold, LabError> {
     let (test, task) = (&prepared.world.test, &prepared.task);
     let seed = prepared.recipe.run.seed;
     let at = |temperature, samples| completions(policy, test, (temperature, samples), task, seed);
@@ -68,7 +32,8 @@ pub fn gold_of(policy: &CausalLm, prepared: &Prepared) -> Result<Gold> {
         best_t = if mean > best_t.0 { (mean, temperature) } else { best_t };
     }
     let best_t = best_t.1;
-    let rows: Vec<Row> = first.iter().map(|one| row(one, prepared)).collect::<Result<_>>()?;
+    let rows: Vec<Row> =
+        first.iter().map(|one| row(one, prepared)).collect::<Result<_, LabError>>()?;
     let own = total_log_prob(policy, &rows, prepared)?;
     let reference = total_log_prob(&prepared.sft, &rows, prepared)?;
     let kl = own.iter().zip(&reference).map(|(a, b)| a - b).sum::<f64>() / rows.len() as f64;
@@ -84,12 +49,12 @@ pub fn gold_of(policy: &CausalLm, prepared: &Prepared) -> Result<Gold> {
     })
 }
 
-/// A completion as the loop's rows are.
-fn row(one: &Scored, prepared: &Prepared) -> Result<Row> {
+/// A completion of a test prompt as a row.
+fn row(one: &Scored, prepared: &Prepared) -> Result<Row, LabError> {
     row_of(one, &prepared.world.test, prepared)
 }
 
-fn row_of(one: &Scored, notes: &[Note], prepared: &Prepared) -> Result<Row> {
+fn row_of(one: &Scored, notes: &[Note], prepared: &Prepared) -> Result<Row, LabError> {
     let note = &notes[one.prompt];
     let prompt = prepared.task.encoder.prompt(&Prompt::Text(note.prompt()))?;
     Ok(Row {
@@ -100,7 +65,11 @@ fn row_of(one: &Scored, notes: &[Note], prepared: &Prepared) -> Result<Row> {
 }
 
 /// `Σ_t log π(y_t)` at T = 1 of each row.
-fn total_log_prob(model: &CausalLm, rows: &[Row], prepared: &Prepared) -> Result<Vec<f64>> {
+fn total_log_prob(
+    model: &CausalLm,
+    rows: &[Row],
+    prepared: &Prepared,
+) -> Result<Vec<f64>, LabError> {
     let mut totals = Vec::with_capacity(rows.len());
     for part in rows.chunks(128) {
         let part: Vec<(&[u32], usize)> =
@@ -113,11 +82,11 @@ fn total_log_prob(model: &CausalLm, rows: &[Row], prepared: &Prepared) -> Result
     Ok(totals)
 }
 
-/// What a reward is asked: its scores of rows.
-pub type Scores<'a> = &'a dyn Fn(&[Row]) -> Result<Vec<f64>>;
+/// Scores of rows by a reward.
+pub type Scores<'a> = &'a dyn Fn(&[Row]) -> Result<Vec<f64>, LabError>;
 
 /// How often `scores` orders two SFT samples of a test prompt as gold does; ties of the scores count half.
-pub fn ordered(scores: Scores<'_>, prepared: &Prepared) -> Result<f64> {
+pub fn ordered(scores: Scores<'_>, prepared: &Prepared) -> Result<f64, LabError> {
     let (test, task) = (&prepared.world.test, &prepared.task);
     let samples = match prepared.ordered.get() {
         Some(samples) => samples,
@@ -133,7 +102,7 @@ pub fn ordered(scores: Scores<'_>, prepared: &Prepared) -> Result<f64> {
             let row = row(one, prepared)?;
             Ok(task.canonical(row.prompt(), row.completion()))
         })
-        .collect::<Result<_>>()?;
+        .collect::<Result<_, LabError>>()?;
     let scored = scores(&rows)?;
     let (mut right, mut pairs) = (0.0, 0.0);
     for (group, of_group) in samples.chunks(SAMPLES).zip(scored.chunks(SAMPLES)) {
@@ -155,12 +124,12 @@ pub fn ordered(scores: Scores<'_>, prepared: &Prepared) -> Result<f64> {
 }
 
 /// The spread of scores of two SFT samples of a prompt, over some prompts without replies.
-pub fn within_prompts(scores: Scores<'_>, prepared: &Prepared) -> Result<f64> {
+pub fn within_prompts(scores: Scores<'_>, prepared: &Prepared) -> Result<f64, LabError> {
     let notes = &prepared.world.prompts[..CHOICE];
     let seed = prepared.recipe.run.seed + 2;
     let drawn = completions(&prepared.sft, notes, (1.0, 2), &prepared.task, seed)?;
     let rows: Vec<Row> =
-        drawn.iter().map(|one| row_of(one, notes, prepared)).collect::<Result<_>>()?;
+        drawn.iter().map(|one| row_of(one, notes, prepared)).collect::<Result<_, LabError>>()?;
     let scored = scores(&rows)?;
     // Half of the squared difference of two is their variance.
     let squares: f64 = scored.chunks(2).map(|pair| (pair[0] - pair[1]).powi(2) / 2.0).sum();
@@ -173,7 +142,7 @@ pub fn log_ratio(
     reference: &CausalLm,
     rows: &[Row],
     prepared: &Prepared,
-) -> Result<Vec<f64>> {
+) -> Result<Vec<f64>, LabError> {
     let own = total_log_prob(policy, rows, prepared)?;
     let other = total_log_prob(reference, rows, prepared)?;
     Ok(own.into_iter().zip(other).map(|(a, b)| a - b).collect())
