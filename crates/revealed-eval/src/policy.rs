@@ -18,7 +18,7 @@ use crate::stats::{distinct_n, mean};
 
 /// One completion.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub struct Completion {
+pub struct SampledCompletion {
     /// Its tokens, with the terminator if it has one.
     pub tokens: Vec<u32>,
     /// Its text.
@@ -36,7 +36,7 @@ pub struct Completion {
 }
 
 /// What is measured of one completion.
-type Measure = fn(&Completion) -> Option<f64>;
+type Measure = fn(&SampledCompletion) -> Option<f64>;
 
 /// Log-ratios' k1 and k3 of one completion, from the log-probs of its tokens under both models.
 ///
@@ -66,7 +66,10 @@ pub fn win_rate<'a>(prompts: impl IntoIterator<Item = (&'a [f64], &'a [f64])>) -
 /// The figures of completions by prompt, `policy[i]` and `reference[i]` being of the same one: each side's, the KL, the win rates.
 ///
 /// Intervals are over prompts. A measure that completions lack gives no figure.
-pub fn figures(policy: &[Vec<Completion>], reference: &[Vec<Completion>]) -> Vec<Figure> {
+pub fn figures(
+    policy: &[Vec<SampledCompletion>],
+    reference: &[Vec<SampledCompletion>],
+) -> Vec<Figure> {
     let mut figures = divergence(policy);
     let n = policy.len();
     for (name, measure) in [("reward", (|c| c.reward) as Measure), ("gold", |c| c.gold)] {
@@ -86,7 +89,7 @@ pub fn figures(policy: &[Vec<Completion>], reference: &[Vec<Completion>]) -> Vec
 }
 
 /// KL of the policy to its reference, in nats.
-fn divergence(policy: &[Vec<Completion>]) -> Vec<Figure> {
+fn divergence(policy: &[Vec<SampledCompletion>]) -> Vec<Figure> {
     let mut figures = Vec::new();
     for (name, measure) in [("k1", (|c| c.k1) as Measure), ("k3", |c| c.k3)] {
         let Some(values) = values(policy, measure) else { continue };
@@ -101,7 +104,7 @@ fn divergence(policy: &[Vec<Completion>]) -> Vec<Figure> {
     figures
 }
 
-fn of_side(name: &str, side: &[Vec<Completion>]) -> Vec<Figure> {
+fn of_side(name: &str, side: &[Vec<SampledCompletion>]) -> Vec<Figure> {
     const MEASURES: [(&str, Measure); 4] = [
         ("reward", |c| c.reward),
         ("gold", |c| c.gold),
@@ -126,7 +129,7 @@ fn of_side(name: &str, side: &[Vec<Completion>]) -> Vec<Figure> {
 }
 
 /// Distinct-n over one completion a prompt, the mean over which one: it falls with more text, and must not with more samples.
-fn distinct(side: &[Vec<Completion>], n: usize) -> f64 {
+fn distinct(side: &[Vec<SampledCompletion>], n: usize) -> f64 {
     let samples = side.iter().map(Vec::len).min().unwrap_or(0);
     let of = |sample: usize| {
         let tokens: Vec<&[u32]> = side.iter().map(|all| all[sample].tokens.as_slice()).collect();
@@ -142,7 +145,7 @@ fn share(values: &[Vec<f64>]) -> Accuracy {
 }
 
 /// Each prompt's values; nothing where a completion has none, or there are none.
-fn values(side: &[Vec<Completion>], measure: Measure) -> Option<Vec<Vec<f64>>> {
+fn values(side: &[Vec<SampledCompletion>], measure: Measure) -> Option<Vec<Vec<f64>>> {
     let all: Option<Vec<Vec<f64>>> =
         side.iter().map(|all| all.iter().map(measure).collect()).collect();
     all.filter(|all| !all.is_empty() && all.iter().all(|values| !values.is_empty()))
@@ -162,7 +165,7 @@ pub struct BestOfN {
 }
 
 /// The curve for n = 1, 2, 4, … up to the fewest samples of a prompt; empty without rewards. Intervals are over prompts.
-pub fn best_of_n(side: &[Vec<Completion>]) -> Vec<BestOfN> {
+pub fn best_of_n(side: &[Vec<SampledCompletion>]) -> Vec<BestOfN> {
     let Some(rewards) = values(side, |c| c.reward) else { return Vec::new() };
     let gold = values(side, |c| c.gold);
     let most = rewards.iter().map(Vec::len).min().unwrap_or(0);
@@ -186,15 +189,15 @@ mod tests {
     use super::*;
     use crate::stats::mean_ci95;
 
-    fn completion(reward: f64, gold: f64, tokens: &[u32]) -> Completion {
-        Completion {
+    fn completion(reward: f64, gold: f64, tokens: &[u32]) -> SampledCompletion {
+        SampledCompletion {
             tokens: tokens.into(),
             finished: tokens.last() == Some(&2),
             reward: Some(reward),
             gold: Some(gold),
             k1: Some(0.5 * tokens.len() as f64),
             k3: Some(0.25),
-            ..Completion::default()
+            ..SampledCompletion::default()
         }
     }
 
@@ -259,7 +262,8 @@ mod tests {
 
     #[test]
     fn without_rewards_there_is_no_win_rate_and_no_curve() {
-        let side = vec![vec![Completion { tokens: vec![1, 2], ..Completion::default() }]];
+        let side =
+            vec![vec![SampledCompletion { tokens: vec![1, 2], ..SampledCompletion::default() }]];
         let found = figures(&side, &side);
         assert!(found.iter().all(|f| !f.name.contains("reward") && !f.name.starts_with("kl")));
         assert!(best_of_n(&side).is_empty());
@@ -267,7 +271,7 @@ mod tests {
 
     #[test]
     fn a_reward_that_gold_disagrees_with_is_seen_in_the_curve() {
-        let side: Vec<Vec<Completion>> = (0..3)
+        let side: Vec<Vec<SampledCompletion>> = (0..3)
             .map(|p| (0..4).map(|i| completion(f64::from(i), f64::from(-i * p), &[5, 2])).collect())
             .collect();
         let curve = best_of_n(&side);

@@ -114,7 +114,7 @@ pub fn lengths(pair: &Preference) -> [f64; 2] {
 }
 
 /// At most `count` of the rows, drawn by a seed.
-pub fn some<T>(mut rows: Vec<T>, count: usize, seed: u64) -> Vec<T> {
+pub fn subsample<T>(mut rows: Vec<T>, count: usize, seed: u64) -> Vec<T> {
     if count < rows.len() {
         rows.shuffle(&mut ChaCha8Rng::seed_from_u64(seed));
         rows.truncate(count);
@@ -198,7 +198,7 @@ mod tests {
     #[test]
     fn some_pairs_are_other_pairs_with_another_seed() {
         let all: Vec<Preference> = (0..50).map(pair).collect();
-        let of = |count, seed| some(all.clone(), count, seed);
+        let of = |count, seed| subsample(all.clone(), count, seed);
         assert_eq!(of(50, 0), all);
         let (a, b) = (of(10, 0), of(10, 1));
         assert_eq!((a.len(), b.len()), (10, 10));

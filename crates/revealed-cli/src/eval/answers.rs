@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use anyhow::Result;
 use revealed::data::{Completion, Encoded, Prompt};
-use revealed::eval::preferences::some;
+use revealed::eval::preferences::subsample;
 use revealed::eval::{Invariance, batch_invariance};
 use serde_json::{Map, Value, json};
 
@@ -144,7 +144,7 @@ impl Yardsticks {
         };
         let all: Vec<_> = answered.used.iter().zip(scores).flat_map(each).collect();
         let (mut rows, mut first) = (Vec::new(), Vec::new());
-        for (index, (answer, score)) in some(all, CHECKED, seed) {
+        for (index, (answer, score)) in subsample(all, CHECKED, seed) {
             if let Ok(mut own) = asked[index].rows(&self.rows) {
                 rows.push(own.swap_remove(answer).input_ids);
                 first.push(score);

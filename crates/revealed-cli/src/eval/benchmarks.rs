@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use anyhow::{Result, bail};
 use revealed::Device;
-use revealed::eval::benchmarks::{Benchmark, Question, Scored, prior_set};
-use revealed::eval::preferences::some;
+use revealed::eval::benchmarks::{Benchmark, BenchmarkQuestion, ScoredQuestion, prior_set};
+use revealed::eval::preferences::subsample;
 use revealed::eval::{EvalRecord, Figure, Item, Source};
 use serde_json::{Map, Value, json};
 
@@ -76,7 +76,7 @@ pub fn run(
         questions.extend(prior_set(file)?);
     }
     if args.max_questions > 0 {
-        questions = some(questions, args.max_questions, args.seed);
+        questions = subsample(questions, args.max_questions, args.seed);
     }
     let said = benchmark.notes(&questions);
     said.iter().for_each(|note| progress.note(&format!("{}: {note}", benchmark.name())));
@@ -116,7 +116,7 @@ pub fn run(
     Ok(())
 }
 
-fn asked(question: &Question) -> Asked<'_> {
+fn asked(question: &BenchmarkQuestion) -> Asked<'_> {
     Asked {
         id: &question.id,
         prompt: &question.prompt,
@@ -136,18 +136,18 @@ struct Figures {
 }
 
 impl Figures {
-    fn of(benchmark: Benchmark, questions: &[Question], answered: &Answered) -> Self {
+    fn of(benchmark: Benchmark, questions: &[BenchmarkQuestion], answered: &Answered) -> Self {
         let mut credits = vec![BTreeMap::new(); answered.used.len()];
         let mut by = Vec::new();
         for (name, values) in &answered.scores {
-            let scored: Vec<Scored<'_>> = answered
+            let scored: Vec<ScoredQuestion<'_>> = answered
                 .used
                 .iter()
                 .zip(values)
                 .map(|(index, values)| {
                     let question = &questions[*index];
                     let (chosen, rejected) = values.split_at(question.chosen.len());
-                    Scored { question, chosen, rejected }
+                    ScoredQuestion { question, chosen, rejected }
                 })
                 .collect();
             for (credits, one) in credits.iter_mut().zip(&scored) {
@@ -215,7 +215,12 @@ impl Figures {
         text
     }
 
-    fn record(&self, questions: &[Question], answered: &Answered, device: &Device) -> EvalRecord {
+    fn record(
+        &self,
+        questions: &[BenchmarkQuestion],
+        answered: &Answered,
+        device: &Device,
+    ) -> EvalRecord {
         let named = |(name, figures): &(&str, Vec<Figure>)| -> Vec<Figure> {
             let prefixed = |figure: &Figure| {
                 let mut figure = figure.clone();

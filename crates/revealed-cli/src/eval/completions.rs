@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{Result, bail};
 use revealed::Device;
 use revealed::data::{EncodeOptions, Encoded, LongCompletion, Prompt};
-use revealed::eval::policy::{Completion, kl_terms};
+use revealed::eval::policy::{SampledCompletion, kl_terms};
 use revealed::eval::shop_desk::{Note, gold};
 use revealed::models::{CausalLm, SamplingConfig, sample};
 use revealed::reward::RewardEnsemble;
@@ -43,19 +43,19 @@ pub fn draw(
     rows: &Rows,
     config: &SamplingConfig,
     progress: &mut Progress,
-) -> Result<Vec<Vec<Completion>>> {
-    let mut all: Vec<Vec<Completion>> = asked.iter().map(|_| Vec::new()).collect();
+) -> Result<Vec<Vec<SampledCompletion>>> {
+    let mut all: Vec<Vec<SampledCompletion>> = asked.iter().map(|_| Vec::new()).collect();
     progress.begin(title, asked.len());
     for (call, chunk) in asked.chunks(PROMPTS).enumerate() {
         let prompts: Vec<Vec<u32>> = chunk.iter().map(|one| one.ids.clone()).collect();
         let seed = derive(config.seed, 0, "sample", call);
         for drawn in sample(model, &prompts, &SamplingConfig { seed, ..config.clone() })? {
             let prompt = &prompts[drawn.prompt];
-            all[call * PROMPTS + drawn.prompt].push(Completion {
+            all[call * PROMPTS + drawn.prompt].push(SampledCompletion {
                 text: rows.encoder.completion_text(prompt, &drawn.token_ids),
                 tokens: drawn.token_ids,
                 finished: drawn.finished,
-                ..Completion::default()
+                ..SampledCompletion::default()
             });
         }
         progress.step(asked.len().min((call + 1) * PROMPTS), asked.len(), "");
@@ -69,7 +69,7 @@ pub fn draw(
 /// # Errors
 /// When a model gives no number.
 pub fn diverge(
-    completions: &mut [Vec<Completion>],
+    completions: &mut [Vec<SampledCompletion>],
     asked: &[Asked],
     models: &[CausalLm; 2],
     pad_id: u32,
@@ -92,7 +92,7 @@ pub fn diverge(
     Ok(())
 }
 
-fn row(prompt: &[u32], completion: &Completion) -> Encoded {
+fn row(prompt: &[u32], completion: &SampledCompletion) -> Encoded {
     Encoded {
         input_ids: [prompt, &completion.tokens].concat(),
         completion_start: prompt.len(),
@@ -132,7 +132,7 @@ impl Scorer {
         Ok(Self { reward, rows, batch_tokens: text.batch_tokens, by_tokens })
     }
 
-    fn row(&self, one: &Asked, completion: &Completion) -> Result<Vec<u32>, String> {
+    fn row(&self, one: &Asked, completion: &SampledCompletion) -> Result<Vec<u32>, String> {
         if self.by_tokens {
             return self.drawn(one, completion);
         }
@@ -144,7 +144,7 @@ impl Scorer {
     }
 
     /// What was drawn, within the reward's limits.
-    fn drawn(&self, one: &Asked, completion: &Completion) -> Result<Vec<u32>, String> {
+    fn drawn(&self, one: &Asked, completion: &SampledCompletion) -> Result<Vec<u32>, String> {
         let EncodeOptions { max_completion_tokens: limit, too_long, .. } =
             self.rows.encoder.options();
         let (mut row, tokens) = (row(&one.ids, completion).input_ids, completion.tokens.len());
@@ -167,7 +167,7 @@ impl Scorer {
         &self,
         title: &str,
         asked: &[Asked],
-        side: &[Vec<Completion>],
+        side: &[Vec<SampledCompletion>],
         progress: &mut Progress,
     ) -> Result<Vec<Result<Vec<f64>, String>>> {
         let encoded: Vec<Result<Vec<Vec<u32>>, String>> = asked
@@ -199,7 +199,7 @@ impl Scorer {
 ///
 /// # Errors
 /// When a prompt is none of the shop desk's.
-pub fn shop_desk_gold(asked: &[Asked], side: &mut [Vec<Completion>]) -> Result<()> {
+pub fn shop_desk_gold(asked: &[Asked], side: &mut [Vec<SampledCompletion>]) -> Result<()> {
     for (one, all) in asked.iter().zip(side) {
         let Some(note) = Note::parse(&one.prompt.words()) else {
             bail!(

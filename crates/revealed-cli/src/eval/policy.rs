@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::{Result, bail};
 use revealed::Device;
-use revealed::eval::preferences::some;
+use revealed::eval::preferences::subsample;
 use revealed::eval::{EvalRecord, Source};
 use revealed::models::SamplingConfig;
 use serde_json::{Map, Value, json};
@@ -204,7 +204,7 @@ fn prompts(
 ) -> Result<(Vec<Asked>, Vec<Failed>)> {
     let mut all = crate::data::prompts(&args.prompts, progress)?;
     if args.max_prompts > 0 {
-        all = some(all, args.max_prompts, args.seed);
+        all = subsample(all, args.max_prompts, args.seed);
     }
     let (mut asked, mut failed) = (Vec::new(), Vec::new());
     for (id, prompt) in all {

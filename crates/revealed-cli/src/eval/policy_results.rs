@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::Result;
-use revealed::eval::policy::{BestOfN, Completion, best_of_n, figures};
+use revealed::eval::policy::{BestOfN, SampledCompletion, best_of_n, figures};
 use revealed::eval::{Estimate, Figure, Item};
 use serde_json::{Map, Value, json};
 
@@ -19,14 +19,14 @@ pub const SIDES: [&str; 2] = ["policy", "reference"];
 pub type Failed = (String, String);
 
 /// Keeps a score of a completion.
-pub type Set = fn(&mut Completion, f64);
+pub type Set = fn(&mut SampledCompletion, f64);
 
 /// Prompts with the completions of policy and reference.
 pub struct Drawn {
     /// The prompts.
     pub asked: Vec<Asked>,
     /// By [`SIDES`], prompt and sample.
-    pub sides: Vec<Vec<Vec<Completion>>>,
+    pub sides: Vec<Vec<Vec<SampledCompletion>>>,
 }
 
 impl Drawn {
@@ -176,7 +176,7 @@ fn item(drawn: &Drawn, index: usize) -> Item {
     detail.insert("prompt".into(), json!(one.prompt));
     for (name, side) in SIDES.into_iter().zip(&drawn.sides) {
         let all = &side[index];
-        let mut mean = |what: &str, of: fn(&Completion) -> Option<f64>| {
+        let mut mean = |what: &str, of: fn(&SampledCompletion) -> Option<f64>| {
             let found: Option<Vec<f64>> = all.iter().map(of).collect();
             if let Some(found) = found.filter(|found| !found.is_empty()) {
                 let mean = found.iter().sum::<f64>() / found.len() as f64;
@@ -189,7 +189,7 @@ fn item(drawn: &Drawn, index: usize) -> Item {
         mean("kl_k3", |c| c.k3);
         mean("tokens", |c| Some(c.tokens.len() as f64));
         mean("finished", |c| Some(f64::from(u8::from(c.finished))));
-        let shown = |c: &Completion| {
+        let shown = |c: &SampledCompletion| {
             json!({
                 "completion": c.text, "tokens": c.tokens.len(), "finished": c.finished,
                 "reward": c.reward, "gold": c.gold, "k1": c.k1,

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use revealed::Device;
-use revealed::eval::preferences::some;
+use revealed::eval::preferences::subsample;
 use revealed::eval::{EvalRecord, Item, Source};
 use serde_json::{Map, Value, json};
 
@@ -132,7 +132,7 @@ impl File {
         pairs.retain(|pair| !seen.contains(&pair.prompt.words()));
         let excluded = all - pairs.len();
         if args.max_pairs > 0 {
-            pairs = some(pairs, args.max_pairs, args.seed);
+            pairs = subsample(pairs, args.max_pairs, args.seed);
         }
         Ok(Self { path: path.into(), name, pairs, excluded })
     }

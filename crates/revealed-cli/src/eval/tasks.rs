@@ -7,8 +7,8 @@ use anyhow::{Context, Result};
 use revealed::Device;
 use revealed::data::TemplateChoice;
 use revealed::eval::tasks::{
-    PromptForm, Row, TaskDescription, TaskFigure, TaskResult, TaskRows, TaskSettings, asked_rows,
-    builtin_tasks, read_rows, run_task,
+    PromptForm, TaskDescription, TaskFigure, TaskResult, TaskRow, TaskRows, TaskSettings,
+    asked_rows, builtin_tasks, read_rows, run_task,
 };
 use revealed::eval::{EvalRecord, Figure, Source};
 use serde_json::json;
@@ -163,7 +163,7 @@ fn described(args: &TasksArgs) -> Result<TaskDescription> {
     Ok(description)
 }
 
-fn all_rows(files: &[PathBuf]) -> Result<Vec<Row>> {
+fn all_rows(files: &[PathBuf]) -> Result<Vec<TaskRow>> {
     let mut rows = Vec::new();
     for file in files {
         rows.extend(read_rows(file)?);

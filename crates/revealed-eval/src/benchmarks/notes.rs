@@ -2,7 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use super::{Benchmark, DOMAINS, PRIOR_SETS, Question, SECTIONS, SUBSETS};
+use super::kind::Benchmark;
+use super::question::BenchmarkQuestion;
+use super::rewardbench::{PRIOR_SETS, SECTIONS};
+use super::rewardbench2::SUBSETS;
+use super::rm_bench::DOMAINS;
 
 /// Names shown of each kind; a file of another benchmark may have hundreds.
 const SHOWN: usize = 12;
@@ -16,7 +20,7 @@ struct Part {
 /// Notes on the parts that have no question, and on questions of no part.
 pub(super) fn of<'a>(
     benchmark: Benchmark,
-    questions: impl IntoIterator<Item = &'a Question>,
+    questions: impl IntoIterator<Item = &'a BenchmarkQuestion>,
 ) -> Vec<String> {
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     for question in questions {
@@ -102,8 +106,8 @@ fn list(names: &[&str]) -> String {
 mod tests {
     use super::*;
 
-    fn questions(subsets: &[&str]) -> Vec<Question> {
-        let question = |subset: &&str| Question {
+    fn questions(subsets: &[&str]) -> Vec<BenchmarkQuestion> {
+        let question = |subset: &&str| BenchmarkQuestion {
             id: String::new(),
             subset: (*subset).into(),
             prompt: revealed_data::Prompt::Text(String::new()),

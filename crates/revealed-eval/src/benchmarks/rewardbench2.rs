@@ -14,7 +14,9 @@
 
 use std::collections::BTreeMap;
 
-use super::{Question, QuestionProblem, SECTIONS, Scored, accuracy, by_part};
+use super::problem::QuestionProblem;
+use super::question::{BenchmarkQuestion, ScoredQuestion, accuracy, by_part};
+use super::rewardbench::SECTIONS;
 use crate::estimate::Estimate;
 use crate::record::Figure;
 use crate::stats::bounded_ci95;
@@ -22,7 +24,7 @@ use crate::stats::bounded_ci95;
 /// The subsets that the score is the mean of.
 pub const SUBSETS: [&str; 6] = ["Factuality", "Precise IF", "Math", "Safety", "Focus", "Ties"];
 
-pub(super) fn problem(question: &Question) -> Option<QuestionProblem> {
+pub(super) fn problem(question: &BenchmarkQuestion) -> Option<QuestionProblem> {
     let (chosen, rejected) = (question.chosen.len(), question.rejected.len());
     if chosen == 0 || rejected == 0 {
         let expected = "one or more of each";
@@ -36,7 +38,7 @@ pub(super) fn problem(question: &Question) -> Option<QuestionProblem> {
     (is_tie(question) && ties_id(&question.id).is_none()).then_some(QuestionProblem::TiesId)
 }
 
-fn is_tie(question: &Question) -> bool {
+fn is_tie(question: &BenchmarkQuestion) -> bool {
     question.subset.eq_ignore_ascii_case("ties")
 }
 
@@ -59,14 +61,14 @@ pub fn best_of_all(scores: &[f64]) -> f64 {
 }
 
 /// [`best_of_all`]; of Ties whether the question is accurate.
-pub(super) fn credit(scored: &Scored<'_>) -> f64 {
+pub(super) fn credit(scored: &ScoredQuestion<'_>) -> f64 {
     match is_tie(scored.question) {
         true => f64::from(u8::from(Margins::of(scored.chosen, scored.rejected).accurate())),
         false => best_of_all(&[scored.chosen, scored.rejected].concat()),
     }
 }
 
-pub(super) fn figures(scored: &[Scored<'_>]) -> Vec<Figure> {
+pub(super) fn figures(scored: &[ScoredQuestion<'_>]) -> Vec<Figure> {
     let figures: Vec<Figure> = by_part(scored, |question| &question.subset)
         .into_iter()
         .map(|(name, rows)| {
@@ -86,7 +88,7 @@ pub(super) fn figures(scored: &[Scored<'_>]) -> Vec<Figure> {
     figures.into_iter().chain(score).collect()
 }
 
-fn ties(rows: &[&Scored<'_>]) -> Estimate {
+fn ties(rows: &[&ScoredQuestion<'_>]) -> Estimate {
     ties_score(rows.iter().filter_map(|row| {
         let (reference, number) = ties_id(&row.question.id)?;
         Some((reference, number, row.chosen, row.rejected))

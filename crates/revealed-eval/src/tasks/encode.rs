@@ -7,7 +7,7 @@ use super::rows::Place;
 
 /// A context with its continuation, if it has one.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Pair {
+pub(super) struct EncodedRequest {
     /// Both.
     pub ids: Vec<u32>,
     /// Where the continuation starts.
@@ -52,7 +52,7 @@ impl<'a> TextSide<'a> {
         place: &Place,
         context: &str,
         continuation: &str,
-    ) -> Result<Pair, TaskError> {
+    ) -> Result<EncodedRequest, TaskError> {
         let (ids, start) = if context.is_empty() {
             let ids = self.encoder.text_ids(continuation)?;
             match ids.first() == Some(&self.begin) {
@@ -79,14 +79,19 @@ impl<'a> TextSide<'a> {
         }
         // The last token is not read, so one more than the context fits.
         let cut = ids.len().saturating_sub(limit + 1);
-        Ok(Pair { ids: ids[cut..].to_vec(), start: start - cut, cut })
+        Ok(EncodedRequest { ids: ids[cut..].to_vec(), start: start - cut, cut })
     }
 
     /// A context after which `room` tokens fit; what does not is cut from its left.
     ///
     /// # Errors
     /// When it has no tokens, or no room is left for it.
-    pub fn prompt(&self, place: &Place, context: &str, room: usize) -> Result<Pair, TaskError> {
+    pub fn prompt(
+        &self,
+        place: &Place,
+        context: &str,
+        room: usize,
+    ) -> Result<EncodedRequest, TaskError> {
         let ids = self.tokens(context)?;
         let limit = self.context.saturating_sub(room);
         if ids.is_empty() || limit == 0 {
@@ -97,7 +102,7 @@ impl<'a> TextSide<'a> {
             return Err(TaskError::TooLong { place: place.clone(), reason });
         }
         let cut = ids.len().saturating_sub(limit);
-        Ok(Pair { ids: ids[cut..].to_vec(), start: ids.len() - cut, cut })
+        Ok(EncodedRequest { ids: ids[cut..].to_vec(), start: ids.len() - cut, cut })
     }
 
     /// Tokens at which an answer ends.

@@ -28,6 +28,6 @@ pub use description::{
 };
 pub use error::{FieldAt, TaskError};
 pub use metrics::TaskFigure;
-pub use rows::{Columns, Place, Row, read_rows};
+pub use rows::{Columns, Place, TaskRow, read_rows};
 pub use run::{TaskResult, asked_rows, run_task};
 pub use settings::{PromptForm, TaskRows, TaskSettings};

@@ -11,10 +11,10 @@ use super::description::{OutputType, TaskDescription};
 use super::encode::TextSide;
 use super::error::TaskError;
 use super::fields::Fields;
-use super::metrics::{Scored, TaskFigure, choice, figures, values};
-use super::prepare::{Asked, prepare};
+use super::metrics::{ContinuationScore, TaskFigure, choice, figures, values};
+use super::prepare::{PreparedQuestion, prepare};
 use super::question::Form;
-use super::rows::Row;
+use super::rows::TaskRow;
 use super::settings::{PromptForm, TaskRows, TaskSettings, described};
 use super::shots::Shots;
 use crate::record::Item;
@@ -24,7 +24,7 @@ use crate::record::Item;
 pub struct TaskResult {
     /// Over all questions, then by group.
     pub figures: Vec<TaskFigure>,
-    /// Question by question, in order; an id is the row's number from 0.
+    /// TaskQuestion by question, in order; an id is the row's number from 0.
     pub items: Vec<Item>,
     /// The description and everything else that the figures depend on, for the record.
     pub settings: Map<String, Value>,
@@ -67,7 +67,7 @@ pub fn run_task(
     };
     let (mut asked, mut done) = (asked.into_iter(), 0);
     loop {
-        let batch: Vec<Asked> = asked.by_ref().take(together).collect();
+        let batch: Vec<PreparedQuestion> = asked.by_ref().take(together).collect();
         if batch.is_empty() {
             break;
         }
@@ -96,7 +96,7 @@ pub fn run_task(
 /// When the description's templates fail.
 pub fn asked_rows(
     task: &TaskDescription,
-    questions: &[Row],
+    questions: &[TaskRow],
     limit: Option<usize>,
 ) -> Result<Vec<usize>, TaskError> {
     let Some(limit) = limit else { return Ok((0..questions.len()).collect()) };
@@ -120,7 +120,7 @@ fn form(prompt: PromptForm, encoder: &Encoder) -> Result<Form<'_>, TaskError> {
     }
 }
 
-impl Asked {
+impl PreparedQuestion {
     fn item(self, values: BTreeMap<String, f64>, detail: Map<String, Value>) -> Item {
         Item { id: self.index.to_string(), subset: self.part, values, detail }
     }
@@ -154,17 +154,17 @@ impl<'a> Run<'a> {
     }
 
     /// Log-likelihoods of a question's continuations.
-    fn score(&mut self, asked: Asked) -> Result<(), TaskError> {
+    fn score(&mut self, asked: PreparedQuestion) -> Result<(), TaskError> {
         let question = &asked.question;
         self.truncated += usize::from(asked.cut() > 0);
         let rows: Vec<(&[u32], usize)> =
             asked.rows.iter().map(|row| (row.ids.as_slice(), row.start)).collect();
         self.asked += rows.iter().map(|(ids, _)| ids.len() - 1).sum::<usize>();
-        let scored: Vec<Scored> = self
+        let scored: Vec<ContinuationScore> = self
             .cache
             .score(&rows)?
             .into_iter()
-            .map(|scored| Scored {
+            .map(|scored| ContinuationScore {
                 log_likelihood: scored.log_probs.iter().map(|v| f64::from(*v)).sum(),
                 greedy: scored.greedy.iter().all(|greedy| *greedy),
                 tokens: scored.log_probs.len(),
@@ -176,9 +176,10 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    fn detail(&self, asked: &Asked, scored: &[Scored]) -> Map<String, Value> {
+    fn detail(&self, asked: &PreparedQuestion, scored: &[ContinuationScore]) -> Map<String, Value> {
         let question = &asked.question;
-        let each = |of: fn(&Scored) -> Value| Value::Array(scored.iter().map(of).collect());
+        let each =
+            |of: fn(&ContinuationScore) -> Value| Value::Array(scored.iter().map(of).collect());
         let mut detail = Map::from_iter([
             ("log_likelihoods".into(), each(|scored| json!(scored.log_likelihood))),
             ("greedy".into(), each(|scored| json!(scored.greedy))),
@@ -201,7 +202,7 @@ impl<'a> Run<'a> {
     }
 
     /// Greedy answers to some questions together.
-    fn generate(&mut self, batch: Vec<Asked>) -> Result<(), TaskError> {
+    fn generate(&mut self, batch: Vec<PreparedQuestion>) -> Result<(), TaskError> {
         let room = self.task.generation.max_gen_toks;
         let mut prompts = Vec::new();
         for asked in &batch {
@@ -226,7 +227,7 @@ impl<'a> Run<'a> {
     }
 
     /// What a generated answer counts, filter by filter.
-    fn answered(&self, asked: Asked, tokens: &[u32], until: &[String]) -> Item {
+    fn answered(&self, asked: PreparedQuestion, tokens: &[u32], until: &[String]) -> Item {
         let whole = self.text.decode(tokens);
         let answer = up_to(&whole, until);
         let taken = self.answers.of(answer);

@@ -4,7 +4,7 @@ use revealed_data::Encoder;
 use serde_json::{Map, Value, json};
 
 use super::description::TaskDescription;
-use super::rows::Row;
+use super::rows::TaskRow;
 
 /// What a run of a task depends on beside its description, its rows and the model.
 ///
@@ -48,9 +48,9 @@ impl Default for TaskSettings {
 #[derive(Debug, Clone, Copy)]
 pub struct TaskRows<'a> {
     /// The questions.
-    pub questions: &'a [Row],
+    pub questions: &'a [TaskRow],
     /// The examples; without any, shots are other questions.
-    pub examples: Option<&'a [Row]>,
+    pub examples: Option<&'a [TaskRow]>,
 }
 
 /// The settings for a record, the description itself among them.

@@ -9,7 +9,7 @@ use regex::Regex;
 use revealed_data::{Columns, type_name};
 
 use super::error::{FieldAt, TaskError};
-use super::rows::Row;
+use super::rows::TaskRow;
 
 /// Steps that one rendering may cost.
 const FUEL: u64 = 5_000_000;
@@ -94,7 +94,7 @@ impl Templates {
     }
 
     /// A field as text: the column of that name, or the template over the row.
-    pub fn text(&self, field: &Field, row: &Row) -> Result<String, TaskError> {
+    pub fn text(&self, field: &Field, row: &TaskRow) -> Result<String, TaskError> {
         self.all_there(field, row)?;
         let text = field.text.as_str();
         if let Some(serde_json::Value::String(column)) = row.columns.get(text) {
@@ -109,7 +109,7 @@ impl Templates {
     }
 
     /// A field as a value: the column of that name, the expression of `{{ … }}`, or the template's text.
-    pub fn value(&self, field: &Field, row: &Row) -> Result<Value, TaskError> {
+    pub fn value(&self, field: &Field, row: &TaskRow) -> Result<Value, TaskError> {
         self.all_there(field, row)?;
         if let Some(column) = row.columns.get(&field.text) {
             return Ok(Value::from(Serde(column)));
@@ -127,7 +127,7 @@ impl Templates {
     pub fn wrong(
         &self,
         field: &Field,
-        row: &Row,
+        row: &TaskRow,
         found: String,
         expected: &'static str,
     ) -> TaskError {
@@ -136,7 +136,7 @@ impl Templates {
     }
 
     /// Refuses a row without what a field reads.
-    fn all_there(&self, field: &Field, row: &Row) -> Result<(), TaskError> {
+    fn all_there(&self, field: &Field, row: &TaskRow) -> Result<(), TaskError> {
         let lack = |name: &String| match row.columns.get(name) {
             None => Some(format!("`{name}` (missing)")),
             Some(serde_json::Value::Null) => Some(format!("`{name}` (null)")),
@@ -150,11 +150,11 @@ impl Templates {
         Err(TaskError::Absent { at: self.at(field, row), lacks: lacks.join(", "), found })
     }
 
-    fn failure(&self, field: &Field, row: &Row, source: Error) -> TaskError {
+    fn failure(&self, field: &Field, row: &TaskRow, source: Error) -> TaskError {
         TaskError::Render { at: self.at(field, row), source: Box::new(source) }
     }
 
-    fn at(&self, field: &Field, row: &Row) -> Box<FieldAt> {
+    fn at(&self, field: &Field, row: &TaskRow) -> Box<FieldAt> {
         let read = |name: &String| Some(format!("`{name}` is {}", shown(row.columns.get(name)?)));
         Box::new(FieldAt {
             place: row.place.clone(),
@@ -240,7 +240,7 @@ mod tests {
     use super::super::rows::made_up;
     use super::*;
 
-    fn row() -> Row {
+    fn row() -> TaskRow {
         let row = json!({
             "text": "the  Grey fox ", "n": 3, "yes": true, "gone": null,
             "choices": {"text": ["é", "b"], "label": ["A", "B"]}, "key": " B",

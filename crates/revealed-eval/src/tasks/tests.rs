@@ -19,7 +19,7 @@ fn expected() -> Value {
     serde_json::from_str(&std::fs::read_to_string(golden("expected.json")).unwrap()).unwrap()
 }
 
-fn rows(name: &Value) -> Option<Vec<Row>> {
+fn rows(name: &Value) -> Option<Vec<TaskRow>> {
     Some(read_rows(&golden(&format!("data/{}.jsonl", name.as_str()?))).unwrap())
 }
 

@@ -1,4 +1,4 @@
-//! Rows of benchmark files as questions.
+//! Reads benchmark files: rows become questions with unique ids.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -8,69 +8,10 @@ use revealed_data::{
     read_preferences, read_rows, type_name,
 };
 use serde_json::{Map, Value};
-use thiserror::Error;
 
+use super::problem::QuestionProblem;
+use super::question::BenchmarkQuestion;
 use crate::error::EvalError;
-
-/// A prompt with right and wrong answers.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Question {
-    /// The file's `id`, or the row's number; `subset/id` and a count where it recurs.
-    pub id: String,
-    /// The file's `subset` or `domain`.
-    pub subset: String,
-    /// What is answered.
-    pub prompt: Prompt,
-    /// The right answers.
-    pub chosen: Vec<Completion>,
-    /// The wrong ones.
-    pub rejected: Vec<Completion>,
-}
-
-/// Why a row is no question of a benchmark.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[non_exhaustive]
-pub enum QuestionProblem {
-    /// A benchmark of pairs has one answer a side, one of styles three.
-    #[error(
-        "has {chosen} chosen and {rejected} rejected answers; {expected} are expected: is it of another benchmark?"
-    )]
-    Answers {
-        /// Right ones.
-        chosen: usize,
-        /// Wrong ones.
-        rejected: usize,
-        /// What the benchmark has.
-        expected: &'static str,
-    },
-    /// `num_correct` says otherwise.
-    #[error("says num_correct = {said} and has {found} chosen answers; mend the file")]
-    Count {
-        /// The column.
-        said: usize,
-        /// The answers.
-        found: usize,
-    },
-    /// A tie belongs to a reference question of the same number.
-    #[error("is one of Ties, whose ids are ref:N or tied:N, each once; mend the file")]
-    TiesId,
-    /// A subset of another benchmark.
-    #[error("is of {found:?}, a subset of {of}: give the file to `revealed eval {command}`")]
-    Other {
-        /// The column.
-        found: String,
-        /// The benchmark.
-        of: &'static str,
-        /// Its command.
-        command: &'static str,
-    },
-    /// A domain that the benchmark does not have.
-    #[error("is of the domain {found:?}; chat, math, code, safety and their parts are known")]
-    Domain {
-        /// The column.
-        found: String,
-    },
-}
 
 /// A row's columns, with what they are missed as.
 struct Layout<'a> {
@@ -128,8 +69,8 @@ impl Layout<'_> {
         }
     }
 
-    fn question(&self, part: &'static str, number: usize) -> Result<Question, RowProblem> {
-        Ok(Question {
+    fn question(&self, part: &'static str, number: usize) -> Result<BenchmarkQuestion, RowProblem> {
+        Ok(BenchmarkQuestion {
             id: self.id()?.unwrap_or_else(|| number.to_string()),
             subset: self.text(part)?,
             prompt: asked(self.prompt()?),
@@ -155,8 +96,8 @@ fn asked(prompt: Prompt) -> Prompt {
 pub(super) fn read(
     path: &Path,
     (of, part): (&'static str, &'static str),
-    problem: impl Fn(&Question) -> Option<QuestionProblem>,
-) -> Result<Vec<Question>, EvalError> {
+    problem: impl Fn(&BenchmarkQuestion) -> Option<QuestionProblem>,
+) -> Result<Vec<BenchmarkQuestion>, EvalError> {
     let rows = read_rows(path)?;
     let refused = |place: &Place, id: &str, problem| EvalError::Question {
         path: place.path.to_path_buf(),
@@ -198,24 +139,25 @@ pub(super) fn read(
 ///
 /// # Errors
 /// When the file cannot be read as preferences.
-pub fn prior_set(path: &Path) -> Result<Vec<Question>, EvalError> {
+pub fn prior_set(path: &Path) -> Result<Vec<BenchmarkQuestion>, EvalError> {
     let stem = path.file_stem().unwrap_or_default().to_string_lossy();
     let subset = stem.split("-0").next().unwrap_or_default().to_owned();
-    let question = |pair: revealed_data::Preference| Question {
+    let question = |pair: revealed_data::Preference| BenchmarkQuestion {
         id: pair.id,
         subset: subset.clone(),
         prompt: asked(pair.prompt),
         chosen: vec![pair.chosen],
         rejected: vec![pair.rejected],
     };
-    let mut questions: Vec<Question> = read_preferences(path)?.into_iter().map(question).collect();
+    let mut questions: Vec<BenchmarkQuestion> =
+        read_preferences(path)?.into_iter().map(question).collect();
     questions.iter_mut().for_each(|question| question.id = format!("{subset}/{}", question.id));
     name_apart(&mut questions);
     Ok(questions)
 }
 
 /// Records need ids that are unique; RewardBench's are so within their source at best.
-pub(super) fn name_apart(questions: &mut [Question]) {
+pub(super) fn name_apart(questions: &mut [BenchmarkQuestion]) {
     let mut seen: HashMap<String, usize> = HashMap::new();
     for question in questions.iter() {
         *seen.entry(question.id.clone()).or_default() += 1;
