@@ -84,6 +84,51 @@ pub enum EvalError {
         /// What is wrong with it.
         problem: QuestionProblem,
     },
+    /// An ensemble without a reward.
+    #[error(
+        "the reward has no member; load a reward folder, or make an ensemble of one from a reward model"
+    )]
+    NoScorer,
+    /// Two models that need one tokenizer have vocabularies of different sizes.
+    #[error("{model} has {found} tokens, {other} {expected}: they need one tokenizer")]
+    Vocabulary {
+        /// The one.
+        model: &'static str,
+        /// Tokens that it knows.
+        found: usize,
+        /// The other.
+        other: &'static str,
+        /// Tokens that the other knows.
+        expected: usize,
+    },
+    /// The bag-of-tokens probe has nothing to fit to.
+    #[error(
+        "none of {pairs} pairs is left to fit the bag-of-tokens probe to; give pairs of prompts that are not evaluated"
+    )]
+    NoProbePairs {
+        /// Pairs given.
+        pairs: usize,
+    },
+    /// No prompt of a policy evaluation can be used.
+    #[error(
+        "no prompt could be used: {failed} of {failed} prompts failed, the first of them {id}: {reason}"
+    )]
+    NoPrompts {
+        /// Prompts given.
+        failed: usize,
+        /// Id of the first.
+        id: String,
+        /// Why the first cannot be used.
+        reason: String,
+    },
+    /// A gold function has no score for a completion.
+    #[error("prompt {id} has no gold score: {source}")]
+    Gold {
+        /// Id of the prompt.
+        id: String,
+        /// The function's reason.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// A judge cannot be asked.
     #[error(transparent)]
     Judge(#[from] JudgeError),

@@ -108,6 +108,19 @@ pub fn in_order([chosen, rejected]: [f64; 2]) -> f64 {
     if chosen == rejected { 0.5 } else { f64::from(u8::from(chosen > rejected)) }
 }
 
+/// Share of pairs in which the value of `a` is above that of `b`, over all pairs of a prompt; ties count half, so
+/// `win_rate(b, a) = 1 − win_rate(a, b)`. Each prompt counts by its number of pairs.
+pub fn win_rate<'a>(prompts: impl IntoIterator<Item = (&'a [f64], &'a [f64])>) -> Accuracy {
+    let groups: Vec<(f64, usize)> = prompts
+        .into_iter()
+        .map(|(a, b)| {
+            let wins = a.iter().flat_map(|a| b.iter().map(|b| in_order([*a, *b]))).sum();
+            (wins, a.len() * b.len())
+        })
+        .collect();
+    Accuracy::of_prompts(&groups)
+}
+
 /// What the length rule scores a pair: the characters of both sides, so that the longer one wins.
 pub fn lengths(pair: &Preference) -> [f64; 2] {
     [&pair.chosen, &pair.rejected].map(|answer| answer.text().chars().count() as f64)

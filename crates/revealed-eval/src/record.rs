@@ -5,6 +5,7 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
@@ -109,6 +110,29 @@ pub struct Environment {
     pub command: Vec<String>,
 }
 
+/// What a result does not know of itself: its inputs, and what computed it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Provenance {
+    /// Models by role.
+    pub models: BTreeMap<String, Source>,
+    /// Files that were read.
+    pub data: Vec<Source>,
+    /// The program and the device.
+    pub environment: Environment,
+}
+
+impl Environment {
+    /// This version of the crate on a device, in f32; `command` is the command line without the program's name.
+    pub fn new(device: &Device, command: Vec<String>) -> Self {
+        Self {
+            revealed: env!("CARGO_PKG_VERSION").into(),
+            device: format!("{device:?}"),
+            dtype: "f32".into(),
+            command,
+        }
+    }
+}
+
 impl Source {
     /// A file, or a model folder by its files of weights, configuration and text.
     ///
@@ -186,6 +210,17 @@ fn add(file: &Path, hasher: &mut Sha256) -> Result<(), EvalError> {
 }
 
 impl EvalRecord {
+    /// A record of results and their inputs.
+    pub fn new(
+        evaluation: impl Into<String>,
+        figures: Vec<Figure>,
+        items: Vec<Item>,
+        settings: Map<String, Value>,
+        Provenance { models, data, environment }: Provenance,
+    ) -> Self {
+        Self { evaluation: evaluation.into(), figures, items, settings, models, data, environment }
+    }
+
     /// The figure of a name over all data, or over a part of it.
     pub fn figure(&self, name: &str, subset: Option<&str>) -> Option<&Figure> {
         self.figures.iter().find(|figure| figure.name == name && figure.subset.as_deref() == subset)

@@ -8,12 +8,12 @@ use revealed::Device;
 use revealed::data::TemplateChoice;
 use revealed::eval::tasks::{
     PromptForm, TaskDescription, TaskFigure, TaskResult, TaskRow, TaskRows, TaskSettings,
-    asked_rows, builtin_tasks, read_rows, run_task,
+    builtin_tasks, read_rows, run_task,
 };
 use revealed::eval::{EvalRecord, Figure, Source};
 use serde_json::json;
 
-use super::environment;
+use super::environment::environment;
 use crate::output::{Output, writable};
 use crate::progress::Progress;
 use crate::rows::{load_model, text_folder, unlimited_encoder};
@@ -101,11 +101,8 @@ pub fn tasks(args: &TasksArgs, device: &Device, progress: &mut Progress) -> Resu
         batch_size: args.batch_size,
     };
     let rows = TaskRows { questions: &questions, examples: examples.as_deref() };
-    let asked = asked_rows(&description, &questions, settings.limit)?;
-    progress.begin(&description.task, asked.len());
-    let report = &mut |done, total| progress.step(done, total, "");
-    let result = run_task(&description, rows, &settings, (&model, &encoder), report)?;
-    progress.end("");
+    let show = &mut |at: revealed::eval::Progress<'_>| progress.show(at);
+    let result = run_task(&description, rows, &settings, (&model, &encoder), show)?;
     if result.truncated > 0 {
         progress.note(&format!(
             "{} of {} questions were cut from the left to fit the model's context of {}",

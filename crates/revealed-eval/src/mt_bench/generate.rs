@@ -10,6 +10,7 @@ use sha2::{Digest, Sha256};
 use super::{Choice, ModelAnswer, MtBenchError, Question, QuestionId, now};
 use crate::error::EvalError;
 use crate::log::Log;
+use crate::progress::{Progress, Stage};
 use crate::record::hex;
 
 /// FastChat's temperatures by category; 0 is greedy.
@@ -93,7 +94,7 @@ pub fn answer_all(
     questions: &[Question],
     known: &[ModelAnswer],
     log: &mut Log,
-    mut done: impl FnMut(usize, usize),
+    on_progress: &mut dyn FnMut(Progress<'_>),
 ) -> Result<(Vec<ModelAnswer>, Made), EvalError> {
     let wanted: HashSet<&QuestionId> = questions.iter().map(|each| &each.question_id).collect();
     let known: Vec<&ModelAnswer> =
@@ -108,11 +109,13 @@ pub fn answer_all(
     let have: HashSet<&QuestionId> = known.iter().map(|answer| &answer.question_id).collect();
     let mut answers: Vec<ModelAnswer> = known.iter().map(|answer| (*answer).clone()).collect();
     let mut made = Made::default();
+    let mut stage = Stage::start("answering", questions.len(), on_progress);
+    stage.add_known(answers.len());
     for (index, group) in groups(questions, answerer.settings.batch_size).iter().enumerate() {
         if group.iter().all(|question| have.contains(&question.question_id)) {
             continue;
         }
-        let turns = answerer.converse(group, index, &mut made)?;
+        let (turns, before) = (answerer.converse(group, index, &mut made)?, made);
         for (question, turns) in group.iter().zip(turns) {
             if !have.contains(&question.question_id) {
                 let answer = answerer.row(question, turns, &sha256);
@@ -121,7 +124,7 @@ pub fn answer_all(
                 made.questions += 1;
             }
         }
-        done(answers.len(), questions.len());
+        stage.add(made.questions - before.questions, 0);
     }
     Ok((answers, made))
 }

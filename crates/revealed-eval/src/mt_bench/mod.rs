@@ -21,6 +21,7 @@ mod pairs;
 mod prompts;
 mod question_id;
 mod questions;
+mod record;
 mod scores;
 mod single;
 #[cfg(test)]
@@ -33,5 +34,6 @@ pub use pairs::matches;
 pub use prompts::{JudgePrompt, JudgePrompts, needs_reference};
 pub use question_id::QuestionId;
 pub use questions::{Question, read_questions};
+pub use record::{judge_settings, record_settings};
 pub use scores::{Grades, grades};
 pub use single::{Grading, SingleJob, SingleJudgment, grade, rating, single_jobs};

@@ -9,6 +9,7 @@ use super::{JudgePrompts, ModelAnswer, MtBenchError, Question, QuestionId, by_qu
 use crate::error::EvalError;
 use crate::judge::{Ask, JudgeClient, JudgeError, ask_all};
 use crate::log::Log;
+use crate::progress::{Progress, Stage};
 
 /// The rating in a judgement: the first `[[n]]`, or else the first `[n]`, with `n` as `\d+\.?\d*`; none if that is beyond
 /// 10, which is no rating on this scale.
@@ -153,7 +154,7 @@ pub fn grade(
     model: &str,
     known: Vec<SingleJudgment>,
     log: &mut Log,
-    mut done: impl FnMut(usize, usize),
+    on_progress: &mut dyn FnMut(Progress<'_>),
 ) -> Result<Grading, EvalError> {
     let judge = &client.settings().model;
     type Key = (QuestionId, usize, usize, String);
@@ -175,13 +176,13 @@ pub fn grade(
         }
     }
     grading.others = by_key.len();
-    let mut count = jobs.len() - missing.len();
+    let mut stage = Stage::start("judging", jobs.len(), on_progress);
+    stage.add_known(jobs.len() - missing.len());
     ask_all(
         client,
         &missing,
         |(_, job, _)| &job.ask,
         |(at, job, sha256), outcome| {
-            count += 1;
             match outcome {
                 Ok(reply) => {
                     let row = SingleJudgment {
@@ -203,7 +204,7 @@ pub fn grade(
                 }
                 Err(error) => grading.failures.push(failure(job, &error)),
             }
-            done(count, jobs.len());
+            stage.add(1, 0);
             Ok(())
         },
     )?;

@@ -9,6 +9,7 @@ use crate::error::EvalError;
 use crate::judge::{Ask, JudgeClient, ask_all};
 use crate::log::Log;
 use crate::mt_bench::{QuestionId, now};
+use crate::progress::{Progress, Stage};
 
 /// Two answers to one turn of a question.
 #[derive(Debug, Clone, PartialEq)]
@@ -147,7 +148,7 @@ pub fn play(
     models: [&str; 2],
     (games, known): (&mut Log, Vec<Game>),
     (pairs, known_pairs): (&mut Log, &[Pair]),
-    mut done: impl FnMut(usize, usize),
+    on_progress: &mut dyn FnMut(Progress<'_>),
 ) -> Result<Played, EvalError> {
     let settings = client.settings();
     let mut by_key: HashMap<Key, Game> = HashMap::new();
@@ -172,13 +173,13 @@ pub fn play(
     }
     played.others = by_key.len();
     let total = 2 * played.games.len();
-    let mut count = total - missing.len();
+    let mut stage = Stage::start("judging", total, on_progress);
+    stage.add_known(total - missing.len());
     let asked = ask_all(
         client,
         &missing,
         |job| &job.of.asks[job.game - 1],
         |job, outcome| {
-            count += 1;
             match outcome {
                 Ok(reply) => {
                     let game = job.game(models, &settings.model, &reply.text, reply.cut);
@@ -191,7 +192,7 @@ pub fn play(
                     job.of.question_id, job.of.turn, job.game
                 )),
             }
-            done(count, total);
+            stage.add(1, 0);
             Ok(())
         },
     );

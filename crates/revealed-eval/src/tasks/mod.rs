@@ -29,5 +29,5 @@ pub use description::{
 pub use error::{FieldAt, TaskError};
 pub use metrics::TaskFigure;
 pub use rows::{Columns, Place, TaskRow, read_rows};
-pub use run::{TaskResult, asked_rows, run_task};
+pub use run::{TaskResult, run_task};
 pub use settings::{PromptForm, TaskRows, TaskSettings};

@@ -17,6 +17,7 @@ use super::question::Form;
 use super::rows::TaskRow;
 use super::settings::{PromptForm, TaskRows, TaskSettings, described};
 use super::shots::Shots;
+use crate::progress::{Progress, Stage};
 use crate::record::Item;
 
 /// What a task came to.
@@ -36,7 +37,7 @@ pub struct TaskResult {
     pub tokens_asked: usize,
 }
 
-/// Asks the model every question, once all of them are known to be ones; `progress` hears of questions done and of all.
+/// Asks the model every question, once all of them are known to be ones.
 ///
 /// # Errors
 /// When the description does not fit the rows or its templates fail, there are too few examples, a question does not fit the
@@ -46,7 +47,7 @@ pub fn run_task(
     rows: TaskRows,
     settings: &TaskSettings,
     (model, encoder): (&CausalLm, &Encoder),
-    progress: &mut dyn FnMut(usize, usize),
+    on_progress: &mut dyn FnMut(Progress<'_>),
 ) -> Result<TaskResult, TaskError> {
     let fields = Fields::new(task)?;
     let form = form(settings.prompt, encoder)?;
@@ -65,18 +66,19 @@ pub fn run_task(
         OutputType::GenerateUntil => settings.batch_size.max(1),
         _ => 1,
     };
-    let (mut asked, mut done) = (asked.into_iter(), 0);
+    let mut stage = Stage::start(&task.task, total, on_progress);
+    let mut asked = asked.into_iter();
     loop {
         let batch: Vec<PreparedQuestion> = asked.by_ref().take(together).collect();
         if batch.is_empty() {
             break;
         }
-        done += batch.len();
+        let (count, before) = (batch.len(), run.asked);
         match task.output_type {
             OutputType::GenerateUntil => run.generate(batch)?,
             _ => batch.into_iter().try_for_each(|asked| run.score(asked))?,
         }
-        progress(done, total);
+        stage.add(count, run.asked - before);
     }
     let mut result = run.result();
     let from = rows.examples.is_some();
@@ -94,7 +96,7 @@ pub fn run_task(
 ///
 /// # Errors
 /// When the description's templates fail.
-pub fn asked_rows(
+pub(super) fn asked_rows(
     task: &TaskDescription,
     questions: &[TaskRow],
     limit: Option<usize>,
