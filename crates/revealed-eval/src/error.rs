@@ -1,4 +1,4 @@
-//! What can go wrong in an evaluation.
+//! Errors of evaluations.
 
 use std::path::{Path, PathBuf};
 
@@ -20,10 +20,10 @@ pub enum EvalError {
     Io {
         /// The file.
         path: PathBuf,
-        /// What the system says.
+        /// The error of the operating system.
         source: std::io::Error,
     },
-    /// A file is not the JSON it should be.
+    /// A file is not valid JSON of the expected form.
     #[error("{}: {source}", path.display())]
     Json {
         /// The file.
@@ -31,7 +31,7 @@ pub enum EvalError {
         /// Where and why.
         source: serde_json::Error,
     },
-    /// A file is not what an evaluation writes.
+    /// A file is not a record of an evaluation.
     #[error("{}: {}: {source}", path.display(), no_record(source))]
     NoRecord {
         /// The file.
@@ -39,8 +39,8 @@ pub enum EvalError {
         /// Where and why.
         source: serde_json::Error,
     },
-    /// A line of a file is not the JSON it should be.
-    #[error("{}, line {line} cannot be used; mend or remove that line, the others are kept: {source}", path.display())]
+    /// A line of a file is not valid JSON of the expected form.
+    #[error("{}, line {line} cannot be used; correct or remove that line, the others are kept: {source}", path.display())]
     Line {
         /// The file.
         path: PathBuf,
@@ -49,7 +49,7 @@ pub enum EvalError {
         /// Why.
         source: LineFault,
     },
-    /// A file that another process appends to.
+    /// Another process has the file open for appending.
     #[error("{}: another process is writing to it; wait for it, or name another file", path.display())]
     InUse {
         /// The file.
@@ -60,19 +60,19 @@ pub enum EvalError {
     NotFinite {
         /// The figure.
         name: String,
-        /// What it came to.
+        /// Its value.
         value: f64,
     },
     /// A model cannot be read, run or written.
     #[error(transparent)]
     Model(#[from] ModelError),
-    /// A file of data cannot be read, or a text made into tokens.
+    /// A file of data cannot be read, or a text cannot be tokenized.
     #[error(transparent)]
     Data(#[from] DataError),
     /// A reward cannot score.
     #[error(transparent)]
     Reward(#[from] RewardError),
-    /// A row is none of its benchmark's.
+    /// A row is not a question of the benchmark.
     #[error("{}: {row}: question {id} {problem}", path.display())]
     Question {
         /// The file.
@@ -129,7 +129,7 @@ pub enum EvalError {
         /// The function's reason.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// A judge cannot be asked.
+    /// Requests to a judge fail.
     #[error(transparent)]
     Judge(#[from] JudgeError),
     /// Questions, answers, references and prompts do not fit together.
@@ -143,7 +143,7 @@ fn no_record(source: &serde_json::Error) -> &'static str {
             "this record is empty or cut off; run its evaluation again (`revealed eval … --out`)"
         }
         false => {
-            "this is no record of an evaluation; give one that `revealed eval … --out` has written, or run the evaluation again"
+            "this is no record of an evaluation; give a file that `revealed eval … --out` wrote, or run the evaluation again"
         }
     }
 }

@@ -1,9 +1,9 @@
 //! The supported benchmarks.
 
-/// A benchmark with its layout and its scoring.
+/// A reward benchmark: its file layout and scoring rules.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Benchmark {
-    /// Pairs in 23 subsets and 4 sections, with prior sets beside them.
+    /// Pairs in 23 subsets and 4 sections, and optional prior sets.
     RewardBench,
     /// One right answer of four in 5 subsets, and ties.
     RewardBench2,

@@ -6,28 +6,28 @@ use thiserror::Error;
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum QuestionProblem {
-    /// A benchmark of pairs has one answer a side, one of styles three.
+    /// The number of answers is not the benchmark's: one per side for pairs, three for styles.
     #[error(
         "has {chosen} chosen and {rejected} rejected answers; {expected} are expected: is it of another benchmark?"
     )]
     Answers {
-        /// Right ones.
+        /// Chosen answers.
         chosen: usize,
-        /// Wrong ones.
+        /// Rejected answers.
         rejected: usize,
-        /// What the benchmark has.
+        /// The benchmark's numbers.
         expected: &'static str,
     },
-    /// `num_correct` says otherwise.
-    #[error("says num_correct = {said} and has {found} chosen answers; mend the file")]
+    /// `num_correct` is not the number of chosen answers.
+    #[error("has num_correct = {num_correct} and {found} chosen answers; correct the file")]
     Count {
         /// The column.
-        said: usize,
+        num_correct: usize,
         /// The answers.
         found: usize,
     },
-    /// A tie belongs to a reference question of the same number.
-    #[error("is one of Ties, whose ids are ref:N or tied:N, each once; mend the file")]
+    /// Ids of Ties pair each question with a reference question of the same number.
+    #[error("is one of Ties, whose ids are ref:N or tied:N, each once; correct the file")]
     TiesId,
     /// A subset of another benchmark.
     #[error("is of {found:?}, a subset of {of}: give the file to `revealed eval {command}`")]

@@ -7,18 +7,18 @@ use revealed_data::{Completion, Prompt};
 use crate::estimate::Estimate;
 use crate::preferences::Accuracy;
 
-/// A prompt with right and wrong answers.
+/// A prompt with chosen and rejected answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BenchmarkQuestion {
     /// The file's `id`, or the row's number; `subset/id` and a count where it recurs.
     pub id: String,
     /// The file's `subset` or `domain`.
     pub subset: String,
-    /// What is answered.
+    /// The prompt.
     pub prompt: Prompt,
-    /// The right answers.
+    /// The preferred answers.
     pub chosen: Vec<Completion>,
-    /// The wrong ones.
+    /// The other answers.
     pub rejected: Vec<Completion>,
 }
 
@@ -27,9 +27,9 @@ pub struct BenchmarkQuestion {
 pub struct ScoredQuestion<'a> {
     /// The question.
     pub question: &'a BenchmarkQuestion,
-    /// Of its right answers, in order.
+    /// Scores of the chosen answers, in order.
     pub chosen: &'a [f64],
-    /// Of its wrong ones.
+    /// Scores of the rejected answers, in order.
     pub rejected: &'a [f64],
 }
 

@@ -13,10 +13,10 @@ use super::problem::QuestionProblem;
 use super::question::BenchmarkQuestion;
 use crate::error::EvalError;
 
-/// A row's columns, with what they are missed as.
+/// A row's columns.
 struct Layout<'a> {
     columns: &'a Map<String, Value>,
-    /// The benchmark's name.
+    /// The benchmark's name, for errors.
     of: &'static str,
 }
 
@@ -34,7 +34,7 @@ impl Layout<'_> {
         value.as_str().map(str::to_owned).ok_or_else(|| wrong_type(name, value, "text"))
     }
 
-    /// A text or a list of them: published files differ, and a list of one is a text.
+    /// A text or a list of texts: published files have either.
     fn texts(&self, name: &'static str) -> Result<Vec<Completion>, RowProblem> {
         let value = self.column(name)?;
         let texts = match value {
@@ -49,7 +49,7 @@ impl Layout<'_> {
         prompt_from_json("prompt", self.column("prompt")?)
     }
 
-    /// The file's id; none where it is null or missing.
+    /// The file's id; `None` if it is null or missing.
     fn id(&self) -> Result<Option<String>, RowProblem> {
         match self.columns.get("id") {
             None | Some(Value::Null) => Ok(None),
@@ -73,7 +73,7 @@ impl Layout<'_> {
         Ok(BenchmarkQuestion {
             id: self.id()?.unwrap_or_else(|| number.to_string()),
             subset: self.text(part)?,
-            prompt: asked(self.prompt()?),
+            prompt: as_message(self.prompt()?),
             chosen: self.texts("chosen")?,
             rejected: self.texts("rejected")?,
         })
@@ -84,15 +84,15 @@ fn wrong_type(column: &str, found: &Value, expected: &'static str) -> RowProblem
     RowProblem::WrongType { column: column.into(), found: type_name(found), expected }
 }
 
-/// A text as one user message, which a chat template is applied to.
-fn asked(prompt: Prompt) -> Prompt {
+/// A text as one user message, so that the chat template is applied to it.
+fn as_message(prompt: Prompt) -> Prompt {
     match prompt {
         Prompt::Text(content) => Prompt::from(vec![Message::new("user", content)]),
         turns => turns,
     }
 }
 
-/// Reads a file whose rows have no `problem`; `part` is the column of its subsets.
+/// Reads a file; `part` is the column of subsets, and `problem` checks each question.
 pub(super) fn read(
     path: &Path,
     (of, part): (&'static str, &'static str),
@@ -110,14 +110,14 @@ pub(super) fn read(
     for (number, (place, columns)) in rows.into_iter().enumerate() {
         let layout = Layout { columns: &columns, of };
         let parsed = layout.question(part, number).and_then(|one| Ok((one, layout.num_correct()?)));
-        let (question, said) = parsed.map_err(|problem| DataError::Row {
+        let (question, num_correct) = parsed.map_err(|problem| DataError::Row {
             path: place.path.to_path_buf(),
             row: place.row,
             problem,
         })?;
         let found = question.chosen.len();
-        let count = said.filter(|said| *said != found);
-        let count = count.map(|said| QuestionProblem::Count { said, found });
+        let count = num_correct.filter(|count| *count != found);
+        let count = count.map(|num_correct| QuestionProblem::Count { num_correct, found });
         if let Some(problem) = count.or_else(|| problem(&question)) {
             return Err(refused(&place, &question.id, problem));
         }
@@ -125,7 +125,7 @@ pub(super) fn read(
         places.push(place);
     }
     name_apart(&mut questions);
-    // Names that a benchmark reads must not have been changed.
+    // A benchmark that reads ids must not get changed ones.
     for (question, place) in questions.iter().zip(&places) {
         if let Some(problem) = problem(question) {
             return Err(refused(place, &question.id, problem));
@@ -134,7 +134,7 @@ pub(super) fn read(
     Ok(questions)
 }
 
-/// A prior set of RewardBench: a file of preferences, the set named by the file up to a shard's number
+/// A prior set of RewardBench from a file of preferences, named by the file up to the number of a shard
 /// (`anthropic_hhh-00000-of-00001.parquet`).
 ///
 /// # Errors
@@ -145,7 +145,7 @@ pub fn prior_set(path: &Path) -> Result<Vec<BenchmarkQuestion>, EvalError> {
     let question = |pair: revealed_data::Preference| BenchmarkQuestion {
         id: pair.id,
         subset: subset.clone(),
-        prompt: asked(pair.prompt),
+        prompt: as_message(pair.prompt),
         chosen: vec![pair.chosen],
         rejected: vec![pair.rejected],
     };
@@ -156,7 +156,7 @@ pub fn prior_set(path: &Path) -> Result<Vec<BenchmarkQuestion>, EvalError> {
     Ok(questions)
 }
 
-/// Records need ids that are unique; RewardBench's are so within their source at best.
+/// Makes ids unique, as records need them; those of RewardBench are unique within their source at best.
 pub(super) fn name_apart(questions: &mut [BenchmarkQuestion]) {
     let mut seen: HashMap<String, usize> = HashMap::new();
     for question in questions.iter() {

@@ -1,4 +1,4 @@
-//! RewardBench: 23 subsets in four sections, prior sets beside them.
+//! RewardBench: 23 subsets in four sections, and four prior sets.
 //!
 //! A section is the mean of its subsets' accuracies weighted by [`SECTIONS`]' counts; Prior Sets is the plain mean of four sets; the
 //! score is the mean of sections and prior sets with weights 2, 2, 2, 2 and 1, without prior sets the mean of the
@@ -9,8 +9,8 @@ use super::question::{BenchmarkQuestion, ScoredQuestion, accuracy, by_part};
 use crate::estimate::Estimate;
 use crate::record::Figure;
 
-/// Sections with their subsets and the weights of these: the published numbers of pairs, but 984 for the 447 of math-prm,
-/// which then weighs as much as the six of code together.
+/// Sections with their subsets and weights: the published numbers of pairs, but 984 for the 447 of math-prm,
+/// so that it counts as much as the six subsets of code together.
 pub const SECTIONS: [(&str, &[(&str, usize)]); 4] = [
     (
         "Chat",
@@ -79,7 +79,7 @@ pub(super) fn figures(scored: &[ScoredQuestion<'_>]) -> Vec<Figure> {
         .into_iter()
         .map(|(name, rows)| accuracy(&rows, credit).figure("accuracy", Some(&name), rows.len()))
         .collect();
-    // The mean of those that are there, as published: a file may hold a few subsets only.
+    // The mean of the subsets present, as published: a file may have only some of them.
     let mean = |name: &str, parts: &[(&str, usize)]| -> Option<Figure> {
         let find =
             |part: &str| subsets.iter().find(|figure| figure.subset.as_deref() == Some(part));

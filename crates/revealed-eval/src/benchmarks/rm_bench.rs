@@ -29,13 +29,13 @@ fn domain(question: &BenchmarkQuestion) -> Option<&'static str> {
     DOMAINS.into_iter().find(|domain| question.subset.starts_with(domain))
 }
 
-/// What a question is worth in every figure of its domain, by the figure's name.
+/// What a question contributes to every figure of its domain, by the figure's name.
 pub(super) fn values(scored: &ScoredQuestion<'_>) -> impl Iterator<Item = (String, f64)> {
     let levels = LEVELS.iter().map(|(name, asked)| ((*name).to_owned(), share(scored, asked)));
     levels.chain(cells().map(|(name, i, j)| (name, share(scored, |a, b| (a, b) == (i, j)))))
 }
 
-/// The share of the nine comparisons that are right.
+/// Share of the nine comparisons that are right.
 pub(super) fn credit(scored: &ScoredQuestion<'_>) -> f64 {
     share(scored, |_, _| true)
 }
@@ -62,7 +62,7 @@ pub fn style_matrix(scored: &[&ScoredQuestion<'_>]) -> [[f64; 3]; 3] {
     })
 }
 
-/// What is asked of a pair of styles, by the name of its figure.
+/// A condition on a pair of styles, by the name of its figure.
 type Ask = (&'static str, fn(usize, usize) -> bool);
 
 const LEVELS: [Ask; 4] = [

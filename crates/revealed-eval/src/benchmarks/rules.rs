@@ -24,7 +24,7 @@ impl Benchmark {
         }
     }
 
-    /// What one question's scores are worth, in [0, 1].
+    /// Credit for one question, in [0, 1].
     pub fn credit(self, scored: &ScoredQuestion<'_>) -> f64 {
         match self {
             Self::RewardBench => rewardbench::credit(scored),
@@ -33,7 +33,7 @@ impl Benchmark {
         }
     }
 
-    /// What one question's scores are worth in each figure that is a mean over questions, by the figure's name.
+    /// Credit for one question in each figure that is a mean over questions, by the figure's name.
     pub fn values(self, scored: &ScoredQuestion<'_>) -> BTreeMap<String, f64> {
         let credit = [("accuracy".to_owned(), self.credit(scored))];
         match self {
@@ -42,7 +42,7 @@ impl Benchmark {
         }
     }
 
-    /// The part of the data that a record's item belongs to: its subset, below its domain where that is another.
+    /// The subset of a record's item: `SUBSET`, or `DOMAIN/SUBSET` if the two differ.
     pub fn part(self, question: &BenchmarkQuestion) -> String {
         match self {
             Self::RmBench => rm_bench::part(question),
@@ -50,7 +50,7 @@ impl Benchmark {
         }
     }
 
-    /// What keeps its figures from being the published ones, in words: parts of it that no question is of, and questions that are of none.
+    /// Differences from the published benchmark: parts without questions, and questions of no part.
     pub fn notes<'a>(
         self,
         questions: impl IntoIterator<Item = &'a BenchmarkQuestion>,
@@ -58,7 +58,7 @@ impl Benchmark {
         notes::of(self, questions)
     }
 
-    /// Its figures. The overall ones are there only where every section, subset or domain has a question.
+    /// Figures by subset and section or domain; overall figures only if each of these has a question.
     pub fn figures(self, scored: &[ScoredQuestion<'_>]) -> Vec<Figure> {
         match self {
             Self::RewardBench => rewardbench::figures(scored),

@@ -1,4 +1,4 @@
-//! Many requests, some at a time.
+//! Many requests, several at a time.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc;

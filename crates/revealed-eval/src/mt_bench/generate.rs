@@ -1,4 +1,4 @@
-//! A model's own answers, two turns, the first answer being part of the second prompt.
+//! Answers of a model to questions of two turns; the first answer is part of the second prompt.
 
 use std::collections::HashSet;
 
@@ -35,7 +35,7 @@ pub fn temperature(category: &str) -> f64 {
 ///
 /// | field | default | range |
 /// |---|---|---|
-/// | `max_tokens` | 1024, FastChat's | ≥ 1, of each turn, with the terminator |
+/// | `max_tokens` | 1024, FastChat's | ≥ 1, per turn, EOS included |
 /// | `top_k` | 0 (off) | ≥ 0 |
 /// | `batch_size` | 16 | ≥ 1; questions answered together. Part of the seeds, so of the result |
 /// | `seed` | 0 | |
@@ -57,7 +57,7 @@ impl Default for AnswerSettings {
     }
 }
 
-/// What a run of answers came to.
+/// Counts of a run of answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Made {
     /// Questions answered by it.
@@ -68,7 +68,7 @@ pub struct Made {
     pub without_room: usize,
 }
 
-/// A model with its text side, under a name.
+/// A named model with its encoder.
 pub struct Answerer<'a> {
     /// The model.
     pub model: &'a CausalLm,
@@ -76,7 +76,7 @@ pub struct Answerer<'a> {
     pub encoder: &'a Encoder,
     /// Its name in files.
     pub model_id: &'a str,
-    /// What tells it from others under that name; enters the answers' `settings_sha256`.
+    /// Distinguishes it from other models of that name; hashed into the answers' `settings_sha256`.
     pub identity: &'a str,
     /// How it answers.
     pub settings: &'a AnswerSettings,

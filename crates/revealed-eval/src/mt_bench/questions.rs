@@ -16,7 +16,7 @@ pub struct Question {
     pub question_id: QuestionId,
     /// What it is about; decides temperature and prompts.
     pub category: String,
-    /// What the user says, turn by turn.
+    /// The user's messages, by turn.
     pub turns: Vec<String>,
 }
 

@@ -20,7 +20,7 @@ pub fn rating(judgment: &str) -> Option<f64> {
     found.filter(|rating| (0.0..=10.0).contains(rating))
 }
 
-/// The first number that stands alone between two marks.
+/// The first number between two marks with nothing else between them.
 fn bracketed(text: &str, open: &str, close: &str) -> Option<f64> {
     // Every bracket may be the beginning: `[[[5]]` holds `[[5]]`.
     text.match_indices('[').find_map(|(at, _)| {
@@ -42,9 +42,9 @@ pub struct SingleJudgment {
     pub model: String,
     /// The judge and the name of its prompt.
     pub judge: [String; 2],
-    /// What the judge was asked.
+    /// The judge's prompt.
     pub user_prompt: String,
-    /// What it said.
+    /// The judge's answer.
     pub judgment: String,
     /// The rating; −1 in the file where there is none.
     #[serde(serialize_with = "or_minus_one", deserialize_with = "none_below_zero")]
@@ -89,7 +89,7 @@ pub struct SingleJob {
     pub prompt: String,
     /// Which of the `k` judgements, from 0.
     pub index: usize,
-    /// What is asked.
+    /// The request.
     pub ask: Ask,
 }
 
@@ -131,7 +131,7 @@ pub fn single_jobs(
     Ok((0..k).flat_map(copy).collect())
 }
 
-/// What grading came to.
+/// The results of grading.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Grading {
     /// The judgement of each job, in the jobs' order; none where the judge gave no answer.

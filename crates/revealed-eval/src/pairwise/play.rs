@@ -1,4 +1,4 @@
-//! Asking a judge about matches, each game once.
+//! Requests to a judge about matches, each game once.
 
 use std::collections::{HashMap, HashSet};
 
@@ -22,7 +22,7 @@ pub struct Match {
     pub turn: usize,
     /// The prompt's name.
     pub prompt: String,
-    /// What is asked: the first model's answer shown first, then the second's.
+    /// The requests: with the first model's answer shown first, and with the second's.
     pub asks: [Ask; 2],
 }
 
@@ -57,9 +57,9 @@ pub struct Game {
     pub winner: Winner,
     /// The judge and the name of its prompt.
     pub judge: [String; 2],
-    /// What the judge was asked.
+    /// The judge's prompt.
     pub user_prompt: String,
-    /// What it said.
+    /// The judge's answer.
     pub judgment: String,
     /// From 1.
     pub turn: usize,
@@ -109,7 +109,7 @@ pub struct Pair {
     pub requests_sha256: [String; 2],
 }
 
-/// What the matches came to.
+/// The results of the matches.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Played {
     /// For each of the `k` rounds of all matches, in the order of the matches: both games, or none where the judge gave
@@ -196,7 +196,7 @@ pub fn play(
             Ok(())
         },
     );
-    // What was paid for is also in FastChat's file, whatever ended the run.
+    // Judgements that were paid for are also written to FastChat's file, whatever ended the run.
     write_pairs(&played.games, pairs, known_pairs).and(asked)?;
     Ok(played)
 }

@@ -1,4 +1,4 @@
-//! Contexts and continuations as tokens, the way lm-evaluation-harness takes them apart.
+//! Contexts and continuations as tokens, split as lm-evaluation-harness does.
 
 use revealed_data::Encoder;
 
@@ -20,7 +20,7 @@ pub(super) struct EncodedRequest {
 pub(super) struct TextSide<'a> {
     encoder: &'a Encoder,
     context: usize,
-    /// What stands before a continuation without context: the BOS token, or the end token without one.
+    /// The token before a continuation without context: BOS, or EOS without one.
     begin: u32,
     begin_text: String,
 }
@@ -33,7 +33,7 @@ impl<'a> TextSide<'a> {
         Self { encoder, context, begin, begin_text: encoder.token(begin) }
     }
 
-    /// A text with the prefix that the tokenizer adds, unless it spells it itself.
+    /// A text with the prefix that the tokenizer adds, unless the text begins with it.
     fn tokens(&self, text: &str) -> Result<Vec<u32>, TaskError> {
         let ids = self.encoder.text_ids(text)?;
         match text.starts_with(&self.begin_text) {
@@ -115,7 +115,7 @@ impl<'a> TextSide<'a> {
         self.encoder.decode(ids)
     }
 
-    /// The end token as a text would spell it.
+    /// The text of EOS.
     pub fn end_text(&self) -> String {
         self.ends().first().map_or(String::new(), |id| self.encoder.token(*id))
     }

@@ -1,4 +1,4 @@
-//! From log-likelihoods to what a question counts, and from questions to figures.
+//! From log-likelihoods to a question's values, and from questions to figures.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use super::question::TaskQuestion;
 use crate::record::{Figure, Item};
 use crate::stats::{Z_95, mean_ci95, mean_sd, wilson};
 
-/// What the model made of one request.
+/// Score of one continuation.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct ContinuationScore {
     /// Σ log π of the continuation, in nats.

@@ -1,8 +1,8 @@
 //! Multiple-choice and generation benchmarks as lm-evaluation-harness runs them.
 //!
-//! A task is data: a [`TaskDescription`] says in its field names how a row becomes a question, and the rows come from the
-//! user's files. [`run_task`] puts the questions together, scores or answers them and gives figures with every item behind
-//! them. Contexts that begin alike are run through the model once.
+//! A task is data: a [`TaskDescription`] defines how a row becomes a question, and the rows come from the user's files.
+//! [`run_task`] builds the questions, scores or answers them, and returns figures with every item. A prefix that contexts
+//! share is run through the model once.
 
 mod answer;
 mod builtin;

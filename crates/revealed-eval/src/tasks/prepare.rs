@@ -1,5 +1,5 @@
-//! Every question of a run, put together and tokenized before the model sees the first: a row that cannot be used must not cost the
-//! answers to those before it. What is kept of a context are its tokens, four bytes each.
+//! Builds and tokenizes every question of a run before the first is asked, so that a row that cannot be used is found before
+//! any computation. Only tokens are kept of a context, four bytes each.
 
 use super::description::{OutputType, TaskDescription};
 use super::encode::{EncodedRequest, TextSide};
@@ -16,12 +16,12 @@ pub(super) struct PreparedQuestion {
     pub part: Option<String>,
     /// Without its requests, which are in `rows`.
     pub question: TaskQuestion,
-    /// What is scored, or what is answered.
+    /// The rows to score, or the prompt to answer.
     pub rows: Vec<EncodedRequest>,
 }
 
 impl PreparedQuestion {
-    /// Tokens that did not fit, of the row that lost most.
+    /// Truncated tokens of the row that lost most.
     pub fn cut(&self) -> usize {
         self.rows.iter().map(|row| row.cut).max().unwrap_or(0)
     }

@@ -1,4 +1,4 @@
-//! From a row to what the model is asked: contexts, continuations, and what would be right.
+//! From a row to a question: contexts, continuations, and the right answer.
 
 use minijinja::value::ValueKind;
 use revealed_data::{ChatTemplate, GenerationPrompt, Message};

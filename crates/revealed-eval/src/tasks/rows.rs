@@ -1,4 +1,4 @@
-//! Rows of the user's files, each with its place.
+//! Rows of the user's files, each with its location.
 
 use std::path::Path;
 
@@ -12,9 +12,9 @@ pub type Columns = Map<String, serde_json::Value>;
 /// A row of a file.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TaskRow {
-    /// What it holds.
+    /// Its values by column.
     pub columns: Columns,
-    /// Where it stands.
+    /// Its file and line.
     pub place: Place,
 }
 

@@ -1,4 +1,4 @@
-//! A task's questions through a model.
+//! Runs a task's questions through a model.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -20,7 +20,7 @@ use super::shots::Shots;
 use crate::progress::{Progress, Stage};
 use crate::record::Item;
 
-/// What a task came to.
+/// The results of a task.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TaskResult {
     /// Over all questions, then by group.
@@ -29,15 +29,15 @@ pub struct TaskResult {
     pub items: Vec<Item>,
     /// The description and everything else that the figures depend on, for the record.
     pub settings: Map<String, Value>,
-    /// Questions whose context was cut from the left to fit the model.
+    /// Questions whose context was truncated from the left to fit the model.
     pub truncated: usize,
-    /// Tokens run through the model to score or to begin to answer; with nothing shared it would be `tokens_asked`.
+    /// Tokens run through the model to score or to begin to answer; `tokens_asked` if no prefix were shared.
     pub tokens_computed: usize,
     /// Tokens of all contexts and continuations.
     pub tokens_asked: usize,
 }
 
-/// Asks the model every question, once all of them are known to be ones.
+/// Asks the model every question. All questions are built before the first is asked.
 ///
 /// # Errors
 /// When the description does not fit the rows or its templates fail, there are too few examples, a question does not fit the
@@ -92,7 +92,7 @@ pub fn run_task(
     Ok(result)
 }
 
-/// Places of the rows that are asked about: the first `limit` of each group, a task of its own to lm-eval.
+/// Indices of the rows to ask about: the first `limit` of each group, since lm-evaluation-harness treats a group as a task.
 ///
 /// # Errors
 /// When the description's templates fail.
@@ -228,7 +228,7 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// What a generated answer counts, filter by filter.
+    /// The item of a generated answer, with its value by filter.
     fn answered(&self, asked: PreparedQuestion, tokens: &[u32], until: &[String]) -> Item {
         let whole = self.text.decode(tokens);
         let answer = up_to(&whole, until);
@@ -248,7 +248,7 @@ impl<'a> Run<'a> {
         asked.item(values, detail)
     }
 
-    /// Texts at which an answer ends; without any the one that ends a shot.
+    /// Texts at which an answer ends; by default the delimiter of shots.
     fn until(&self) -> Vec<String> {
         let mut until = self.task.generation.until.clone();
         if until.is_empty() {

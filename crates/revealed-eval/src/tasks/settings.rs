@@ -1,4 +1,4 @@
-//! What a run of a task depends on.
+//! Settings of a run of a task.
 
 use revealed_data::Encoder;
 use serde_json::{Map, Value, json};
@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use super::description::TaskDescription;
 use super::rows::TaskRow;
 
-/// What a run of a task depends on beside its description, its rows and the model.
+/// Settings of [`run_task`](crate::run_task).
 ///
 /// | field | default | |
 /// |---|---|---|
@@ -49,11 +49,11 @@ impl Default for TaskSettings {
 pub struct TaskRows<'a> {
     /// The questions.
     pub questions: &'a [TaskRow],
-    /// The examples; without any, shots are other questions.
+    /// The rows that shots are drawn from; `None` to draw them from the other questions.
     pub examples: Option<&'a [TaskRow]>,
 }
 
-/// The settings for a record, the description itself among them.
+/// The settings for a record, the description included.
 pub(super) fn described(
     task: &TaskDescription,
     settings: &TaskSettings,
