@@ -29,7 +29,7 @@ pub struct ModelArgs {
 }
 
 impl ModelArgs {
-    /// As given on a command line where a model is one choice of several.
+    /// For commands with a model among other options.
     pub fn new(model: String, adapter: Option<PathBuf>, template: TemplateChoice) -> Self {
         Self { model, adapter, template }
     }
@@ -49,8 +49,7 @@ impl ModelArgs {
     }
 }
 
-/// Where tokenizer, template and stop tokens of a model are read from: the adapter's own come
-/// first.
+/// The folders of tokenizer, template and stop tokens; those of the adapter come first.
 pub fn text_folder(model: &Path, adapter: Option<&Path>) -> TextFolder {
     match adapter {
         Some(adapter) => TextFolder::of_adapter(model, adapter),
@@ -58,7 +57,7 @@ pub fn text_folder(model: &Path, adapter: Option<&Path>) -> TextFolder {
     }
 }
 
-/// An encoder without limits but the context of the model in `folder`.
+/// An encoder whose only limit is the context of the model in `folder`.
 ///
 /// # Errors
 /// As [`Encoder::from_folder`].
@@ -112,7 +111,7 @@ pub fn report_errors(failed: usize, total: usize, path: &Path, progress: &Progre
         ));
     }
     if failed == total {
-        bail!("no row of {} could be used; the `error` of each line says why", path.display());
+        bail!("no row of {} could be used; the `error` of each line has the reason", path.display());
     }
     Ok(())
 }

@@ -31,7 +31,7 @@ pub struct SampleArgs {
     /// Completions of each prompt
     #[arg(long, default_value_t = 1)]
     samples: usize,
-    /// Longest completion, in tokens with the terminator
+    /// Longest completion, in tokens, EOS included
     #[arg(long, default_value_t = 256)]
     max_tokens: usize,
     /// Divides the logits

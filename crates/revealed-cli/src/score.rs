@@ -144,7 +144,7 @@ impl Scorer {
         Ok(self.scorer.scores(&ids, self.batch_tokens)?)
     }
 
-    /// What the classifier itself gives, as Transformers reads it; an ensemble has no such number.
+    /// The uncalibrated score, as Transformers computes it; `None` for an ensemble.
     fn raw(&self, score: f64) -> Option<f64> {
         match self.scorer.reward.members.as_slice() {
             [only] => Some(only.calibration.revert(score)),
@@ -153,7 +153,7 @@ impl Scorer {
     }
 }
 
-/// The text side that the reward was fitted with, on the tokenizer beside it or its base's.
+/// The text processing that the reward was trained with, on its own tokenizer or that of its base.
 fn encoder(reward: &Path, args: &TextArgs, file: RewardFile) -> Result<Encoder> {
     let path = reward.join(REWARD_FILE);
     let wrong = || format!("{}: `text` is not a recipe from text to ids", path.display());

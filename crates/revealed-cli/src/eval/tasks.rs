@@ -1,4 +1,4 @@
-//! `revealed eval tasks`: a benchmark's questions, from the user's files, through a model.
+//! `revealed eval tasks`: multiple-choice and generation benchmarks on rows of the user's files.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -22,7 +22,7 @@ use crate::setup::{adapter_folder, model_folder};
 /// Arguments of `revealed eval tasks`.
 #[derive(Debug, clap::Args)]
 pub struct TasksArgs {
-    /// A built-in task or a description of your own (.toml)
+    /// A built-in task, or the .toml file of another
     #[arg(required_unless_present = "list")]
     task: Option<String>,
     /// Print the built-in tasks; with a task, its description
@@ -37,19 +37,19 @@ pub struct TasksArgs {
     /// The questions: .jsonl, .json, .parquet or .csv, with the columns that the description names
     #[arg(long, required_unless_present = "list")]
     data: Vec<PathBuf>,
-    /// Rows that shots are taken from; without any, the other questions
+    /// Rows that shots are drawn from; by default the other questions
     #[arg(long)]
     shots_data: Vec<PathBuf>,
     /// Answered examples before every question, instead of the description's number
     #[arg(long)]
     shots: Option<usize>,
-    /// The first so many questions; of every subject where the task has subjects, as lm-eval counts
+    /// Only the first questions, at most this many; per subject if the task has subjects, as in lm-eval
     #[arg(long)]
     limit: Option<usize>,
-    /// Draws the shots
+    /// Seed that draws the shots
     #[arg(long, default_value_t = 1234)]
     seed: u64,
-    /// A file whose text comes before everything else, instead of the description's
+    /// File with the text before everything else, instead of the description's
     #[arg(long)]
     description: Option<PathBuf>,
     /// "none" (plain text), "auto" (the tokenizer's chat template, shots as turns), or a template file
@@ -58,7 +58,7 @@ pub struct TasksArgs {
     /// Answers generated together: memory and speed, not results; more on a GPU
     #[arg(long, default_value_t = 8)]
     batch_size: usize,
-    /// The record is written here: figures, every item, settings, hashes
+    /// File for the record: figures, every item, settings, hashes
     #[arg(long)]
     out: Option<PathBuf>,
     /// A table instead of lines of JSON

@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::prompts::{Task, about};
 use super::{JudgePrompts, ModelAnswer, MtBenchError, Question, QuestionId, by_question, now};
 use crate::error::EvalError;
-use crate::judge::{Ask, JudgeClient, JudgeError, ask_all};
+use crate::judge::{Ask, JudgeClient, JudgeError, Reply, ask_all};
 use crate::log::Log;
 use crate::progress::{Progress, Stage};
 
@@ -185,19 +185,7 @@ pub fn grade(
         |(at, job, sha256), outcome| {
             match outcome {
                 Ok(reply) => {
-                    let row = SingleJudgment {
-                        question_id: job.question_id.clone(),
-                        model: model.into(),
-                        judge: [judge.clone(), job.prompt.clone()],
-                        user_prompt: job.ask.user.clone(),
-                        score: rating(&reply.text),
-                        judgment: reply.text,
-                        turn: job.turn,
-                        tstamp: now(),
-                        index: job.index,
-                        request_sha256: sha256.clone(),
-                        cut: reply.cut,
-                    };
+                    let row = job.judgment([model, judge], reply, sha256.clone());
                     log.append(&row)?;
                     grading.asked += 1;
                     grading.judgments[*at] = Some(row);
@@ -209,6 +197,25 @@ pub fn grade(
         },
     )?;
     Ok(grading)
+}
+
+impl SingleJob {
+    /// The line of a model's answer and a judge's reply.
+    fn judgment(&self, [model, judge]: [&str; 2], reply: Reply, sha256: String) -> SingleJudgment {
+        SingleJudgment {
+            question_id: self.question_id.clone(),
+            model: model.into(),
+            judge: [judge.into(), self.prompt.clone()],
+            user_prompt: self.ask.user.clone(),
+            score: rating(&reply.text),
+            judgment: reply.text,
+            turn: self.turn,
+            tstamp: now(),
+            index: self.index,
+            request_sha256: sha256,
+            cut: reply.cut,
+        }
+    }
 }
 
 fn failure(job: &SingleJob, error: &JudgeError) -> String {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use revealed_data::Prompt;
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
 use super::best_of_n::best_of_n;
 use super::completion::SampledCompletion;
@@ -76,20 +76,16 @@ pub fn evaluate_policy(
             set_gold(&sampled.prompts, side, function)?;
         }
     }
-    let mut result = sampled.result()?;
-    let failed: BTreeMap<&String, String> =
-        result.failed.iter().map(|(id, reason)| (id, reason.to_string())).collect();
     let reads = |scorer: &Option<CompletionScorer<'_>>| scorer.as_ref().map(|s| s.by_tokens);
     let mut described = settings.to_map();
     described.extend([
         ("gold".into(), json!(gold_function.map(|(name, _)| name))),
         ("reward_reads_tokens".into(), json!(reads(&reward))),
         ("judge_reads_tokens".into(), json!(reads(&gold_reward))),
-        ("not_used".into(), json!(failed)),
+        ("not_used".into(), json!(sampled.reasons())),
         ("text".into(), json!(models.rows.encoder.recipe())),
     ]);
-    result.settings = described;
-    Ok(result)
+    sampled.result(described)
 }
 
 fn no_prompts(failed: &[FailedPrompt]) -> EvalError {
@@ -128,9 +124,14 @@ impl Sampled {
         Ok(())
     }
 
+    /// Why prompts were not used, by id.
+    fn reasons(&self) -> BTreeMap<&String, String> {
+        self.failed.iter().map(|(id, reason)| (id, reason.to_string())).collect()
+    }
+
     /// # Errors
     /// When no prompt is left.
-    fn result(self) -> Result<PolicyResult, EvalError> {
+    fn result(self, settings: Map<String, Value>) -> Result<PolicyResult, EvalError> {
         if self.prompts.is_empty() {
             return Err(no_prompts(&self.failed));
         }
@@ -142,7 +143,7 @@ impl Sampled {
             prompts: self.prompts,
             completions: self.sides,
             failed: self.failed,
-            settings: Default::default(),
+            settings,
         })
     }
 }

@@ -67,7 +67,7 @@ impl PolicyResult {
         Item { id: format!("{index}/{}", prompt.id), subset: None, values, detail }
     }
 
-    /// The record; `text` is how the policy's encoder turns text into tokens.
+    /// The record of the evaluation.
     pub fn record(&self, provenance: Provenance) -> EvalRecord {
         let settings = self.settings.clone();
         EvalRecord::new("policy", self.record_figures(), self.items(), settings, provenance)
