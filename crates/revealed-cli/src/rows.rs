@@ -111,7 +111,10 @@ pub fn report_errors(failed: usize, total: usize, path: &Path, progress: &Progre
         ));
     }
     if failed == total {
-        bail!("no row of {} could be used; the `error` of each line has the reason", path.display());
+        bail!(
+            "no row of {} could be used; the `error` of each line has the reason",
+            path.display()
+        );
     }
     Ok(())
 }

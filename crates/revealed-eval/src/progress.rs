@@ -31,15 +31,11 @@ impl<'a> Stage<'a> {
         Self { name, total, done: 0, tokens: 0, report }
     }
 
-    /// Adds items that an earlier run has done.
-    pub fn add_known(&mut self, items: usize) {
-        if items > 0 {
-            self.add(items, 0);
-        }
-    }
-
-    /// Adds finished items and the tokens that they took.
+    /// Adds finished items and the tokens that they took; 0 items are not reported.
     pub fn add(&mut self, items: usize, tokens: usize) {
+        if items == 0 {
+            return;
+        }
         self.done += items;
         self.tokens += tokens;
         let Self { name: stage, total, done, tokens, .. } = *self;

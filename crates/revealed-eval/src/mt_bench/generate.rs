@@ -110,7 +110,7 @@ pub fn answer_all(
     let mut answers: Vec<ModelAnswer> = known.iter().map(|answer| (*answer).clone()).collect();
     let mut made = Made::default();
     let mut stage = Stage::start("answering", questions.len(), on_progress);
-    stage.add_known(answers.len());
+    stage.add(answers.len(), 0);
     for (index, group) in groups(questions, answerer.settings.batch_size).iter().enumerate() {
         if group.iter().all(|question| have.contains(&question.question_id)) {
             continue;

@@ -177,7 +177,7 @@ pub fn grade(
     }
     grading.others = by_key.len();
     let mut stage = Stage::start("judging", jobs.len(), on_progress);
-    stage.add_known(jobs.len() - missing.len());
+    stage.add(jobs.len() - missing.len(), 0);
     ask_all(
         client,
         &missing,

@@ -174,7 +174,7 @@ pub fn play(
     played.others = by_key.len();
     let total = 2 * played.games.len();
     let mut stage = Stage::start("judging", total, on_progress);
-    stage.add_known(total - missing.len());
+    stage.add(total - missing.len(), 0);
     let asked = ask_all(
         client,
         &missing,
