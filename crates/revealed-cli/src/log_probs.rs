@@ -4,13 +4,14 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use revealed::Device;
-use revealed::data::{Demonstration, Encoded, plan_batches};
-use revealed::models::{CausalLm, CompletionBatch, PaddingSide};
+use revealed::data::{Demonstration, Encoded};
+use revealed::eval::{RowEncoder, RowError, completion_log_probs};
+use revealed::models::CausalLm;
 use serde::Serialize;
 
 use crate::output::Output;
 use crate::progress::Progress;
-use crate::rows::{ModelArgs, Rows, report_errors};
+use crate::rows::{ModelArgs, note_retokenized, report_errors};
 
 /// Rows read between two writes.
 const ROWS: usize = 256;
@@ -58,7 +59,7 @@ pub fn log_probs(args: &LogProbsArgs, device: &Device, progress: &mut Progress) 
         progress.step(done, demonstrations.len(), "");
     }
     progress.end("");
-    rows.note_foreign_ids(progress);
+    note_retokenized(&rows, progress);
     report_errors(failed, demonstrations.len(), &args.data, progress)
 }
 
@@ -66,21 +67,22 @@ pub fn log_probs(args: &LogProbsArgs, device: &Device, progress: &mut Progress) 
 fn score(
     demonstrations: &[Demonstration],
     model: &CausalLm,
-    rows: &Rows,
+    rows: &RowEncoder,
     batch_tokens: usize,
     output: &mut Output,
 ) -> Result<usize> {
-    let encoded: Vec<Result<Encoded, String>> =
+    let encoded: Vec<Result<Encoded, RowError>> =
         demonstrations.iter().map(|row| rows.demonstration(row)).collect();
     let usable: Vec<&Encoded> = encoded.iter().flatten().collect();
+    let pad_id = rows.encoder.pad_id();
     let mut log_probs =
-        of_rows(&usable, model, rows.encoder.pad_id(), batch_tokens, 1.0)?.into_iter();
+        completion_log_probs(model, &usable, pad_id, batch_tokens, 1.0)?.into_iter();
     let mut failed = 0;
     for (Demonstration { id, .. }, row) in demonstrations.iter().zip(encoded) {
         match row {
             Err(error) => {
                 failed += 1;
-                output.line(&Failed { id, error })?;
+                output.line(&Failed { id, error: error.to_string() })?;
             }
             Ok(Encoded { input_ids, completion_start, .. }) => {
                 let log_probs = log_probs.next().context("one result a row")?;
@@ -91,37 +93,4 @@ fn score(
     }
     output.flush()?;
     Ok(failed)
-}
-
-/// Log-probs of every completion token of every row, at a temperature.
-///
-/// # Errors
-/// When one is not finite.
-pub fn of_rows(
-    rows: &[&Encoded],
-    model: &CausalLm,
-    pad_id: u32,
-    batch_tokens: usize,
-    temperature: f64,
-) -> Result<Vec<Vec<f32>>> {
-    let lengths: Vec<usize> = rows.iter().map(|row| row.input_ids.len()).collect();
-    let mut all = vec![Vec::new(); rows.len()];
-    for indices in plan_batches(&lengths, usize::MAX, batch_tokens).batches {
-        let pick =
-            |index: &usize| (rows[*index].input_ids.as_slice(), rows[*index].completion_start);
-        let chosen: Vec<(&[u32], usize)> = indices.iter().map(pick).collect();
-        let batch = CompletionBatch::new(&chosen, pad_id, PaddingSide::Right, &model.device())?;
-        let width = batch.completion_mask.dims()[1];
-        let values = model.log_probs(&batch, temperature).log_probs.try_into_vec_as::<f32>();
-        let values = values.map_err(|error| anyhow::anyhow!("reading log-probs back: {error}"))?;
-        for (place, index) in indices.iter().enumerate() {
-            let row = &values[place * width..][..batch.completion_lengths[place]];
-            anyhow::ensure!(
-                row.iter().all(|value| value.is_finite()),
-                "the model gave a log-prob that is no number; its weights are damaged or diverged"
-            );
-            all[*index] = row.to_vec();
-        }
-    }
-    Ok(all)
 }

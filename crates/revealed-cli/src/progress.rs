@@ -184,6 +184,17 @@ impl Progress {
         }
     }
 
+    /// Shows the progress of an evaluation.
+    pub fn show(&mut self, at: revealed::eval::Progress<'_>) {
+        match at.done {
+            0 => self.begin(at.stage, at.total),
+            done => self.step(done, at.total, ""),
+        }
+        if at.done >= at.total {
+            self.end("");
+        }
+    }
+
     /// The work is done.
     pub fn end(&mut self, metrics: &str) {
         self.finish();
@@ -192,7 +203,8 @@ impl Progress {
         self.note(&format!("{title} done in {seconds:.1} s  {metrics}"));
     }
 
-    fn finish(&mut self) {
+    /// Removes the bars, for the work that stopped early.
+    pub fn finish(&mut self) {
         if let Form::Bars(live) = &mut self.form {
             live.finish();
         }

@@ -5,13 +5,14 @@ use std::path::PathBuf;
 use anyhow::Result;
 use revealed::Device;
 use revealed::data::{Prompt, PromptColumns};
+use revealed::eval::{RowEncoder, RowError};
 use revealed::models::{CausalLm, Decoding, Sample, SamplingConfig};
 use revealed::train::derive;
 use serde::Serialize;
 
 use crate::output::Output;
 use crate::progress::Progress;
-use crate::rows::{ModelArgs, Rows, report_errors};
+use crate::rows::{ModelArgs, report_errors};
 
 /// Prompts a call of the sampler; results appear after each.
 const PROMPTS: usize = 128;
@@ -30,7 +31,7 @@ pub struct SampleArgs {
     /// Completions of each prompt
     #[arg(long, default_value_t = 1)]
     samples: usize,
-    /// Longest completion, in tokens with the terminator
+    /// Longest completion, in tokens, EOS included
     #[arg(long, default_value_t = 256)]
     max_tokens: usize,
     /// Divides the logits
@@ -111,11 +112,11 @@ pub fn sample(args: &SampleArgs, device: &Device, progress: &mut Progress) -> Re
 fn complete(
     prompts: &[(String, Prompt)],
     model: &CausalLm,
-    rows: &Rows,
+    rows: &RowEncoder,
     config: &SamplingConfig,
     output: &mut Output,
 ) -> Result<usize> {
-    let encoded: Vec<Result<Vec<u32>, String>> =
+    let encoded: Vec<Result<Vec<u32>, RowError>> =
         prompts.iter().map(|(_, prompt)| rows.prompt(prompt, config.max_new_tokens)).collect();
     let usable: Vec<Vec<u32>> = encoded.iter().flatten().cloned().collect();
     let mut samples = match usable.is_empty() {
@@ -129,6 +130,7 @@ fn complete(
             Ok(ids) => ids,
             Err(error) => {
                 failed += 1;
+                let error = error.to_string();
                 output.line(&Failed { id, prompt: prompt.columns(), error })?;
                 continue;
             }
@@ -145,7 +147,7 @@ fn line<'a>(
     id: &'a str,
     (prompt, prompt_ids): (&'a Prompt, &[u32]),
     sample: Sample,
-    rows: &Rows,
+    rows: &RowEncoder,
 ) -> Line<'a> {
     let Sample { index, token_ids: completion_ids, log_probs, finished, .. } = sample;
     let completion = rows.encoder.completion_text(prompt_ids, &completion_ids);

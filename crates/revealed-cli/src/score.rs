@@ -8,14 +8,16 @@ use revealed::data::{
     Completion, Demonstration, Encoded, Encoder, LongCompletion, LongPrompt, Preference, Records,
     TextRecipe,
 };
+use revealed::eval::RowError;
 use revealed::eval::preferences::{Accuracy, in_order};
+use revealed::eval::rewards::RewardScorer;
 use revealed::reward::{REWARD_FILE, RewardEnsemble, RewardFile, RewardModel};
 use serde_json::json;
 
 use crate::check::choice;
 use crate::output::Output;
 use crate::progress::Progress;
-use crate::rows::{Rows, report_errors};
+use crate::rows::{note_retokenized, report_errors};
 use crate::setup::model_folder;
 
 /// Rows scored between two writes.
@@ -57,22 +59,16 @@ pub struct TextArgs {
     pub batch_tokens: usize,
 }
 
-/// A reward with the text side that it was fitted with.
+/// Loads a reward with the text processing that it was trained with.
 ///
 /// # Errors
 /// When a file is missing or damaged.
-pub fn load_reward(
-    folder: &Path,
-    args: &TextArgs,
-    device: &Device,
-) -> Result<(Rows, RewardEnsemble)> {
+pub fn load_reward(folder: &Path, args: &TextArgs, device: &Device) -> Result<RewardScorer> {
     refuse_policy(folder)?;
     let file = RewardModel::read_file(folder)?;
     let encoder = encoder(folder, args, file)?;
     let (reward, _) = RewardEnsemble::load(folder, args.base.as_deref(), device)?;
-    let first = reward.members.first().context("a reward has a member")?;
-    let shape = first.model.backbone.shape();
-    Ok((Rows::new(encoder, shape), reward))
+    Ok(RewardScorer::new(reward, encoder)?)
 }
 
 /// Says so where a policy, or a whole run, is given in a reward's place, and names the reward that
@@ -95,8 +91,7 @@ fn refuse_policy(folder: &Path) -> Result<()> {
 }
 
 struct Scorer {
-    reward: RewardEnsemble,
-    rows: Rows,
+    scorer: RewardScorer,
     batch_tokens: usize,
 }
 
@@ -134,31 +129,31 @@ pub fn score(args: &ScoreArgs, device: &Device, progress: &mut Progress) -> Resu
         Records::Prompts(_) => {}
     }
     progress.end("");
-    scorer.rows.note_foreign_ids(progress);
+    note_retokenized(&scorer.scorer.rows, progress);
     report_errors(failed, total, &args.data, progress)
 }
 
 impl Scorer {
     fn load(args: &ScoreArgs, device: &Device) -> Result<Self> {
-        let (rows, reward) = load_reward(&args.reward, &args.text, device)?;
-        Ok(Self { reward, rows, batch_tokens: args.text.batch_tokens })
+        let scorer = load_reward(&args.reward, &args.text, device)?;
+        Ok(Self { scorer, batch_tokens: args.text.batch_tokens })
     }
 
     fn scores(&self, rows: &[&Encoded]) -> Result<Vec<f64>> {
         let ids: Vec<&[u32]> = rows.iter().map(|row| row.input_ids.as_slice()).collect();
-        Ok(self.reward.scores(&ids, self.rows.encoder.pad_id(), self.batch_tokens)?)
+        Ok(self.scorer.scores(&ids, self.batch_tokens)?)
     }
 
-    /// What the classifier itself gives, as Transformers reads it; an ensemble has no such number.
+    /// The uncalibrated score, as Transformers computes it; `None` for an ensemble.
     fn raw(&self, score: f64) -> Option<f64> {
-        match self.reward.members.as_slice() {
+        match self.scorer.reward.members.as_slice() {
             [only] => Some(only.calibration.revert(score)),
             _ => None,
         }
     }
 }
 
-/// The text side that the reward was fitted with, on the tokenizer beside it or its base's.
+/// The text processing that the reward was trained with, on its own tokenizer or that of its base.
 fn encoder(reward: &Path, args: &TextArgs, file: RewardFile) -> Result<Encoder> {
     let path = reward.join(REWARD_FILE);
     let wrong = || format!("{}: `text` is not a recipe from text to ids", path.display());
@@ -181,8 +176,8 @@ fn has_tokenizer(folder: &Path) -> bool {
 }
 
 fn demonstrations(rows: &[Demonstration], scorer: &Scorer, output: &mut Output) -> Result<usize> {
-    let encoded: Vec<Result<Encoded, String>> =
-        rows.iter().map(|row| scorer.rows.demonstration(row)).collect();
+    let encoded: Vec<Result<Encoded, RowError>> =
+        rows.iter().map(|row| scorer.scorer.rows.demonstration(row)).collect();
     let usable: Vec<&Encoded> = encoded.iter().flatten().collect();
     let mut scores = scorer.scores(&usable)?.into_iter();
     let mut failed = 0;
@@ -190,7 +185,7 @@ fn demonstrations(rows: &[Demonstration], scorer: &Scorer, output: &mut Output) 
         match encoded {
             Err(error) => {
                 failed += 1;
-                output.line(&json!({"id": row.id, "error": error}))?;
+                output.line(&json!({"id": row.id, "error": error.to_string()}))?;
             }
             Ok(_) => {
                 let score = scores.next().context("one score a row")?;
@@ -213,9 +208,13 @@ fn preferences(
     output: &mut Output,
 ) -> Result<(Vec<(String, [f64; 2])>, usize)> {
     let side = |row: &Preference, answer: &Completion, name: &str| {
-        scorer.rows.row(&row.prompt, answer).map_err(|error| format!("{name}: {error}"))
+        scorer
+            .scorer
+            .rows
+            .completion(&row.prompt, answer)
+            .map_err(|source| RowError::Answer { answer: name.into(), source: Box::new(source) })
     };
-    let encoded: Vec<Result<[Encoded; 2], String>> = rows
+    let encoded: Vec<Result<[Encoded; 2], RowError>> = rows
         .iter()
         .map(|row| {
             let chosen = side(row, &row.chosen, "chosen")?;
@@ -229,7 +228,7 @@ fn preferences(
     for (row, encoded) in rows.iter().zip(&encoded) {
         if let Err(error) = encoded {
             failed += 1;
-            output.line(&json!({"id": row.id, "error": error}))?;
+            output.line(&json!({"id": row.id, "error": error.to_string()}))?;
             continue;
         }
         let pair = pairs.next().context("two scores a pair")?;

@@ -1,4 +1,4 @@
-//! Best-of-n from N samples without drawing again: what the best of n is worth, by every set of n at once.
+//! Expected score of the best of n samples, from N samples, averaged over all subsets of size n.
 //!
 //! Of N samples in ascending order of score, the i-th is the best of a set of n drawn without replacement with probability
 //! `w_i = C(i − 1, n − 1) / C(N, n)`. `Σ_i w_i f_(i)` is then the mean over all sets of n, and unbiased for the best of
@@ -27,8 +27,8 @@ pub fn expected_best(scores: &[f64], n: usize) -> f64 {
     expected_chosen(scores, scores, n)
 }
 
-/// The expected value of the sample that has the best score of `n`: what choosing by one reward is worth by another. Among equal
-/// scores each sample is as likely to be chosen.
+/// The expected value of the sample with the best score of `n`: choose by one reward, evaluate by another. Equal scores are
+/// equally likely to be chosen.
 ///
 /// # Panics
 /// As [`weights`], and if the lengths differ.
@@ -48,7 +48,7 @@ pub fn expected_chosen(scores: &[f64], values: &[f64], n: usize) -> f64 {
     expected
 }
 
-/// `log n − (n − 1)/n`, in nats: an upper bound of KL(best of n ‖ the model that was sampled), close where scores seldom tie and no
+/// `log n − (n − 1)/n`, in nats: an upper bound of KL(best of n ‖ the model that was sampled), close if scores seldom tie and no
 /// single completion is likely. Source: <https://arxiv.org/abs/2401.01879>, which proves the bound.
 pub fn kl_bound(n: usize) -> f64 {
     let n = n as f64;

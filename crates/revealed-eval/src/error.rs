@@ -1,4 +1,4 @@
-//! What can go wrong in an evaluation.
+//! Errors of evaluations.
 
 use std::path::{Path, PathBuf};
 
@@ -20,10 +20,10 @@ pub enum EvalError {
     Io {
         /// The file.
         path: PathBuf,
-        /// What the system says.
+        /// The error of the operating system.
         source: std::io::Error,
     },
-    /// A file is not the JSON it should be.
+    /// A file is not valid JSON of the expected form.
     #[error("{}: {source}", path.display())]
     Json {
         /// The file.
@@ -31,7 +31,7 @@ pub enum EvalError {
         /// Where and why.
         source: serde_json::Error,
     },
-    /// A file is not what an evaluation writes.
+    /// A file is not a record of an evaluation.
     #[error("{}: {}: {source}", path.display(), no_record(source))]
     NoRecord {
         /// The file.
@@ -39,8 +39,8 @@ pub enum EvalError {
         /// Where and why.
         source: serde_json::Error,
     },
-    /// A line of a file is not the JSON it should be.
-    #[error("{}, line {line} cannot be used; mend or remove that line, the others are kept: {source}", path.display())]
+    /// A line of a file is not valid JSON of the expected form.
+    #[error("{}, line {line} cannot be used; correct or remove that line, the others are kept: {source}", path.display())]
     Line {
         /// The file.
         path: PathBuf,
@@ -49,7 +49,7 @@ pub enum EvalError {
         /// Why.
         source: LineFault,
     },
-    /// A file that another process appends to.
+    /// Another process has the file open for appending.
     #[error("{}: another process is writing to it; wait for it, or name another file", path.display())]
     InUse {
         /// The file.
@@ -60,19 +60,19 @@ pub enum EvalError {
     NotFinite {
         /// The figure.
         name: String,
-        /// What it came to.
+        /// Its value.
         value: f64,
     },
     /// A model cannot be read, run or written.
     #[error(transparent)]
     Model(#[from] ModelError),
-    /// A file of data cannot be read, or a text made into tokens.
+    /// A file of data cannot be read, or a text cannot be tokenized.
     #[error(transparent)]
     Data(#[from] DataError),
     /// A reward cannot score.
     #[error(transparent)]
     Reward(#[from] RewardError),
-    /// A row is none of its benchmark's.
+    /// A row is not a question of the benchmark.
     #[error("{}: {row}: question {id} {problem}", path.display())]
     Question {
         /// The file.
@@ -84,7 +84,52 @@ pub enum EvalError {
         /// What is wrong with it.
         problem: QuestionProblem,
     },
-    /// A judge cannot be asked.
+    /// An ensemble without a reward.
+    #[error(
+        "the reward has no member; load a reward folder, or make an ensemble of one from a reward model"
+    )]
+    NoScorer,
+    /// Two models that need one tokenizer have vocabularies of different sizes.
+    #[error("{model} has {found} tokens, {other} {expected}: they need one tokenizer")]
+    Vocabulary {
+        /// The one.
+        model: &'static str,
+        /// Tokens that it knows.
+        found: usize,
+        /// The other.
+        other: &'static str,
+        /// Tokens that the other knows.
+        expected: usize,
+    },
+    /// The bag-of-tokens probe has nothing to fit to.
+    #[error(
+        "none of {pairs} pairs is left to fit the bag-of-tokens probe to; give pairs of prompts that are not evaluated"
+    )]
+    NoProbePairs {
+        /// Pairs given.
+        pairs: usize,
+    },
+    /// No prompt of a policy evaluation can be used.
+    #[error(
+        "no prompt could be used: {failed} of {failed} prompts failed, the first of them {id}: {reason}"
+    )]
+    NoPrompts {
+        /// Prompts given.
+        failed: usize,
+        /// Id of the first.
+        id: String,
+        /// Why the first cannot be used.
+        reason: String,
+    },
+    /// A gold function has no score for a completion.
+    #[error("prompt {id} has no gold score: {source}")]
+    Gold {
+        /// Id of the prompt.
+        id: String,
+        /// The function's reason.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// Requests to a judge fail.
     #[error(transparent)]
     Judge(#[from] JudgeError),
     /// Questions, answers, references and prompts do not fit together.
@@ -98,7 +143,7 @@ fn no_record(source: &serde_json::Error) -> &'static str {
             "this record is empty or cut off; run its evaluation again (`revealed eval … --out`)"
         }
         false => {
-            "this is no record of an evaluation; give one that `revealed eval … --out` has written, or run the evaluation again"
+            "this is no record of an evaluation; give a file that `revealed eval … --out` wrote, or run the evaluation again"
         }
     }
 }

@@ -1,4 +1,4 @@
-//! A number with its 95 % interval, from what it is made of.
+//! A number with its 95 % interval.
 
 use serde::Serialize;
 
@@ -6,7 +6,7 @@ use crate::preferences::Accuracy;
 use crate::record::{Figure, Part};
 use crate::stats::{mean_ci95, mean_sd, t_975};
 
-/// A number with its 95 % interval; bounds that nothing is known of are NaN.
+/// A number with its 95 % interval; unknown bounds are NaN.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Estimate {
     /// The number.
@@ -76,7 +76,7 @@ impl Estimate {
         }
     }
 
-    /// Its bounds, where both are known.
+    /// Its bounds, if both are known.
     pub fn interval(&self) -> Option<[f64; 2]> {
         (self.low.is_finite() && self.high.is_finite()).then_some([self.low, self.high])
     }

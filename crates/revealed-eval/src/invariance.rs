@@ -1,22 +1,23 @@
-//! Whether a score depends on what else is in its batch: it must not, but half precision, a wrong mask or a wrong position makes it so.
+//! Checks that a score does not depend on the other rows of its batch, as half precision, a wrong mask or a wrong position
+//! would make it.
 
 use revealed_reward::RewardEnsemble;
 use serde::Serialize;
 
 use crate::error::EvalError;
 
-/// What scoring rows again found.
+/// Result of the batch check.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Invariance {
     /// Rows that were scored again.
     pub rows: usize,
-    /// The largest difference to the first score of a row, in the reward's unit.
+    /// Largest difference from a row's first score, in the reward's unit.
     pub largest: f64,
 }
 
-/// Scores rows again, each alone without filler, and each in a batch with the row whose length is most unlike its own.
+/// Scores rows again, each alone without padding, and each in a batch with the row whose length differs most.
 ///
-/// `scores` are those of the run, which batched rows of like length.
+/// `scores` are the first ones, computed in batches of rows of similar length.
 ///
 /// # Errors
 /// When a row cannot be scored.

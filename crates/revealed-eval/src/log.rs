@@ -1,4 +1,4 @@
-//! Files of JSON lines: read whole, or appended to line by line so that nothing that is written is lost.
+//! Files of JSON lines: read completely, or appended to line by line so that no written line is lost.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -30,7 +30,7 @@ fn rows<T: DeserializeOwned>(path: &Path, text: &str) -> Result<Vec<T>, EvalErro
     lines.map(row).collect()
 }
 
-/// A file that grows by whole lines; nobody else can have it open as a log at the same time.
+/// A file that grows by complete lines; one process at a time can have it open.
 #[derive(Debug)]
 pub struct Log {
     path: PathBuf,
@@ -38,8 +38,8 @@ pub struct Log {
 }
 
 impl Log {
-    /// Opens the file, or makes it with the folders above it, and gives the rows in it. A last line that was torn off
-    /// by a crash is cut off the file.
+    /// Opens the file, or creates it with its parent folders, and returns its rows. An incomplete last line, left by a
+    /// crash, is removed from the file.
     ///
     /// # Errors
     /// When the file cannot be read or written, is in use, or a line before its last is no such row.
@@ -61,7 +61,7 @@ impl Log {
         file.read_to_end(&mut bytes).map_err(io())?;
         let end = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
         match serde_json::from_slice::<T>(&bytes[end..]) {
-            // Whole, but for the end of its line.
+            // Complete except for the newline.
             Ok(_) => {
                 file.write_all(b"\n").map_err(io())?;
                 bytes.push(b'\n');
@@ -78,7 +78,7 @@ impl Log {
         Ok((Self { path: path.into(), file }, rows(path, &text)?))
     }
 
-    /// Adds a row; it is on disk when this returns.
+    /// Appends a row; it is on disk when this returns.
     ///
     /// # Errors
     /// When it cannot be written.

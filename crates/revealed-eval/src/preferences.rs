@@ -11,23 +11,23 @@ use serde::Serialize;
 
 use crate::stats::{Z_95, t_975, wilson};
 
-/// How many of some pairs are in order.
+/// How many pairs a score orders as their labels do.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
 pub struct Accuracy {
     /// Pairs in order; a tie counts half.
     pub correct: f64,
     /// All pairs.
     pub pairs: usize,
-    /// Independent pairs that would be as sure: fewer where pairs share a prompt.
+    /// Independent pairs with the same variance: fewer than `pairs` if pairs share a prompt.
     pub effective: f64,
-    /// As many if all pairs of a prompt were always right or wrong together.
+    /// The same if all pairs of a prompt were right or wrong together.
     pub fewest: f64,
     /// Different prompts.
     pub prompts: usize,
 }
 
 impl Accuracy {
-    /// Of independent pairs that have been counted already.
+    /// From counts of independent pairs.
     pub fn of_independent(correct: f64, pairs: usize) -> Self {
         let all = pairs as f64;
         Self { correct, pairs, effective: all, fewest: all, prompts: pairs }
@@ -83,8 +83,9 @@ impl Accuracy {
     }
 
     /// Wilson's 95 % interval of the share, of as many trials as there are independent pairs. Where pairs share prompts
-    /// the variance is itself an estimate from these, and Student's quantile stands for the normal one. Of few prompts next to nothing
-    /// follows then, and the interval of the `fewest` trials, which estimates no variance, may be the narrower: that one is taken.
+    /// the variance is itself an estimate from these, so the quantile is Student's. With few
+    /// prompts that interval is very wide, and that of `fewest` trials, which estimates no variance, may be narrower: the
+    /// narrower of the two is returned.
     pub fn interval(&self) -> (f64, f64) {
         if self.pairs == 0 {
             return (0.0, 1.0);
@@ -108,13 +109,26 @@ pub fn in_order([chosen, rejected]: [f64; 2]) -> f64 {
     if chosen == rejected { 0.5 } else { f64::from(u8::from(chosen > rejected)) }
 }
 
-/// What the length rule scores a pair: the characters of both sides, so that the longer one wins.
+/// Share of pairs in which the value of `a` is above that of `b`, over all pairs of a prompt; ties count half, so
+/// `win_rate(b, a) = 1 − win_rate(a, b)`. Each prompt counts by its number of pairs.
+pub fn win_rate<'a>(prompts: impl IntoIterator<Item = (&'a [f64], &'a [f64])>) -> Accuracy {
+    let groups: Vec<(f64, usize)> = prompts
+        .into_iter()
+        .map(|(a, b)| {
+            let wins = a.iter().flat_map(|a| b.iter().map(|b| in_order([*a, *b]))).sum();
+            (wins, a.len() * b.len())
+        })
+        .collect();
+    Accuracy::of_prompts(&groups)
+}
+
+/// The length baseline's scores of a pair: the characters of both answers.
 pub fn lengths(pair: &Preference) -> [f64; 2] {
     [&pair.chosen, &pair.rejected].map(|answer| answer.text().chars().count() as f64)
 }
 
-/// At most `count` of the rows, drawn by a seed.
-pub fn some<T>(mut rows: Vec<T>, count: usize, seed: u64) -> Vec<T> {
+/// At most `count` of the rows, drawn by a seed; all of them, in order, if there are no more.
+pub fn subsample<T>(mut rows: Vec<T>, count: usize, seed: u64) -> Vec<T> {
     if count < rows.len() {
         rows.shuffle(&mut ChaCha8Rng::seed_from_u64(seed));
         rows.truncate(count);
@@ -198,7 +212,7 @@ mod tests {
     #[test]
     fn some_pairs_are_other_pairs_with_another_seed() {
         let all: Vec<Preference> = (0..50).map(pair).collect();
-        let of = |count, seed| some(all.clone(), count, seed);
+        let of = |count, seed| subsample(all.clone(), count, seed);
         assert_eq!(of(50, 0), all);
         let (a, b) = (of(10, 0), of(10, 1));
         assert_eq!((a.len(), b.len()), (10, 10));

@@ -5,24 +5,25 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
 use crate::error::EvalError;
 
-/// Endings of the files that make a model folder what it is: weights, configuration, text side.
+/// Extensions of the files that define a model: weights, configuration, tokenizer, templates.
 const MODEL_FILES: &[&str] = &["json", "safetensors", "jinja"];
 
-/// What an evaluation found, with all that it takes to find it again.
+/// The results of an evaluation, with everything needed to reproduce them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EvalRecord {
-    /// What was measured: `arc_challenge`, `rewardbench`, `mt_bench`, …
+    /// Name of the evaluation: `arc_challenge`, `rewardbench`, `mt_bench`, …
     pub evaluation: String,
-    /// What is looked at.
+    /// The summary numbers.
     pub figures: Vec<Figure>,
-    /// What every question, pair or prompt came to, so that two records can be compared item by item.
+    /// Result of every question, pair or prompt, so that two records can be compared item by item.
     pub items: Vec<Item>,
     /// The evaluation's own settings: shots, template, BOS, temperature, seed, limits, …
     pub settings: Map<String, Value>,
@@ -30,17 +31,17 @@ pub struct EvalRecord {
     pub models: BTreeMap<String, Source>,
     /// Files that were read.
     pub data: Vec<Source>,
-    /// What computed it.
+    /// The program and device that computed it.
     pub environment: Environment,
 }
 
-/// One number with what it is the mean of.
+/// One summary number.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Figure {
-    /// The metric, under the name its field knows it by: `acc`, `acc_norm`, `exact_match`, `accuracy`, …
+    /// The metric, under its usual name: `acc`, `acc_norm`, `exact_match`, `accuracy`, …
     pub name: String,
-    /// The part of the data it is taken over; all of it where there is none.
+    /// The subset that it covers; `None` for all data.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subset: Option<String>,
     /// The number, finite.
@@ -48,20 +49,20 @@ pub struct Figure {
     /// Its 95 % interval, low and high.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub interval: Option<[f64; 2]>,
-    /// Items that it is taken over.
+    /// Number of items that it covers.
     pub n: usize,
-    /// The figures that it is the weighted mean of; none of a mean over items, or of anything else.
+    /// The figures that it is the weighted mean of; empty for a mean over items and for everything else.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub parts: Vec<Part>,
 }
 
-/// A figure within another.
+/// A figure that is averaged into another.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Part {
     /// Its name.
     pub name: String,
-    /// The part of the data it is taken over.
+    /// The subset that it covers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subset: Option<String>,
     /// Its weight; weights are divided by their sum.
@@ -72,19 +73,19 @@ pub struct Part {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Item {
-    /// Its name in its file; unique within a record.
+    /// Its id in its file; unique within a record.
     pub id: String,
-    /// The part of the data that it belongs to.
+    /// The subset that it belongs to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subset: Option<String>,
-    /// What it came to, by the name of the figure that it enters, or another.
+    /// Its numbers, by the name of the figure that averages them, or another name.
     pub values: BTreeMap<String, f64>,
-    /// Whatever else helps to read it: answers, log-likelihoods, a judge's words.
+    /// Further data for a reader: answers, log-likelihoods, the judge's text.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     pub detail: Map<String, Value>,
 }
 
-/// A file, folder or endpoint, and what it held.
+/// A file, folder or endpoint, with a hash of its contents.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Source {
@@ -95,7 +96,7 @@ pub struct Source {
     pub sha256: Option<String>,
 }
 
-/// The program and the machine's part in it.
+/// The program, the device and the command line.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Environment {
@@ -103,14 +104,37 @@ pub struct Environment {
     pub revealed: String,
     /// The device's name.
     pub device: String,
-    /// The numbers that models computed in.
+    /// Number type of the models' computations.
     pub dtype: String,
-    /// The command line, the program's own name left out.
+    /// The command line without the program's name.
     pub command: Vec<String>,
 }
 
+/// The inputs of an evaluation, and the program and device that computed it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Provenance {
+    /// Models by role.
+    pub models: BTreeMap<String, Source>,
+    /// Files that were read.
+    pub data: Vec<Source>,
+    /// The program and the device.
+    pub environment: Environment,
+}
+
+impl Environment {
+    /// This version of the crate on a device, in f32; `command` is the command line without the program's name.
+    pub fn new(device: &Device, command: Vec<String>) -> Self {
+        Self {
+            revealed: env!("CARGO_PKG_VERSION").into(),
+            device: format!("{device:?}"),
+            dtype: "f32".into(),
+            command,
+        }
+    }
+}
+
 impl Source {
-    /// A file, or a model folder by its files of weights, configuration and text.
+    /// A file, or a model folder by its weights, configuration and tokenizer files.
     ///
     /// # Errors
     /// When something cannot be read.
@@ -138,8 +162,8 @@ impl Source {
         Ok(Self { path: path.display().to_string(), sha256: Some(hex(&hasher.finalize())) })
     }
 
-    /// Rows as a reader of data takes them: a file, or the files of a folder, a pattern or a data set of
-    /// the hub, hashed with their names.
+    /// A file of rows, or the files of a folder, a pattern or a data set of the hub, hashed with their
+    /// names.
     ///
     /// # Errors
     /// When something cannot be found or read.
@@ -158,7 +182,7 @@ impl Source {
         Ok(Self { path: path.display().to_string(), sha256: Some(hex(&hasher.finalize())) })
     }
 
-    /// What cannot be hashed from here: a model behind an endpoint.
+    /// A source that cannot be hashed, such as a model behind an endpoint.
     pub fn named(path: impl Into<String>) -> Self {
         Self { path: path.into(), sha256: None }
     }
@@ -186,12 +210,23 @@ fn add(file: &Path, hasher: &mut Sha256) -> Result<(), EvalError> {
 }
 
 impl EvalRecord {
-    /// The figure of a name over all data, or over a part of it.
+    /// A record of results and their inputs.
+    pub fn new(
+        evaluation: impl Into<String>,
+        figures: Vec<Figure>,
+        items: Vec<Item>,
+        settings: Map<String, Value>,
+        Provenance { models, data, environment }: Provenance,
+    ) -> Self {
+        Self { evaluation: evaluation.into(), figures, items, settings, models, data, environment }
+    }
+
+    /// The figure of this name over all data, or over a subset.
     pub fn figure(&self, name: &str, subset: Option<&str>) -> Option<&Figure> {
         self.figures.iter().find(|figure| figure.name == name && figure.subset.as_deref() == subset)
     }
 
-    /// Writes the record; nothing stands under its name until it is complete.
+    /// Writes the record; the file appears only when it is complete.
     ///
     /// # Errors
     /// When a number is not finite, or the file cannot be written.

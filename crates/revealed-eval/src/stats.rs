@@ -35,14 +35,14 @@ pub fn wilson(successes: f64, n: usize, z: f64) -> (f64, f64) {
     (low.max(0.0), high.min(1.0))
 }
 
-/// The mean; NaN of nothing.
+/// The mean; NaN without values.
 pub(crate) fn mean(values: &[f64]) -> f64 {
     values.iter().sum::<f64>() / values.len() as f64
 }
 
 /// The mean and the standard deviation with `n − 1` in its denominator.
 ///
-/// The mean of nothing and the deviation of fewer than two values are NaN.
+/// The mean of no values and the deviation of fewer than two are NaN.
 pub fn mean_sd(values: &[f64]) -> (f64, f64) {
     let n = values.len() as f64;
     let mean = mean(values);
@@ -66,7 +66,7 @@ pub fn mean_ci95(values: &[f64]) -> (f64, f64) {
 
 /// The two-sided 95 % interval `(low, high)` of the mean of `n` values that lie in [0, 1], or hardly outside: as if `z²/2` more of
 /// them were 0 and `z²/2` were 1, so that it has a width where all agree. Of values that are 0 or 1 it is Agresti and
-/// Coull's (The American Statistician 52 (1998), 119–126). NaN of none.
+/// Coull's (The American Statistician 52 (1998), 119–126). NaN without values.
 pub fn bounded_ci95(values: &[f64]) -> (f64, f64) {
     if values.is_empty() {
         return (f64::NAN, f64::NAN);
@@ -255,7 +255,7 @@ mod tests {
         let (a, b) = clustered_ci95(&alone);
         assert_abs_diff_eq!(a, low, epsilon = 1e-12);
         assert_abs_diff_eq!(b, high, epsilon = 1e-12);
-        // Every value twice in its cluster says no more than once.
+        // A value that is repeated in its cluster adds no information.
         let twice: Vec<(usize, f64)> = alone.iter().flat_map(|each| [*each, *each]).collect();
         let (a, b) = clustered_ci95(&twice);
         assert_abs_diff_eq!(a, low, epsilon = 1e-12);

@@ -1,4 +1,4 @@
-//! A record's figures on stdout, a line or a row for every part of the data.
+//! A record's figures on stdout, one line or row per subset.
 
 use anyhow::Result;
 use revealed::eval::Figure;
@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use crate::output::Output;
 
-/// Prints them under the names of what was compared.
+/// Prints figures with the names of the compared models.
 ///
 /// # Errors
 /// When stdout cannot be written.
@@ -23,7 +23,7 @@ pub fn print(names: &[(&str, &str)], figures: &[Figure], table: bool) -> Result<
     output.flush()
 }
 
-/// The parts of the data, in the order of their figures.
+/// The subsets, in the order of their figures.
 fn subsets(figures: &[Figure]) -> Vec<Option<&str>> {
     let mut all: Vec<Option<&str>> = Vec::new();
     for figure in figures {
@@ -49,7 +49,7 @@ fn line(names: &[(&str, &str)], figures: &[Figure], subset: Option<&str>) -> Val
     Value::Object(line)
 }
 
-/// A Markdown table of what every part has, and a line of what only the whole has.
+/// A Markdown table of the figures that subsets have, and a line for each figure over all data only.
 fn markdown(figures: &[Figure]) -> String {
     let subsets = subsets(figures);
     let (mut columns, mut whole): (Vec<&str>, Vec<&Figure>) = (vec![], vec![]);
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn every_part_has_a_line_and_the_whole_has_what_only_it_has() {
+    fn every_subset_has_a_line_and_figures_over_all_data_have_their_own() {
         let figures = [
             figure("score", None, Some([0.25, 0.75])),
             figure("score", Some("math"), None),

@@ -1,8 +1,8 @@
-//! Names of files that figures and items stand under.
+//! Short names of files, for figures and items.
 
 use std::path::PathBuf;
 
-/// A file's name without folder and ending; with its ending, or the whole path, where another file has the same.
+/// Each file's name without folder and extension; with its extension, or the complete path, if two files would share a name.
 pub fn file_names(files: &[PathBuf]) -> Vec<String> {
     let stem = |path: &PathBuf| path.file_stem().map(|name| name.to_string_lossy().into_owned());
     let whole = |path: &PathBuf| path.file_name().map(|name| name.to_string_lossy().into_owned());
@@ -22,7 +22,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_as_short_as_they_can_be_without_two_alike() {
+    fn names_are_as_short_as_possible_and_unique() {
         let names =
             |paths: &[&str]| file_names(&paths.iter().map(PathBuf::from).collect::<Vec<_>>());
         assert_eq!(names(&["d/arr.jsonl", "other.parquet"]), ["arr", "other"]);

@@ -7,16 +7,18 @@ use anyhow::{Context, Result, bail};
 use revealed::Device;
 use revealed::eval::judge::JudgeClient;
 use revealed::eval::log::Log;
-use revealed::eval::mt_bench::{matches, read_answers};
+use revealed::eval::mt_bench::{judge_settings, matches, read_answers};
 use revealed::eval::pairwise::{
-    BUILT_IN, Match, Pair, SYSTEM, Tally, matches_of_rows, play, tally,
+    BUILT_IN, Match, Pair, Tally, matches_of_rows, play, row_settings, tally, win_rules,
 };
-use revealed::eval::{EvalRecord, Source};
+use revealed::eval::{EvalRecord, Provenance, Source};
 use serde_json::{Map, Value, json};
 
+use super::environment::environment;
 use super::figures;
 use super::judge_args::{JudgeArgs, file_name};
-use super::mt_bench::{BenchFiles, judge_settings, kept_in, record_writable, report};
+use super::judge_notes::{kept_in, note_requests, record_writable};
+use super::mt_bench_files::BenchFiles;
 use crate::data;
 use crate::progress::Progress;
 use crate::signals::Signals;
@@ -26,7 +28,7 @@ use crate::signals::Signals;
 pub struct PairwiseArgs {
     /// The answers whose win rate is measured: rows of prompt and completion, or FastChat's layout with --questions
     first: PathBuf,
-    /// The answers they are compared with, of the same layout
+    /// The answers to compare them with, in the same layout
     second: PathBuf,
     /// question.jsonl: the answers are in FastChat's layout, and its pairwise prompts are used
     #[arg(long, requires = "judge_prompts")]
@@ -37,7 +39,7 @@ pub struct PairwiseArgs {
     /// Reference answers of math, reasoning and coding: a file, or a folder of files
     #[arg(long, requires = "questions")]
     references: Option<PathBuf>,
-    /// The first so many questions or rows; 0 for all
+    /// Only the first questions or rows, at most this many; 0 for all
     #[arg(long, default_value_t = 0)]
     max_questions: usize,
     /// Text file with {question}, {answer_a} and {answer_b} that asks for [[A]], [[B]] or [[C]]
@@ -48,10 +50,10 @@ pub struct PairwiseArgs {
     names: Option<Vec<String>>,
     #[command(flatten)]
     judge: JudgeArgs,
-    /// Judgements are kept here, in FastChat's layout; a rerun asks only what is missing
+    /// Folder for judgements, in FastChat's layout; a rerun requests only those that are missing
     #[arg(long, default_value = "judge")]
     folder: PathBuf,
-    /// The evaluation's record is written here
+    /// File for the record
     #[arg(long)]
     out: Option<PathBuf>,
     /// A table instead of lines of JSON
@@ -59,10 +61,10 @@ pub struct PairwiseArgs {
     table: bool,
 }
 
-/// What is compared.
+/// Matches to judge.
 struct Contest {
     matches: Vec<Match>,
-    /// The files.
+    /// The files that were read.
     data: Vec<Source>,
     settings: Map<String, Value>,
 }
@@ -74,7 +76,7 @@ struct Contest {
 pub fn judge(args: &PairwiseArgs, device: &Device, progress: &mut Progress) -> Result<()> {
     record_writable(args.out.as_deref(), &args.folder)?;
     if !args.judge.is_given() {
-        bail!("no judge is named; give --judge-url and --judge-model, or --judge FILE");
+        bail!("no judge is given; give --judge-url and --judge-model, or --judge FILE");
     }
     let client = args.judge.client(progress)?;
     let names = args.names()?;
@@ -86,17 +88,15 @@ pub fn judge(args: &PairwiseArgs, device: &Device, progress: &mut Progress) -> R
     let (mut log, known) = Log::open(&games)?;
     let (mut pairs, known_pairs) = Log::open::<Pair>(&folder.join(format!("{name}_pair.jsonl")))?;
     let total = 2 * contest.matches.len() * client.settings().k;
-    progress.begin("judging", total);
     let signals = Signals::listen()?;
     let client = client.stopped_by(signals.heard());
     let (log, pairs) = ((&mut log, known), (&mut pairs, &*known_pairs));
-    let played = play(&client, &contest.matches, [first, second], log, pairs, |done, all| {
-        progress.step(done, all, "");
-    });
-    progress.end("");
+    let show = &mut |at: revealed::eval::Progress<'_>| progress.show(at);
+    let played = play(&client, &contest.matches, [first, second], log, pairs, show);
+    progress.finish();
     let played = played.map_err(|error| signals.explain_judging(error, kept_in(&games)))?;
     let cached = total - played.asked - played.failures.len();
-    report(&games, [played.asked, cached, played.others], &played.failures, progress);
+    note_requests(&games, [played.asked, cached, played.others], &played.failures, progress);
     let tally = tally(&contest.matches, &played);
     let judge = &client.settings().model;
     let roles = [("model_1", first), ("model_2", second), ("judge", judge)];
@@ -135,12 +135,7 @@ impl PairwiseArgs {
             None => self.of_rows(client, progress)?,
         };
         contest.data.extend([Source::data(&self.first)?, Source::data(&self.second)?]);
-        let rules = [
-            ("win", "both orders agree on it; anything else is a tie"),
-            ("verdicts", "[[A]], else [[B]], else [[C]]"),
-            ("without_verdict", "the match is left out, the game counted as unparsed"),
-        ];
-        contest.settings.extend(rules.map(|(key, rule)| (key.to_owned(), json!(rule))));
+        contest.settings.extend(win_rules());
         contest.settings.insert("matches".into(), json!(contest.matches.len()));
         Ok(contest)
     }
@@ -161,7 +156,7 @@ impl PairwiseArgs {
         let (first, second) = (read_answers(&self.first)?, read_answers(&self.second)?);
         let models = [(names[0], &*first), (names[1], &*second)];
         let matches = matches(&bench.questions, models, &bench.prompts, &bench.references)?;
-        let settings = judge_settings(client, &bench.prompts)?;
+        let settings = judge_settings(client, &bench.prompts);
         Ok(Contest { matches, data: bench.data, settings })
     }
 
@@ -188,7 +183,7 @@ impl PairwiseArgs {
         }
         if alone != [0, 0] {
             progress.note(&format!(
-                "{} rows of {} and {} of {} have a prompt that the other has not, and are left out",
+                "{} rows of {} and {} of {} have a prompt that the other file lacks, and are left out",
                 alone[0],
                 self.first.display(),
                 alone[1],
@@ -198,12 +193,7 @@ impl PairwiseArgs {
         if self.max_questions > 0 {
             matches.truncate(self.max_questions);
         }
-        let settings = Map::from_iter([
-            ("judge".to_owned(), serde_json::to_value(client.settings())?),
-            ("system".to_owned(), json!(SYSTEM)),
-            ("template".to_owned(), json!(template)),
-            ("rows_without_partner".to_owned(), json!(alone)),
-        ]);
+        let settings = row_settings(client, &template, alone);
         Ok(Contest { matches, data: vec![], settings })
     }
 }
@@ -211,13 +201,6 @@ impl PairwiseArgs {
 fn record(roles: &[(&str, &str)], contest: Contest, tally: Tally, device: &Device) -> EvalRecord {
     let source = |(role, name): &(&str, &str)| ((*role).to_owned(), Source::named(*name));
     let models: BTreeMap<String, Source> = roles.iter().map(source).collect();
-    EvalRecord {
-        evaluation: "pairwise".into(),
-        figures: tally.figures,
-        items: tally.items,
-        settings: contest.settings,
-        models,
-        data: contest.data,
-        environment: super::environment(device),
-    }
+    let provenance = Provenance { models, data: contest.data, environment: environment(device) };
+    EvalRecord::new("pairwise", tally.figures, tally.items, contest.settings, provenance)
 }

@@ -1,4 +1,4 @@
-//! Which judge is asked, from a file and the command line; its key, from the environment.
+//! The judge's settings, from a file and the command line; its key, from the environment.
 
 use std::path::PathBuf;
 
@@ -7,7 +7,7 @@ use revealed::eval::judge::{ApiKey, JudgeClient, JudgeSettings};
 
 use crate::progress::Progress;
 
-/// A judge behind an OpenAI-compatible endpoint; nothing is contacted where none is named.
+/// A judge behind an OpenAI-compatible endpoint; without one no request is made.
 #[derive(Debug, clap::Args)]
 pub struct JudgeArgs {
     /// TOML file with a [judge] table: url, model, k, temperature, max_tokens, timeout_s, …
@@ -19,21 +19,21 @@ pub struct JudgeArgs {
     /// The judge's name at its endpoint
     #[arg(long)]
     judge_model: Option<String>,
-    /// Judgements of each answer
+    /// Judgements per answer
     #[arg(long)]
     k: Option<usize>,
-    /// Environment variable that holds the key; it is sent to the judge's endpoint and nowhere else
+    /// Environment variable with the key, which is sent to the judge's endpoint only
     #[arg(long, default_value = "OPENAI_API_KEY", value_name = "NAME")]
     judge_key_env: String,
 }
 
 impl JudgeArgs {
-    /// Whether a judge is named at all.
+    /// Whether a judge is given.
     pub fn is_given(&self) -> bool {
         self.judge.is_some() || self.judge_url.is_some() || self.judge_model.is_some()
     }
 
-    /// The judge's client; contacts nobody yet.
+    /// The judge's client; it makes no request yet.
     ///
     /// # Errors
     /// When a setting or the key is wrong.
@@ -88,7 +88,7 @@ fn is_this_machine(host: &str) -> bool {
     host == "localhost" || host.starts_with("127.") || host == "[::1]"
 }
 
-/// A name as part of a file's: what separates folders is replaced.
+/// A name that can be part of a file name: separators are replaced.
 pub fn file_name(name: &str) -> String {
     name.replace(['/', '\\', ':'], "_")
 }

@@ -1,4 +1,4 @@
-//! `revealed eval mt-bench`: answers of our model, or of a file, graded by a judge.
+//! `revealed eval mt-bench`: answers of a model, or of a file, graded by a judge.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -9,15 +9,17 @@ use revealed::data::TemplateChoice;
 use revealed::eval::judge::JudgeClient;
 use revealed::eval::log::Log;
 use revealed::eval::mt_bench::{
-    AnswerSettings, Answerer, Grades, Grading, JudgePrompts, ModelAnswer, Question, answer_all,
-    grade, grades, read_answers, read_questions, single_jobs,
+    AnswerSettings, Answerer, Grades, Grading, ModelAnswer, Question, answer_all, grade, grades,
+    read_answers, record_settings, single_jobs,
 };
-use revealed::eval::{EvalRecord, Source};
-use serde_json::{Map, Value, json};
+use revealed::eval::{EvalRecord, Provenance, Source};
+use serde_json::json;
 
+use super::environment::environment;
 use super::figures;
 use super::judge_args::{JudgeArgs, file_name};
-use crate::output::writable;
+use super::judge_notes::{kept_in, note_requests, record_writable};
+use super::mt_bench_files::{Bench, BenchFiles, source_of_lines};
 use crate::progress::Progress;
 use crate::rows::ModelArgs;
 use crate::setup::{adapter_folder, model_folder};
@@ -28,7 +30,7 @@ use crate::signals::Signals;
 pub struct MtBenchArgs {
     #[command(flatten)]
     files: BenchFiles,
-    /// Model folder or hub id whose answers are made and graded
+    /// Model folder or hub id: it answers, and its answers are graded
     #[arg(long, required_unless_present = "answers")]
     model: Option<String>,
     /// PEFT adapter to put on it: a folder or hub id
@@ -37,10 +39,10 @@ pub struct MtBenchArgs {
     /// "auto" (the tokenizer's chat template), or a template file
     #[arg(long, default_value = "auto")]
     template: TemplateChoice,
-    /// Answers to grade as they are, in FastChat's layout, instead of a model's
+    /// File of answers to grade, in FastChat's layout, instead of --model
     #[arg(long, conflicts_with = "model")]
     answers: Option<PathBuf>,
-    /// The model's name in files and results; of --model the last part of its path
+    /// The model's name in files and results; the default is the last part of its path
     #[arg(long)]
     model_id: Option<String>,
     /// Longest answer to a turn, in tokens
@@ -49,7 +51,7 @@ pub struct MtBenchArgs {
     /// Keep this many likeliest tokens where the temperature is above 0; 0 for all
     #[arg(long, default_value_t = 0)]
     top_k: usize,
-    /// Questions answered together; part of what is drawn
+    /// Questions answered together; changes the sampled answers
     #[arg(long, default_value_t = 16)]
     batch_size: usize,
     /// Seed of the answers
@@ -57,10 +59,10 @@ pub struct MtBenchArgs {
     seed: u64,
     #[command(flatten)]
     judge: JudgeArgs,
-    /// Answers and judgements are kept here, in FastChat's layout; a rerun asks only what is missing
+    /// Folder for answers and judgements, in FastChat's layout; a rerun requests only those that are missing
     #[arg(long, default_value = "mt_bench")]
     folder: PathBuf,
-    /// The evaluation's record is written here
+    /// File for the record
     #[arg(long)]
     out: Option<PathBuf>,
     /// A table instead of lines of JSON
@@ -68,77 +70,13 @@ pub struct MtBenchArgs {
     table: bool,
 }
 
-/// Questions, prompts and references, in FastChat's layout.
-#[derive(Debug, clap::Args)]
-pub struct BenchFiles {
-    /// question.jsonl
-    #[arg(long)]
-    pub questions: PathBuf,
-    /// judge_prompts.jsonl
-    #[arg(long)]
-    pub judge_prompts: Option<PathBuf>,
-    /// Reference answers of math, reasoning and coding: a file, or a folder of files
-    #[arg(long)]
-    pub references: Option<PathBuf>,
-    /// The first so many questions; 0 for all
-    #[arg(long, default_value_t = 0)]
-    pub max_questions: usize,
-}
-
-/// What [`BenchFiles`] names.
-pub struct Bench {
-    /// The questions to ask.
-    pub questions: Vec<Question>,
-    /// The judge's prompts.
-    pub prompts: JudgePrompts,
-    /// Reference answers.
-    pub references: Vec<ModelAnswer>,
-    /// The files.
-    pub data: Vec<Source>,
-}
-
-impl BenchFiles {
-    fn questions(&self) -> Result<Vec<Question>> {
-        let mut questions = read_questions(&self.questions)?;
-        if self.max_questions > 0 {
-            questions.truncate(self.max_questions);
-        }
-        Ok(questions)
-    }
-
-    /// Reads them.
-    ///
-    /// # Errors
-    /// When a file is missing or damaged.
-    pub fn read(&self) -> Result<Bench> {
-        let prompts = self.judge_prompts.as_ref();
-        let prompts = prompts.context("a judge needs its prompts: give --judge-prompts")?;
-        let mut data = vec![Source::of(&self.questions)?, Source::of(prompts)?];
-        let mut references = vec![];
-        if let Some(path) = &self.references {
-            references = read_answers(path).context("--references")?;
-            data.push(source_of_lines(path)?);
-        }
-        let prompts = JudgePrompts::read(prompts)?;
-        Ok(Bench { questions: self.questions()?, prompts, references, data })
-    }
-}
-
-/// A file by its bytes; a folder of lines by its name alone, as it is no model.
-fn source_of_lines(path: &Path) -> Result<Source> {
-    Ok(match path.is_dir() {
-        true => Source::named(path.display().to_string()),
-        false => Source::of(path)?,
-    })
-}
-
-/// Makes or reads answers; grades them where a judge is named.
+/// Makes or reads answers, and grades them if a judge is given.
 ///
 /// # Errors
 /// When a file is missing or damaged, the model fails, or the judge cannot be asked.
 pub fn mt_bench(args: &MtBenchArgs, device: &Device, progress: &mut Progress) -> Result<()> {
     record_writable(args.out.as_deref(), &args.folder)?;
-    // Before the model runs for an hour.
+    // Read before the model runs for an hour.
     let judge = match args.judge.is_given() {
         true => Some((args.judge.client(progress)?, args.files.read()?)),
         false => None,
@@ -147,7 +85,7 @@ pub fn mt_bench(args: &MtBenchArgs, device: &Device, progress: &mut Progress) ->
     let (model_id, answers, models) = args.answers(&questions, device, progress)?;
     let Some((client, bench)) = judge else {
         progress
-            .note("no judge is named, so nothing is graded; give --judge-url and --judge-model");
+            .note("no judge is given, so nothing is graded; give --judge-url and --judge-model");
         return Ok(());
     };
     let k = client.settings().k;
@@ -155,19 +93,16 @@ pub fn mt_bench(args: &MtBenchArgs, device: &Device, progress: &mut Progress) ->
         single_jobs(&bench.questions, &answers, &model_id, &bench.prompts, &bench.references, k)?;
     let path = args.judgments(&client);
     let (mut log, known) = Log::open(&path)?;
-    progress.begin("judging", jobs.len());
     let signals = Signals::listen()?;
     let client = client.stopped_by(signals.heard());
-    let graded = grade(&client, &jobs, &model_id, known, &mut log, |done, all| {
-        progress.step(done, all, "");
-    });
-    progress.end("");
+    let graded = grade(&client, &jobs, &model_id, known, &mut log, &mut |at| progress.show(at));
+    progress.finish();
     let grading = graded.map_err(|error| signals.explain_judging(error, kept_in(&path)))?;
     let cached = jobs.len() - grading.asked - grading.failures.len();
-    report(&path, [grading.asked, cached, grading.others], &grading.failures, progress);
+    note_requests(&path, [grading.asked, cached, grading.others], &grading.failures, progress);
     let grades = grades(&bench.questions, &jobs, &grading);
     if !grades.figures.iter().any(|figure| figure.name == "score") {
-        progress.note("no judgement holds a rating; see what the judge says in the file");
+        progress.note("no judgement has a rating; see the judge's answers in the file");
     }
     let judge = &client.settings().model;
     figures::print(&[("model", &model_id), ("judge", judge)], &grades.figures, args.table)?;
@@ -179,44 +114,10 @@ pub fn mt_bench(args: &MtBenchArgs, device: &Device, progress: &mut Progress) ->
     }
 }
 
-/// [`writable`], of a record that may stand in the folder that the command makes.
-///
-/// # Errors
-/// As there.
-pub fn record_writable(out: Option<&Path>, folder: &Path) -> Result<()> {
-    let made = |out: &&Path| out.parent() == Some(folder) && !folder.exists();
-    writable("--out", out.filter(|out| !made(out)))
-}
-
-/// Tells people where to go on after a failure.
-pub fn kept_in(path: &Path) -> String {
-    format!(
-        "judging stopped; what was answered is in {}, and the same command asks only for the rest",
-        path.display()
-    )
-}
-
-/// Says what was asked, what was known, and what came to nothing.
-pub fn report(path: &Path, counts: [usize; 3], failures: &[String], progress: &Progress) {
-    let [asked, known, others] = counts;
-    progress.note(&format!("{asked} judgements asked for, {known} known, in {}", path.display()));
-    if others > 0 {
-        progress.note(&format!(
-            "{others} judgements there are of other answers, prompts or settings and are left out here; FastChat's show_result takes every line: remove those it should not count"
-        ));
-    }
-    if let Some(first) = failures.first() {
-        progress.note(&format!(
-            "{} judgements failed and are asked for again by the same command; the first: {first}",
-            failures.len()
-        ));
-    }
-}
-
 type Answers = (String, Vec<ModelAnswer>, BTreeMap<String, Source>);
 
 impl MtBenchArgs {
-    /// The model's name, its answers, and what it is for the record.
+    /// The model's name, its answers, and its sources for the record.
     fn answers(
         &self,
         questions: &[Question],
@@ -244,7 +145,7 @@ impl MtBenchArgs {
         let several = questions.iter().any(|question| question.turns.len() > 1);
         if several && rows.encoder.template().is_none() {
             bail!(
-                "{} has no chat template, and a question's second turn goes on from a conversation; give a template with --template FILE.jinja, or a model that has one",
+                "{} has no chat template, and a question's second turn continues a conversation; give a template with --template FILE.jinja, or a model that has one",
                 folder.display()
             );
         }
@@ -259,11 +160,8 @@ impl MtBenchArgs {
             identity: &json!([hashes, template]).to_string(),
             settings: &settings,
         };
-        progress.begin("answering", questions.len());
-        let (answers, made) = answer_all(&answerer, questions, &known, &mut log, |done, all| {
-            progress.step(done, all, "");
-        })?;
-        progress.end("");
+        let show = &mut |at: revealed::eval::Progress<'_>| progress.show(at);
+        let (answers, made) = answer_all(&answerer, questions, &known, &mut log, show)?;
         progress.note(&format!(
             "{} questions answered, {} known, in {}",
             made.questions,
@@ -272,7 +170,7 @@ impl MtBenchArgs {
         ));
         if made.cut + made.without_room > 0 {
             progress.note(&format!(
-                "{} turns were cut at the limit of {} tokens or the model's context, {} had no room in it and are empty",
+                "{} turns were cut at the limit of {} tokens or the model's context; {} had no room in it and are empty",
                 made.cut, self.max_tokens, made.without_room
             ));
         }
@@ -318,33 +216,11 @@ impl MtBenchArgs {
             data.push(source_of_lines(path)?);
         }
         models.insert("judge".into(), Source::named(client.settings().model.clone()));
-        let mut settings = judge_settings(client, &bench.prompts)?;
-        if self.model.is_some() {
-            settings.insert("answers".into(), serde_json::to_value(self.settings())?);
-        }
-        settings.insert("ratings".into(), json!("[[n]], else [n]; 0 to 10"));
-        settings.insert("without_rating".into(), json!("left out of means, counted as unparsed"));
-        settings.insert("questions".into(), json!(bench.questions.len()));
-        settings.insert("left_out_judgments_of_other_settings".into(), json!(grading.others));
-        Ok(EvalRecord {
-            evaluation: "mt_bench".into(),
-            figures: grades.figures,
-            items: grades.items,
-            settings,
-            models,
-            data,
-            environment: super::environment(device),
-        })
+        let answers = self.model.as_ref().map(|_| self.settings());
+        let questions = bench.questions.len();
+        let settings =
+            record_settings(client, &bench.prompts, answers.as_ref(), questions, grading);
+        let provenance = Provenance { models, data, environment: environment(device) };
+        Ok(EvalRecord::new("mt_bench", grades.figures, grades.items, settings, provenance))
     }
-}
-
-/// The judge's part of a record's settings.
-///
-/// # Errors
-/// Never, but for what cannot be written as JSON.
-pub fn judge_settings(client: &JudgeClient, prompts: &JudgePrompts) -> Result<Map<String, Value>> {
-    Ok(Map::from_iter([
-        ("judge".to_owned(), serde_json::to_value(client.settings())?),
-        ("prompts_sha256".to_owned(), json!(prompts.sha256())),
-    ]))
 }

@@ -1,22 +1,21 @@
-//! `revealed eval policy`: a policy beside its reference on the same prompts.
+//! `revealed eval policy`: a policy compared with its reference on the same prompts.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use anyhow::{Result, bail};
 use revealed::Device;
-use revealed::eval::preferences::some;
-use revealed::eval::{EvalRecord, Source};
-use revealed::models::SamplingConfig;
-use serde_json::{Map, Value, json};
+use revealed::eval::policy::{Gold, PolicyResult, PolicySettings};
+use revealed::eval::rewards::RewardScorer;
+use revealed::lab::shop_desk::{Note, gold};
+use revealed::eval::{EvalError, Provenance, Source, evaluate_policy};
 
-use super::completions::{Asked, Scorer, diverge, draw, shop_desk_gold};
-use super::policy_results::{Drawn, Failed, Results, SIDES, Set};
-use super::yardsticks::{policy_and_reference, reward_sources};
+use super::environment::environment;
+use super::policy_rows::{lines, tables};
+use super::scorer_args::{policy_and_reference, reward_sources};
 use crate::output::{Output, writable};
 use crate::progress::Progress;
-use crate::rows::Rows;
-use crate::score::TextArgs;
+use crate::score::{TextArgs, load_reward};
 use crate::setup::model_folder;
 
 /// Arguments of `revealed eval policy`.
@@ -26,19 +25,19 @@ pub struct PolicyArgs {
     /// template are used for both models
     #[arg(long)]
     policy: PathBuf,
-    /// The model it is compared with: a folder or hub id
+    /// The model that it is compared with: a folder or hub id
     #[arg(long)]
     reference: String,
-    /// Prompts: file, folder, pattern or data set of the hub (see docs/data.md); of demonstrations the prompts are taken
+    /// Prompts: file, folder, pattern or data set of the hub (see docs/data.md); the completions of demonstrations are ignored
     #[arg(long)]
     prompts: PathBuf,
     /// Reward folder: win rate, mean reward, best-of-n
     #[arg(long)]
     reward: Option<PathBuf>,
-    /// A second reward, as the gold that choosing by --reward is judged by
+    /// A second reward, used as the gold score: best-of-n chooses by --reward and reports this one
     #[arg(long, conflicts_with = "gold")]
     judge_reward: Option<PathBuf>,
-    /// A gold function that is built in, for the same purpose
+    /// A built-in gold function, used as the gold score
     #[arg(long)]
     gold: Option<GoldFunction>,
     #[command(flatten)]
@@ -46,16 +45,16 @@ pub struct PolicyArgs {
     /// Completions of each prompt; best-of-n goes up to it
     #[arg(long, default_value_t = 16)]
     samples: usize,
-    /// Longest completion, in tokens with the terminator
+    /// Longest completion, in tokens, EOS included
     #[arg(long, default_value_t = 256)]
     max_tokens: usize,
     /// Divides the logits; the KL is that of the distributions at this temperature
     #[arg(long, default_value_t = 1.0)]
     temperature: f64,
-    /// Prompts at most, drawn by --seed; 0 for all
+    /// Most prompts, drawn by --seed; 0 for all
     #[arg(long, default_value_t = 0)]
     max_prompts: usize,
-    /// Draws prompts and completions
+    /// Seed that draws prompts and completions
     #[arg(long, default_value_t = 0)]
     seed: u64,
     /// Rows decoded together
@@ -64,7 +63,7 @@ pub struct PolicyArgs {
     /// Tables instead of lines of JSON
     #[arg(long)]
     table: bool,
-    /// The record: figures, every prompt's completions, settings, hashes
+    /// File for the record: figures, every prompt's completions, settings, hashes
     #[arg(long)]
     out: Option<PathBuf>,
 }
@@ -76,92 +75,71 @@ enum GoldFunction {
     ShopDesk,
 }
 
-/// Draws from both models, measures, and prints a line, or tables.
+/// Samples from both models, compares them, and prints a line per figure, or tables.
 ///
 /// # Errors
 /// When a file or folder is missing or damaged, or no prompt could be used.
 pub fn policy(args: &PolicyArgs, device: &Device, progress: &mut Progress) -> Result<()> {
     writable("--out", args.out.as_deref())?;
-    let mut config = args.sampling();
-    config.check()?;
-    let (models, rows) = policy_and_reference(&args.policy, &args.reference, device)?;
-    config.stop_ids = rows.encoder.stop_ids().to_vec();
-    config.pad_id = rows.encoder.pad_id();
-    let (asked, mut failed) = prompts(args, &rows, progress)?;
-    // Before anything is drawn: a wrong folder must not cost an hour.
-    let load = |folder: &PathBuf| Scorer::load(folder, &args.text, &asked, &rows, device);
+    let models = policy_and_reference(&args.policy, &args.reference, device)?;
+    let prompts = crate::data::prompts(&args.prompts, progress)?;
+    // Loaded before the first completion is sampled: a wrong folder must not cost an hour.
+    let load = |folder: &PathBuf| load_reward(folder, &args.text, device);
     let reward = args.reward.as_ref().map(load).transpose()?;
     let judge = args.judge_reward.as_ref().map(load).transpose()?;
-    let mut sides = Vec::new();
-    for (name, model) in SIDES.into_iter().zip(&models) {
-        let title = format!("sampling from the {name}");
-        sides.push(draw(&title, model, &asked, &rows, &config, progress)?);
-    }
-    let cost = (args.text.batch_tokens, args.temperature);
-    diverge(&mut sides[0], &asked, &models, config.pad_id, cost, progress)?;
-    let mut drawn = Drawn { asked, sides };
-    for (scorer, set) in
-        [(&reward, (|c, s| c.reward = Some(s)) as Set), (&judge, |c, s| c.gold = Some(s))]
-    {
-        if let Some(scorer) = scorer {
-            failed.extend(drawn.score(scorer, set, progress)?);
-        }
-    }
-    if let Some(GoldFunction::ShopDesk) = args.gold {
-        for side in &mut drawn.sides {
-            shop_desk_gold(&drawn.asked, side)?;
-        }
-    }
-    note_failures(&failed, &drawn, args, progress)?;
-    let results = Results::of(&drawn, failed.len());
+    let scorers = (reward.as_ref(), args.gold(judge.as_ref()));
+    let show = &mut |at: revealed::eval::Progress<'_>| progress.show(at);
+    let result = match evaluate_policy(&models, prompts, scorers, &args.settings(), show) {
+        Err(EvalError::NoPrompts { failed, id, reason }) => bail!(
+            "no prompt of {} could be used: {failed} of {failed} prompts failed, the first of them {id}: {reason}",
+            args.prompts.display()
+        ),
+        other => other?,
+    };
+    note_failures(&result, progress);
     let mut output = Output::new();
     match args.table {
-        true => output.text(&results.tables())?,
-        false => results.lines(&mut output)?,
+        true => output.text(&tables(&result))?,
+        false => lines(&result).iter().try_for_each(|line| output.line(line))?,
     }
     output.flush()?;
     if let Some(path) = &args.out {
-        let mut settings = args.settings();
-        let reads = |scorer: &Option<Scorer>| scorer.as_ref().map(|scorer| scorer.by_tokens);
-        settings.insert("reward_reads_tokens".into(), json!(reads(&reward)));
-        settings.insert("judge_reads_tokens".into(), json!(reads(&judge)));
-        settings.insert("not_used".into(), json!(BTreeMap::from_iter(failed)));
-        settings.insert("text".into(), serde_json::to_value(rows.encoder.recipe())?);
-        EvalRecord {
-            evaluation: "policy".into(),
-            figures: results.all(),
-            items: drawn.items(),
-            settings,
+        let provenance = Provenance {
             models: args.sources()?,
             data: vec![Source::data(&args.prompts)?],
-            environment: super::environment(device),
-        }
-        .write(path)?;
+            environment: environment(device),
+        };
+        result.record(provenance).write(path)?;
     }
     Ok(())
 }
 
 impl PolicyArgs {
-    fn sampling(&self) -> SamplingConfig {
-        SamplingConfig {
+    fn settings(&self) -> PolicySettings {
+        PolicySettings {
+            samples: self.samples,
+            max_tokens: self.max_tokens,
             temperature: self.temperature,
-            max_new_tokens: self.max_tokens,
-            samples_per_prompt: self.samples,
-            batch_size: self.batch_size,
+            max_prompts: self.max_prompts,
             seed: self.seed,
-            ..SamplingConfig::default()
+            batch_size: self.batch_size,
+            batch_tokens: self.text.batch_tokens,
         }
     }
 
-    fn settings(&self) -> Map<String, Value> {
-        Map::from_iter([
-            ("samples".into(), json!(self.samples)),
-            ("max_tokens".into(), json!(self.max_tokens)),
-            ("temperature".into(), json!(self.temperature)),
-            ("max_prompts".into(), json!(self.max_prompts)),
-            ("seed".into(), json!(self.seed)),
-            ("gold".into(), json!(self.gold.map(|_| "shop-desk"))),
-        ])
+    fn gold<'a>(&self, judge: Option<&'a RewardScorer>) -> Option<Gold<'a>> {
+        match (judge, self.gold) {
+            (Some(judge), _) => Some(Gold::Reward(judge)),
+            (None, Some(GoldFunction::ShopDesk)) => {
+                Some(Gold::Function("shop-desk", &|prompt, one| {
+                    let note = Note::parse(&prompt.words()).ok_or(
+                    "it is no note of the shop desk; --gold shop-desk is for prompts that `revealed quickstart` wrote",
+                )?;
+                    Ok(gold(&note, &one.text, one.finished).score)
+                }))
+            }
+            (None, None) => None,
+        }
     }
 
     fn sources(&self) -> Result<BTreeMap<String, Source>> {
@@ -178,45 +156,11 @@ impl PolicyArgs {
     }
 }
 
-fn note_failures(
-    failed: &[Failed],
-    drawn: &Drawn,
-    args: &PolicyArgs,
-    progress: &Progress,
-) -> Result<()> {
-    if let Some((id, reason)) = failed.first() {
-        let (count, all) = (failed.len(), failed.len() + drawn.asked.len());
+fn note_failures(result: &PolicyResult, progress: &Progress) {
+    if let Some((id, reason)) = result.failed.first() {
+        let (failed, all) = (result.failed.len(), result.failed.len() + result.prompts.len());
         progress.note(&format!(
-            "{count} of {all} prompts could not be used, the first of them {id}: {reason}"
+            "{failed} of {all} prompts could not be used, the first of them {id}: {reason}"
         ));
     }
-    match drawn.asked.is_empty() {
-        true => bail!("no prompt of {} could be used", args.prompts.display()),
-        false => Ok(()),
-    }
-}
-
-/// Prompts that leave room for completions, and those that do not.
-fn prompts(
-    args: &PolicyArgs,
-    rows: &Rows,
-    progress: &Progress,
-) -> Result<(Vec<Asked>, Vec<Failed>)> {
-    let mut all = crate::data::prompts(&args.prompts, progress)?;
-    if args.max_prompts > 0 {
-        all = some(all, args.max_prompts, args.seed);
-    }
-    let (mut asked, mut failed) = (Vec::new(), Vec::new());
-    for (id, prompt) in all {
-        match rows.prompt(&prompt, args.max_tokens) {
-            Ok(ids) => asked.push(Asked { id, prompt, ids }),
-            Err(reason) => failed.push((id, reason)),
-        }
-    }
-    if asked.is_empty()
-        && let Some((id, reason)) = failed.first()
-    {
-        bail!("no prompt of {} could be used, for example {id}: {reason}", args.prompts.display());
-    }
-    Ok((asked, failed))
 }

@@ -1,19 +1,23 @@
-//! `revealed eval preferences`: accuracy on preference files of a learned reward, beside rules that need none.
+//! `revealed eval preferences`: accuracy of a learned reward and its baselines on preference files.
 
-use std::collections::{BTreeMap, HashSet};
-use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::collections::HashSet;
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 use revealed::Device;
-use revealed::eval::preferences::some;
-use revealed::eval::{EvalRecord, Item, Source};
-use serde_json::{Map, Value, json};
+use revealed::eval::rewards::{
+    PreferenceResult, PreferenceSet, RewardSettings, Scorers, preference_record,
+};
+use revealed::eval::{EvalRecord, Provenance, Source, evaluate_reward};
+use serde_json::{Map, json};
 
-use super::accuracies::{File, Measured, Row};
+use super::environment::environment;
 use super::file_names::file_names;
-use super::table::head;
-use super::yardsticks::{YardstickArgs, Yardsticks};
+use super::preference_rows::{heading, json_line, summary, table_row};
+use super::scored_notes::note_problems;
+use super::scorer_args::ScorerArgs;
 use crate::data;
 use crate::output::{Output, writable};
 use crate::progress::Progress;
@@ -25,11 +29,11 @@ pub struct PreferencesArgs {
     #[arg(required = true)]
     files: Vec<PathBuf>,
     #[command(flatten)]
-    yardsticks: YardstickArgs,
-    /// Demonstrations that the models were trained on: pairs with one of their prompts, in whatever form, are left out
+    scorers: ScorerArgs,
+    /// Demonstrations that the models were trained on: pairs with one of their prompts are left out
     #[arg(long)]
     exclude: Vec<PathBuf>,
-    /// Pairs of a file at most, drawn by --seed; 0 for all
+    /// Most pairs per file, drawn by --seed; 0 for all
     #[arg(long, default_value_t = 0)]
     max_pairs: usize,
     /// Draws the pairs, and the answers that are scored again
@@ -38,10 +42,10 @@ pub struct PreferencesArgs {
     /// A table instead of lines of JSON
     #[arg(long)]
     table: bool,
-    /// A line of scores a pair is written here
+    /// File for the scores: one line of JSON per pair
     #[arg(long)]
     scores: Option<PathBuf>,
-    /// The record: figures, every pair's scores, settings, hashes
+    /// File for the record: figures, every pair's scores, settings, hashes
     #[arg(long)]
     out: Option<PathBuf>,
 }
@@ -53,136 +57,119 @@ pub struct PreferencesArgs {
 pub fn preferences(args: &PreferencesArgs, device: &Device, progress: &mut Progress) -> Result<()> {
     writable("--out", args.out.as_deref())?;
     writable("--scores", args.scores.as_deref())?;
-    let mut seen: HashSet<String> = HashSet::new();
-    for file in &args.exclude {
-        seen.extend(data::demonstrations(file, progress)?.iter().map(|row| row.prompt.words()));
-    }
-    let named = args.files.iter().zip(file_names(&args.files));
-    let files: Vec<File> = named
-        .map(|(file, name)| File::read(file, name, &seen, args, progress))
-        .collect::<Result<_>>()?;
-    let pairs = files.iter().flat_map(|file| &file.pairs);
+    let sets = args.read(progress)?;
+    let pairs = sets.iter().flat_map(|set| &set.pairs);
     let evaluated: HashSet<String> = pairs.map(|pair| pair.prompt.words()).collect();
-    let yardsticks = Yardsticks::load(&args.yardsticks, &evaluated, device, progress)?;
-    let mut details = match &args.scores {
-        Some(path) => {
-            let file = std::fs::File::create(path).with_context(|| path.display().to_string())?;
-            Some(std::io::BufWriter::new(file))
-        }
-        None => None,
-    };
+    let scorers = args.scorers.load(&evaluated, device, progress)?;
+    let create = |path: &PathBuf| File::create(path).with_context(|| path.display().to_string());
+    let mut details = args.scores.as_ref().map(create).transpose()?.map(BufWriter::new);
     let mut output = Output::new();
     if args.table {
-        output.text(&heading(&yardsticks))?;
+        output.text(&heading(&scorers))?;
     }
-    let (mut useless, mut all) = (Vec::new(), Vec::new());
-    for file in &files {
-        if file.pairs.is_empty() {
+    let (mut unscored, mut all) = (Vec::new(), Vec::new());
+    for (set, path) in sets.iter().zip(&args.files) {
+        let path = path.display().to_string();
+        if set.pairs.is_empty() {
             progress.note(&format!(
-                "{}: all {} pairs have an excluded prompt; exclude only what was trained on",
-                file.path.display(),
-                file.excluded
+                "{path}: all {} pairs have an excluded prompt; exclude only what was trained on",
+                set.excluded
             ));
-            useless.push(file.path.display().to_string());
+            unscored.push(path);
             continue;
         }
-        let measured = Measured::of(file, &yardsticks, args.seed, progress)?;
+        let result = args.evaluate(set, &path, &scorers, progress)?;
         if let Some(details) = &mut details {
-            measured.write_scores(details)?;
+            result.score_lines().iter().try_for_each(|line| writeln!(details, "{line}"))?;
         }
-        if measured.answered.used.is_empty() {
-            useless.push(file.path.display().to_string());
+        if result.scored.used.is_empty() {
+            unscored.push(path);
             continue;
         }
-        for row in measured.accuracies() {
-            match args.table {
-                true => output.text(&row.cells())?,
-                false => output.line(&row.json())?,
-            }
-        }
-        output.flush()?;
-        all.push(measured);
+        print(&result, args.table, &mut output)?;
+        all.push(result);
     }
     if args.table {
-        all.iter().try_for_each(|measured| output.text(&measured.summary()))?;
+        all.iter().try_for_each(|result| output.text(&summary(result)))?;
         output.flush()?;
     }
     if let Some(details) = &mut details {
         details.flush()?;
     }
     if let Some(path) = &args.out {
-        record(args, &all, &yardsticks, device)?.write(path)?;
+        args.record(&all, &scorers, device)?.write(path)?;
     }
-    match useless.as_slice() {
+    match unscored.as_slice() {
         [] => Ok(()),
         files => bail!("no pair of {} could be scored", files.join(", ")),
     }
 }
 
-impl File {
-    fn read(
-        path: &Path,
-        name: String,
-        seen: &HashSet<String>,
-        args: &PreferencesArgs,
-        progress: &Progress,
-    ) -> Result<Self> {
-        let mut pairs = data::preferences(path, progress)?;
-        let all = pairs.len();
-        pairs.retain(|pair| !seen.contains(&pair.prompt.words()));
-        let excluded = all - pairs.len();
-        if args.max_pairs > 0 {
-            pairs = some(pairs, args.max_pairs, args.seed);
+fn print(result: &PreferenceResult<'_>, table: bool, output: &mut Output) -> Result<()> {
+    for row in result.accuracies() {
+        match table {
+            true => output.text(&table_row(result, &row))?,
+            false => output.line(&json_line(result, &row))?,
         }
-        Ok(Self { path: path.into(), name, pairs, excluded })
     }
+    output.flush()
 }
 
-/// The head of a Markdown table, `accuracy (95 % interval)` in its cells.
-fn heading(yardsticks: &Yardsticks) -> String {
-    let names = yardsticks.names().into_iter().map(|name| name.replace('_', " "));
-    let start = ["data", "subset", "pairs", "excluded", "failed", "cut"].map(str::to_owned);
-    head(&start.into_iter().chain(names).collect::<Vec<_>>())
-}
-
-fn record(
-    args: &PreferencesArgs,
-    all: &[Measured<'_>],
-    yardsticks: &Yardsticks,
-    device: &Device,
-) -> Result<EvalRecord> {
-    let counts = |one: &Measured<'_>| (one.file.name.clone(), Value::Object(one.counts()));
-    let settings = Map::from_iter([
-        ("max_pairs".into(), json!(args.max_pairs)),
-        ("seed".into(), json!(args.seed)),
-        ("exclude".into(), json!(args.exclude)),
-        ("probe_on".into(), json!(args.yardsticks.probe_on)),
-        ("text".into(), serde_json::to_value(yardsticks.rows.encoder.recipe())?),
-        ("files".into(), Value::Object(all.iter().map(counts).collect())),
-    ]);
-    let files = args.files.iter().chain(&args.exclude).chain(&args.yardsticks.probe_on);
-    let rows: Vec<Row<'_>> = all.iter().flat_map(Measured::accuracies).collect();
-    let mut items: Vec<Item> = all.iter().flat_map(Measured::items).collect();
-    name_apart(&mut items);
-    Ok(EvalRecord {
-        evaluation: "preferences".into(),
-        figures: rows.iter().flat_map(Row::figures).collect(),
-        items,
-        settings,
-        models: args.yardsticks.sources()?,
-        data: files.map(|file| Source::data(file)).collect::<Result<_, _>>()?,
-        environment: super::environment(device),
-    })
-}
-
-/// Files may name several pairs alike; a record must not.
-fn name_apart(items: &mut [Item]) {
-    let mut seen: BTreeMap<String, usize> = BTreeMap::new();
-    for item in items {
-        let times = seen.entry(item.id.clone()).or_default();
-        *times += 1;
-        if *times > 1 {
-            item.id = format!("{}#{times}", item.id);
+impl PreferencesArgs {
+    /// The pairs of every file, in order, without those of excluded prompts.
+    fn read(&self, progress: &Progress) -> Result<Vec<PreferenceSet>> {
+        let mut seen: HashSet<String> = HashSet::new();
+        for file in &self.exclude {
+            seen.extend(data::demonstrations(file, progress)?.iter().map(|row| row.prompt.words()));
         }
+        let read = |(file, name): (&PathBuf, String)| {
+            let mut set = PreferenceSet::new(name, data::preferences(file, progress)?);
+            set.exclude(&seen);
+            if self.max_pairs > 0 {
+                set.subsample(self.max_pairs, self.seed);
+            }
+            Ok(set)
+        };
+        self.files.iter().zip(file_names(&self.files)).map(read).collect()
+    }
+
+    fn evaluate<'a>(
+        &self,
+        set: &'a PreferenceSet,
+        path: &str,
+        scorers: &Scorers,
+        progress: &mut Progress,
+    ) -> Result<PreferenceResult<'a>> {
+        let settings = RewardSettings {
+            batch_tokens: self.scorers.text.batch_tokens,
+            seed: self.seed,
+            ..RewardSettings::default()
+        };
+        let result = evaluate_reward(set, scorers, &settings, &mut |at| progress.show(at))?;
+        let id = |index: usize| set.pairs[index].id.as_str();
+        note_problems(&result.scored, (path, "pairs"), id, progress);
+        Ok(result)
+    }
+
+    fn record(
+        &self,
+        all: &[PreferenceResult<'_>],
+        scorers: &Scorers,
+        device: &Device,
+    ) -> Result<EvalRecord> {
+        let settings = Map::from_iter([
+            ("max_pairs".into(), json!(self.max_pairs)),
+            ("seed".into(), json!(self.seed)),
+            ("exclude".into(), json!(self.exclude)),
+            ("probe_on".into(), json!(self.scorers.probe_on)),
+            ("text".into(), serde_json::to_value(scorers.rows().encoder.recipe())?),
+        ]);
+        let files = self.files.iter().chain(&self.exclude).chain(&self.scorers.probe_on);
+        let provenance = Provenance {
+            models: self.scorers.sources()?,
+            data: files.map(|file| Source::data(file)).collect::<Result<_, _>>()?,
+            environment: environment(device),
+        };
+        Ok(preference_record(all, settings, provenance))
     }
 }

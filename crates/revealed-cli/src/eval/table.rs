@@ -3,7 +3,7 @@
 use revealed::eval::{Estimate, Figure};
 use serde_json::{Value, json};
 
-/// `{"value": …, "interval": [low, high]}`, the interval null where there is none.
+/// `{"value": …, "interval": [low, high]}`, the interval null if unknown.
 pub fn shown(value: f64, interval: Option<[f64; 2]>) -> Value {
     json!({"value": value, "interval": interval})
 }
@@ -32,7 +32,7 @@ pub fn row<S: AsRef<str>>(cells: impl IntoIterator<Item = S>) -> String {
     format!("|{cells}\n")
 }
 
-/// The two lines above the rows.
+/// The header of a Markdown table.
 pub fn head<S: AsRef<str>>(names: &[S]) -> String {
     format!("{}|{}\n", row(names), "---|".repeat(names.len()))
 }

@@ -1,4 +1,4 @@
-//! `revealed eval tasks`: a benchmark's questions, from the user's files, through a model.
+//! `revealed eval tasks`: multiple-choice and generation benchmarks on rows of the user's files.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -7,13 +7,13 @@ use anyhow::{Context, Result};
 use revealed::Device;
 use revealed::data::TemplateChoice;
 use revealed::eval::tasks::{
-    PromptForm, Row, TaskDescription, TaskFigure, TaskResult, TaskRows, TaskSettings, asked_rows,
+    PromptForm, TaskDescription, TaskFigure, TaskResult, TaskRow, TaskRows, TaskSettings,
     builtin_tasks, read_rows, run_task,
 };
 use revealed::eval::{EvalRecord, Figure, Source};
 use serde_json::json;
 
-use super::environment;
+use super::environment::environment;
 use crate::output::{Output, writable};
 use crate::progress::Progress;
 use crate::rows::{load_model, text_folder, unlimited_encoder};
@@ -22,7 +22,7 @@ use crate::setup::{adapter_folder, model_folder};
 /// Arguments of `revealed eval tasks`.
 #[derive(Debug, clap::Args)]
 pub struct TasksArgs {
-    /// A built-in task or a description of your own (.toml)
+    /// A built-in task, or the .toml file of another
     #[arg(required_unless_present = "list")]
     task: Option<String>,
     /// Print the built-in tasks; with a task, its description
@@ -37,19 +37,19 @@ pub struct TasksArgs {
     /// The questions: .jsonl, .json, .parquet or .csv, with the columns that the description names
     #[arg(long, required_unless_present = "list")]
     data: Vec<PathBuf>,
-    /// Rows that shots are taken from; without any, the other questions
+    /// Rows that shots are drawn from; by default the other questions
     #[arg(long)]
     shots_data: Vec<PathBuf>,
     /// Answered examples before every question, instead of the description's number
     #[arg(long)]
     shots: Option<usize>,
-    /// The first so many questions; of every subject where the task has subjects, as lm-eval counts
+    /// Only the first questions, at most this many; per subject if the task has subjects, as in lm-eval
     #[arg(long)]
     limit: Option<usize>,
-    /// Draws the shots
+    /// Seed that draws the shots
     #[arg(long, default_value_t = 1234)]
     seed: u64,
-    /// A file whose text comes before everything else, instead of the description's
+    /// File with the text before everything else, instead of the description's
     #[arg(long)]
     description: Option<PathBuf>,
     /// "none" (plain text), "auto" (the tokenizer's chat template, shots as turns), or a template file
@@ -58,7 +58,7 @@ pub struct TasksArgs {
     /// Answers generated together: memory and speed, not results; more on a GPU
     #[arg(long, default_value_t = 8)]
     batch_size: usize,
-    /// The record is written here: figures, every item, settings, hashes
+    /// File for the record: figures, every item, settings, hashes
     #[arg(long)]
     out: Option<PathBuf>,
     /// A table instead of lines of JSON
@@ -101,11 +101,8 @@ pub fn tasks(args: &TasksArgs, device: &Device, progress: &mut Progress) -> Resu
         batch_size: args.batch_size,
     };
     let rows = TaskRows { questions: &questions, examples: examples.as_deref() };
-    let asked = asked_rows(&description, &questions, settings.limit)?;
-    progress.begin(&description.task, asked.len());
-    let report = &mut |done, total| progress.step(done, total, "");
-    let result = run_task(&description, rows, &settings, (&model, &encoder), report)?;
-    progress.end("");
+    let show = &mut |at: revealed::eval::Progress<'_>| progress.show(at);
+    let result = run_task(&description, rows, &settings, (&model, &encoder), show)?;
     if result.truncated > 0 {
         progress.note(&format!(
             "{} of {} questions were cut from the left to fit the model's context of {}",
@@ -163,7 +160,7 @@ fn described(args: &TasksArgs) -> Result<TaskDescription> {
     Ok(description)
 }
 
-fn all_rows(files: &[PathBuf]) -> Result<Vec<Row>> {
+fn all_rows(files: &[PathBuf]) -> Result<Vec<TaskRow>> {
     let mut rows = Vec::new();
     for file in files {
         rows.extend(read_rows(file)?);

@@ -124,7 +124,7 @@ fn a_broken_benchmark_goes_on_and_ends_in_a_record() {
 fn answers_are_kept_come_out_the_same_again_and_are_not_mixed_with_others() {
     let world = world();
     let done = with_key(&world, &ANSWER).ok();
-    assert!(done.stderr.contains("no judge is named, so nothing is graded"), "{}", done.stderr);
+    assert!(done.stderr.contains("no judge is given, so nothing is graded"), "{}", done.stderr);
     let first = turns(&world);
     assert_eq!(first.len(), 3);
     assert!(first.iter().all(|choices| choices[0]["turns"].as_array().unwrap().len() == 2));
@@ -245,7 +245,7 @@ fn answers_in_fastchats_layout_are_compared_turn_by_turn() {
     // Graded alone, the same file needs no model.
     let alone = ["eval", "mt-bench", "--answers", "a.jsonl"];
     let done = with_key(&world, &[&alone[..], &bench, &judged(&stub.url)].concat()).ok();
-    assert!(done.stderr.contains("no judgement holds a rating"), "{}", done.stderr);
+    assert!(done.stderr.contains("no judgement has a rating"), "{}", done.stderr);
 }
 
 #[test]

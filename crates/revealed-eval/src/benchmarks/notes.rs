@@ -1,22 +1,26 @@
-//! What is said of questions that are not the whole benchmark.
+//! Notes on questions that are only a part of the benchmark, or not of it.
 
 use std::collections::BTreeMap;
 
-use super::{Benchmark, DOMAINS, PRIOR_SETS, Question, SECTIONS, SUBSETS};
+use super::kind::Benchmark;
+use super::question::BenchmarkQuestion;
+use super::rewardbench::{PRIOR_SETS, SECTIONS};
+use super::rewardbench2::SUBSETS;
+use super::rm_bench::DOMAINS;
 
-/// Names shown of each kind; a file of another benchmark may have hundreds.
+/// Names listed per note; a file of another benchmark may have hundreds.
 const SHOWN: usize = 12;
 
-/// A part of a benchmark whose figure needs its own parts, or one of them.
+/// A part of a benchmark, with the subsets of which it needs at least one.
 struct Part {
     name: &'static str,
     subsets: Vec<&'static str>,
 }
 
-/// Notes on the parts that have no question, and on questions of no part.
+/// Notes on parts without questions, and on questions of no part.
 pub(super) fn of<'a>(
     benchmark: Benchmark,
-    questions: impl IntoIterator<Item = &'a Question>,
+    questions: impl IntoIterator<Item = &'a BenchmarkQuestion>,
 ) -> Vec<String> {
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     for question in questions {
@@ -75,7 +79,7 @@ fn counts_as(benchmark: Benchmark, found: &str, name: &str) -> bool {
     }
 }
 
-/// The parts that the overall figure needs a question of each.
+/// The parts that the overall figure is the mean of.
 fn parts(benchmark: Benchmark) -> Vec<Part> {
     let alone = |name: &&'static str| Part { name, subsets: vec![*name] };
     match benchmark {
@@ -102,8 +106,8 @@ fn list(names: &[&str]) -> String {
 mod tests {
     use super::*;
 
-    fn questions(subsets: &[&str]) -> Vec<Question> {
-        let question = |subset: &&str| Question {
+    fn questions(subsets: &[&str]) -> Vec<BenchmarkQuestion> {
+        let question = |subset: &&str| BenchmarkQuestion {
             id: String::new(),
             subset: (*subset).into(),
             prompt: revealed_data::Prompt::Text(String::new()),
@@ -145,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_said_of_the_whole_benchmark() {
+    fn a_complete_benchmark_has_no_notes() {
         let all: Vec<&str> = SECTIONS.iter().flat_map(|(_, p)| p.iter().map(|p| p.0)).collect();
         assert_eq!(notes(Benchmark::RewardBench, &all), "");
         assert_eq!(notes(Benchmark::RewardBench2, &SUBSETS), "");

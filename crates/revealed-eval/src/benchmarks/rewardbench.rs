@@ -1,15 +1,16 @@
-//! RewardBench: 23 subsets in four sections, prior sets beside them.
+//! RewardBench: 23 subsets in four sections, and four prior sets.
 //!
 //! A section is the mean of its subsets' accuracies weighted by [`SECTIONS`]' counts; Prior Sets is the plain mean of four sets; the
 //! score is the mean of sections and prior sets with weights 2, 2, 2, 2 and 1, without prior sets the mean of the
 //! sections. Source: <https://arxiv.org/abs/2403.13787> and `rewardbench` 0.1.4.
 
-use super::{Question, QuestionProblem, Scored, accuracy, by_part};
+use super::problem::QuestionProblem;
+use super::question::{BenchmarkQuestion, ScoredQuestion, accuracy, by_part};
 use crate::estimate::Estimate;
 use crate::record::Figure;
 
-/// Sections with their subsets and the weights of these: the published numbers of pairs, but 984 for the 447 of math-prm,
-/// which then weighs as much as the six of code together.
+/// Sections with their subsets and weights: the published numbers of pairs, but 984 for the 447 of math-prm,
+/// so that it counts as much as the six subsets of code together.
 pub const SECTIONS: [(&str, &[(&str, usize)]); 4] = [
     (
         "Chat",
@@ -59,7 +60,7 @@ pub const SECTIONS: [(&str, &[(&str, usize)]); 4] = [
 /// The prior sets that count.
 pub const PRIOR_SETS: [&str; 4] = ["anthropic_helpful", "anthropic_hhh", "shp", "summarize"];
 
-pub(super) fn problem(question: &Question) -> Option<QuestionProblem> {
+pub(super) fn problem(question: &BenchmarkQuestion) -> Option<QuestionProblem> {
     let (chosen, rejected) = (question.chosen.len(), question.rejected.len());
     let expected = "one of each";
     (chosen != 1 || rejected != 1).then_some(QuestionProblem::Answers {
@@ -69,16 +70,16 @@ pub(super) fn problem(question: &Question) -> Option<QuestionProblem> {
     })
 }
 
-pub(super) fn credit(scored: &Scored<'_>) -> f64 {
+pub(super) fn credit(scored: &ScoredQuestion<'_>) -> f64 {
     f64::from(u8::from(scored.chosen[0] > scored.rejected[0]))
 }
 
-pub(super) fn figures(scored: &[Scored<'_>]) -> Vec<Figure> {
+pub(super) fn figures(scored: &[ScoredQuestion<'_>]) -> Vec<Figure> {
     let subsets: Vec<Figure> = by_part(scored, |question| &question.subset)
         .into_iter()
         .map(|(name, rows)| accuracy(&rows, credit).figure("accuracy", Some(&name), rows.len()))
         .collect();
-    // The mean of those that are there, as published: a file may hold a few subsets only.
+    // The mean of the subsets present, as published: a file may have only some of them.
     let mean = |name: &str, parts: &[(&str, usize)]| -> Option<Figure> {
         let find =
             |part: &str| subsets.iter().find(|figure| figure.subset.as_deref() == Some(part));

@@ -14,7 +14,9 @@
 
 use std::collections::BTreeMap;
 
-use super::{Question, QuestionProblem, SECTIONS, Scored, accuracy, by_part};
+use super::problem::QuestionProblem;
+use super::question::{BenchmarkQuestion, ScoredQuestion, accuracy, by_part};
+use super::rewardbench::SECTIONS;
 use crate::estimate::Estimate;
 use crate::record::Figure;
 use crate::stats::bounded_ci95;
@@ -22,7 +24,7 @@ use crate::stats::bounded_ci95;
 /// The subsets that the score is the mean of.
 pub const SUBSETS: [&str; 6] = ["Factuality", "Precise IF", "Math", "Safety", "Focus", "Ties"];
 
-pub(super) fn problem(question: &Question) -> Option<QuestionProblem> {
+pub(super) fn problem(question: &BenchmarkQuestion) -> Option<QuestionProblem> {
     let (chosen, rejected) = (question.chosen.len(), question.rejected.len());
     if chosen == 0 || rejected == 0 {
         let expected = "one or more of each";
@@ -36,11 +38,11 @@ pub(super) fn problem(question: &Question) -> Option<QuestionProblem> {
     (is_tie(question) && ties_id(&question.id).is_none()).then_some(QuestionProblem::TiesId)
 }
 
-fn is_tie(question: &Question) -> bool {
+fn is_tie(question: &BenchmarkQuestion) -> bool {
     question.subset.eq_ignore_ascii_case("ties")
 }
 
-/// Whether an id is a reference's, and its number.
+/// Whether an id is that of a reference, and its number.
 fn ties_id(id: &str) -> Option<(bool, u64)> {
     let (kind, number) = id.split_once(':')?;
     let reference = match kind {
@@ -58,15 +60,15 @@ pub fn best_of_all(scores: &[f64]) -> f64 {
     if scores.first() == Some(&most) { 1.0 / ties as f64 } else { 0.0 }
 }
 
-/// [`best_of_all`]; of Ties whether the question is accurate.
-pub(super) fn credit(scored: &Scored<'_>) -> f64 {
+/// [`best_of_all`]; for Ties, whether the question is accurate.
+pub(super) fn credit(scored: &ScoredQuestion<'_>) -> f64 {
     match is_tie(scored.question) {
         true => f64::from(u8::from(Margins::of(scored.chosen, scored.rejected).accurate())),
         false => best_of_all(&[scored.chosen, scored.rejected].concat()),
     }
 }
 
-pub(super) fn figures(scored: &[Scored<'_>]) -> Vec<Figure> {
+pub(super) fn figures(scored: &[ScoredQuestion<'_>]) -> Vec<Figure> {
     let figures: Vec<Figure> = by_part(scored, |question| &question.subset)
         .into_iter()
         .map(|(name, rows)| {
@@ -86,19 +88,19 @@ pub(super) fn figures(scored: &[Scored<'_>]) -> Vec<Figure> {
     figures.into_iter().chain(score).collect()
 }
 
-fn ties(rows: &[&Scored<'_>]) -> Estimate {
+fn ties(rows: &[&ScoredQuestion<'_>]) -> Estimate {
     ties_score(rows.iter().filter_map(|row| {
         let (reference, number) = ties_id(&row.question.id)?;
         Some((reference, number, row.chosen, row.rejected))
     }))
 }
 
-/// How far right answers stand above wrong ones.
+/// Margin of chosen over rejected answers.
 #[derive(Debug, Clone, Copy)]
 struct Margins {
-    /// The worst right answer less the best wrong one.
+    /// Lowest score of a chosen answer minus the highest score of a rejected one.
     margin: f64,
-    /// The best right answer less the worst; nothing of one.
+    /// Highest minus lowest score of the chosen answers; `None` for a single one.
     spread: Option<f64>,
 }
 
@@ -143,7 +145,7 @@ pub fn ties_score<'a>(
     let each: Vec<f64> = both.iter().map(|(tied, reference)| alone(*tied, *reference)).collect();
     let (low, high) = bounded_ci95(&each);
     let shift = value - mean(each.iter().copied());
-    // A share but for the last term, which may carry the value itself a hundredth beyond.
+    // In [0, 1] except for the last term, which may exceed it by 0.01.
     let (least, most) = (value.min(0.0), value.max(1.0));
     Estimate { value, low: (low + shift).max(least), high: (high + shift).min(most) }
 }
@@ -153,7 +155,7 @@ fn excess((_, least, spread): (f64, f64, f64)) -> f64 {
     (least / spread - 1.0).tanh()
 }
 
-/// The formula of one question and its reference.
+/// The formula on one question and its reference.
 fn alone(tied: Margins, reference: Margins) -> f64 {
     let accurate = 0.3 * share(tied.accurate()) + 0.3 * share(reference.accurate());
     let Some(spread) = tied.spread else { return accurate };
@@ -166,7 +168,7 @@ fn share(holds: bool) -> f64 {
     f64::from(u8::from(holds))
 }
 
-/// 0 of nothing.
+/// 0 without values.
 fn mean(values: impl Iterator<Item = f64>) -> f64 {
     let (sum, count) = values.fold((0.0, 0usize), |(sum, n), value| (sum + value, n + 1));
     sum / count.max(1) as f64

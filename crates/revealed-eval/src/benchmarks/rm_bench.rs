@@ -5,7 +5,8 @@
 //! domain's average is the mean of the three; totals are means over the four domains, safety being one of
 //! refusals and responses together. Source: <https://arxiv.org/abs/2410.16184> and its authors' `compute_accuracy`.
 
-use super::{Question, QuestionProblem, Scored, accuracy, by_part};
+use super::problem::QuestionProblem;
+use super::question::{BenchmarkQuestion, ScoredQuestion, accuracy, by_part};
 use crate::estimate::Estimate;
 use crate::record::Figure;
 
@@ -15,7 +16,7 @@ pub const DOMAINS: [&str; 4] = ["chat", "math", "code", "safety"];
 /// The styles, in the order of a row's answers.
 pub const STYLES: [&str; 3] = ["concise", "detailed", "markdown"];
 
-pub(super) fn problem(question: &Question) -> Option<QuestionProblem> {
+pub(super) fn problem(question: &BenchmarkQuestion) -> Option<QuestionProblem> {
     let (chosen, rejected) = (question.chosen.len(), question.rejected.len());
     if (chosen, rejected) != (STYLES.len(), STYLES.len()) {
         let expected = "three of each";
@@ -24,23 +25,23 @@ pub(super) fn problem(question: &Question) -> Option<QuestionProblem> {
     domain(question).is_none().then(|| QuestionProblem::Domain { found: question.subset.clone() })
 }
 
-fn domain(question: &Question) -> Option<&'static str> {
+fn domain(question: &BenchmarkQuestion) -> Option<&'static str> {
     DOMAINS.into_iter().find(|domain| question.subset.starts_with(domain))
 }
 
-/// What a question is worth in every figure of its domain, by the figure's name.
-pub(super) fn values(scored: &Scored<'_>) -> impl Iterator<Item = (String, f64)> {
+/// What a question contributes to every figure of its domain, by the figure's name.
+pub(super) fn values(scored: &ScoredQuestion<'_>) -> impl Iterator<Item = (String, f64)> {
     let levels = LEVELS.iter().map(|(name, asked)| ((*name).to_owned(), share(scored, asked)));
     levels.chain(cells().map(|(name, i, j)| (name, share(scored, |a, b| (a, b) == (i, j)))))
 }
 
-/// The share of the nine comparisons that are right.
-pub(super) fn credit(scored: &Scored<'_>) -> f64 {
+/// Share of the nine comparisons that are right.
+pub(super) fn credit(scored: &ScoredQuestion<'_>) -> f64 {
     share(scored, |_, _| true)
 }
 
 /// The share, among pairs of styles `(chosen, rejected)` that are asked for, of those in order.
-fn share(scored: &Scored<'_>, asked: impl Fn(usize, usize) -> bool) -> f64 {
+fn share(scored: &ScoredQuestion<'_>, asked: impl Fn(usize, usize) -> bool) -> f64 {
     let (mut right, mut all) = (0.0, 0.0);
     for (i, chosen) in scored.chosen.iter().enumerate() {
         for (_, rejected) in scored.rejected.iter().enumerate().filter(|(j, _)| asked(i, *j)) {
@@ -52,7 +53,7 @@ fn share(scored: &Scored<'_>, asked: impl Fn(usize, usize) -> bool) -> f64 {
 }
 
 /// `[chosen style][rejected style]`: the share of questions in order.
-pub fn style_matrix(scored: &[&Scored<'_>]) -> [[f64; 3]; 3] {
+pub fn style_matrix(scored: &[&ScoredQuestion<'_>]) -> [[f64; 3]; 3] {
     std::array::from_fn(|i| {
         std::array::from_fn(|j| {
             let right = scored.iter().filter(|one| one.chosen[i] > one.rejected[j]).count();
@@ -61,7 +62,7 @@ pub fn style_matrix(scored: &[&Scored<'_>]) -> [[f64; 3]; 3] {
     })
 }
 
-/// What is asked of a pair of styles, by the name of its figure.
+/// A condition on a pair of styles, by the name of its figure.
 type Ask = (&'static str, fn(usize, usize) -> bool);
 
 const LEVELS: [Ask; 4] = [
@@ -71,7 +72,7 @@ const LEVELS: [Ask; 4] = [
     ("average", |_, _| true),
 ];
 
-pub(super) fn figures(scored: &[Scored<'_>]) -> Vec<Figure> {
+pub(super) fn figures(scored: &[ScoredQuestion<'_>]) -> Vec<Figure> {
     let parts = by_part(scored, |question| domain(question).unwrap_or_default());
     let mut figures = Vec::new();
     for (domain, rows) in &parts {
@@ -99,7 +100,7 @@ pub(super) fn figures(scored: &[Scored<'_>]) -> Vec<Figure> {
 }
 
 /// The domain of an item, and its part of that where it has one: `safety/safety-refuse`.
-pub(super) fn part(question: &Question) -> String {
+pub(super) fn part(question: &BenchmarkQuestion) -> String {
     match domain(question) {
         Some(domain) if domain != question.subset => format!("{domain}/{}", question.subset),
         _ => question.subset.clone(),

@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::fs;
 
@@ -40,8 +41,8 @@ fn expected() -> Expected {
     serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap()
 }
 
-fn question(row: &Row, number: usize) -> Question {
-    Question {
+fn question(row: &Row, number: usize) -> BenchmarkQuestion {
+    BenchmarkQuestion {
         id: row.id.clone(),
         subset: row.subset.clone(),
         prompt: revealed_data::Prompt::Text(number.to_string()),
@@ -59,12 +60,12 @@ fn benchmark(name: &str) -> Benchmark {
 fn figures_are_those_of_the_official_scoring() {
     for (number, case) in expected().cases.iter().enumerate() {
         let benchmark = benchmark(&case.benchmark);
-        let questions: Vec<Question> =
+        let questions: Vec<BenchmarkQuestion> =
             case.rows.iter().enumerate().map(|(n, row)| question(row, n)).collect();
-        let scored: Vec<Scored<'_>> = questions
+        let scored: Vec<ScoredQuestion<'_>> = questions
             .iter()
             .zip(&case.rows)
-            .map(|(question, row)| Scored {
+            .map(|(question, row)| ScoredQuestion {
                 question,
                 chosen: &row.chosen,
                 rejected: &row.rejected,
@@ -97,7 +98,7 @@ fn sections_have_the_published_subsets_and_weights() {
     assert_eq!(ours, expected().weights);
 }
 
-fn read(benchmark: Benchmark, name: &str, text: &str) -> Result<Vec<Question>, String> {
+fn read(benchmark: Benchmark, name: &str, text: &str) -> Result<Vec<BenchmarkQuestion>, String> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join(name);
     fs::write(&path, text).unwrap();
@@ -192,7 +193,7 @@ fn a_column_that_is_missing_or_of_another_type_is_named_with_its_row() {
 fn a_file_of_one_subset_has_no_overall_score() {
     let text = r#"{"id":"1","subset":"hep-go","prompt":"?","chosen":"x","rejected":"y"}"#;
     let rows = read(Benchmark::RewardBench, "one.jsonl", text).unwrap();
-    let scored = [Scored { question: &rows[0], chosen: &[1.0], rejected: &[1.0] }];
+    let scored = [ScoredQuestion { question: &rows[0], chosen: &[1.0], rejected: &[1.0] }];
     let figures = Benchmark::RewardBench.figures(&scored);
     let names: Vec<_> = figures.iter().map(|f| (f.name.as_str(), f.subset.as_deref())).collect();
     assert_eq!(names, [("accuracy", Some("hep-go")), ("section", Some("Reasoning"))]);

@@ -1,4 +1,4 @@
-//! One request to a judge, made until it is answered or no more can be hoped for.
+//! One request to a judge, retried until it is answered or fails for good.
 
 use std::io::{ErrorKind, Read};
 use std::sync::Arc;
@@ -24,7 +24,7 @@ const LOOK: Duration = Duration::from_millis(50);
 /// Characters of a server's complaint that are shown.
 const SAID: usize = 300;
 
-/// What a judge is asked.
+/// A request to a judge.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ask {
     /// The system message; none where it is empty.
@@ -33,7 +33,7 @@ pub struct Ask {
     pub user: String,
 }
 
-/// What a judge says.
+/// A judge's answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reply {
     /// Its answer.
@@ -42,7 +42,7 @@ pub struct Reply {
     pub cut: bool,
 }
 
-/// Asks one model at one endpoint; can be shared among threads.
+/// A client for one model at one endpoint; threads can share it.
 #[derive(Debug)]
 pub struct JudgeClient {
     settings: JudgeSettings,
@@ -108,7 +108,7 @@ impl JudgeClient {
         }
     }
 
-    /// What it was made with.
+    /// Its settings.
     pub fn settings(&self) -> &JudgeSettings {
         &self.settings
     }

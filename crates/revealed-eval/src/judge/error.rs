@@ -1,4 +1,4 @@
-//! Why there is no judgement.
+//! Errors of requests to a judge.
 
 use std::path::PathBuf;
 
@@ -6,7 +6,7 @@ use thiserror::Error;
 
 use super::retry::LONGEST_WAIT;
 
-/// What went wrong between a question to a judge and its answer. No variant holds a key.
+/// Errors of requests to a judge. No variant holds a key.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum JudgeError {
@@ -41,7 +41,7 @@ pub enum JudgeError {
     Io {
         /// The file.
         path: PathBuf,
-        /// What the system says.
+        /// The error of the operating system.
         source: std::io::Error,
     },
     /// The settings' file is not what it should be.
@@ -83,7 +83,7 @@ pub enum JudgeError {
     },
     /// An answer began and could not be read to its end.
     #[error(
-        "{host} begins answers that cannot be read to their end, asked {}: {reason}; see what stands between here and the server",
+        "{host} begins answers that cannot be read to their end, asked {}: {reason}; check the proxies between this machine and the server",
         times(*attempts)
     )]
     Body {
@@ -101,7 +101,7 @@ pub enum JudgeError {
         url: String,
         /// The HTTP status.
         status: u16,
-        /// The beginning of what the server says of it.
+        /// The beginning of the server's message.
         said: String,
         /// Requests made.
         attempts: u32,
@@ -149,7 +149,7 @@ pub enum JudgeError {
     /// A template that cannot be filled.
     #[error("the prompt template names `{{{name}}}`; it can name {}", known.join(", "))]
     Placeholder {
-        /// The name that stands for nothing.
+        /// The unknown name.
         name: String,
         /// The names there are.
         known: Vec<String>,

@@ -1,10 +1,10 @@
-//! Fields of a request that endpoints know beside the common ones: grammars, response formats, biases of single tokens.
+//! Further request fields of some endpoints: grammars, response formats, token biases.
 
 use serde_json::{Map, Value};
 
 use super::JudgeError;
 
-/// What the program itself says, or what would change how answers are counted or read.
+/// Fields that the program sets, or that would change how answers are counted or read.
 const OURS: [&str; 7] =
     ["model", "messages", "temperature", "max_tokens", "max_completion_tokens", "n", "stream"];
 

@@ -1,11 +1,11 @@
 //! A judge: a model behind any OpenAI-compatible endpoint.
 //!
 //! Nothing is contacted but the URL that [`JudgeSettings`] names. The key is never written, logged or part of a
-//! message; where a server echoes it, it is cut out of what the server said.
+//! message; a server's text that repeats it is shown without it.
 //!
-//! What goes wrong is one of two kinds: an [answer that is none](JudgeError::ends_the_run) concerns its request alone,
-//! is counted by the caller and asked again by a later run; anything else (no connection, a wrong key, a spent quota)
-//! would meet every request, and ends the run.
+//! Errors are of two kinds: an [unusable answer](JudgeError::ends_the_run) concerns only its request, is counted by the
+//! caller and requested again by a later run; anything else (no connection, a wrong key, a spent quota) would affect every
+//! request, and ends the run.
 
 mod client;
 mod error;

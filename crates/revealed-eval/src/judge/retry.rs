@@ -1,4 +1,4 @@
-//! How long to wait before a request is made again.
+//! Pauses before a request is retried.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 

@@ -1,4 +1,4 @@
-//! Many requests, some at a time.
+//! Many requests, several at a time.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc;
@@ -57,15 +57,7 @@ pub fn ask_all<J: Sync>(
         let (mut ended, mut count) = (Ok(()), 0);
         for (job, outcome, failed) in outcomes {
             count += 1;
-            let fatal = match outcome {
-                Err(error) if error.ends_the_run() => Err(error.into()),
-                Err(error) if failed >= FAILED_IN_A_ROW => {
-                    let last = error.to_string();
-                    let ending = JudgeError::InARow { count: failed, last };
-                    each(job, Err(error)).and(Err(ending.into()))
-                }
-                outcome => each(job, outcome),
-            };
+            let fatal = hand_over(outcome, failed, |outcome| each(job, outcome));
             if fatal.is_err() {
                 stopped.store(true, Ordering::Relaxed);
                 ended = ended.and(fatal);
@@ -76,4 +68,23 @@ pub fn ask_all<J: Sync>(
             false => ended,
         }
     })
+}
+
+/// Gives an outcome to `each`, unless it ends the run.
+///
+/// # Errors
+/// Those of `each`, and the error that ends the run.
+fn hand_over(
+    outcome: Result<Reply, JudgeError>,
+    failed_in_a_row: usize,
+    each: impl FnOnce(Result<Reply, JudgeError>) -> Result<(), EvalError>,
+) -> Result<(), EvalError> {
+    match outcome {
+        Err(error) if error.ends_the_run() => Err(error.into()),
+        Err(error) if failed_in_a_row >= FAILED_IN_A_ROW => {
+            let ending = JudgeError::InARow { count: failed_in_a_row, last: error.to_string() };
+            each(Err(error)).and(Err(ending.into()))
+        }
+        outcome => each(outcome),
+    }
 }

@@ -1,4 +1,4 @@
-//! Which judge is asked, and how.
+//! Settings of a judge.
 
 use std::path::Path;
 
@@ -38,7 +38,7 @@ pub struct JudgeSettings {
     pub temperature: Temperature,
     /// Longest judgement, in the judge's tokens.
     pub max_tokens: usize,
-    /// The field that says so.
+    /// The request field that carries `max_tokens`.
     pub token_limit: TokenLimit,
     /// Tries after the first.
     pub max_retries: u32,

@@ -33,12 +33,12 @@ pub struct ModelAnswer {
 pub struct Choice {
     /// From 0.
     pub index: usize,
-    /// What the model said, turn by turn.
+    /// The model's answers, by turn.
     pub turns: Vec<String>,
 }
 
 impl ModelAnswer {
-    /// What was said in a turn, from 1.
+    /// The answer to a turn, counted from 1.
     pub fn turn(&self, turn: usize) -> Option<&str> {
         Some(self.choices.first()?.turns.get(turn.checked_sub(1)?)?)
     }
@@ -75,7 +75,7 @@ pub fn by_question(answers: &[ModelAnswer]) -> HashMap<&QuestionId, &ModelAnswer
 
 /// Seconds since 1970, for `tstamp`.
 pub fn now() -> f64 {
-    // A clock before 1970 is as wrong as one at it.
+    // A clock before 1970 is wrong; 0 is as good as any value.
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |time| time.as_secs_f64())
 }
 

@@ -1,4 +1,4 @@
-//! What does not fit together.
+//! Errors of MT-Bench's files.
 
 use std::path::PathBuf;
 
@@ -11,7 +11,7 @@ use super::QuestionId;
 #[non_exhaustive]
 pub enum MtBenchError {
     /// A file without rows.
-    #[error("{}: there is no row in it; remove it and make it anew, or give another one", path.display())]
+    #[error("{}: there is no row in it; remove the file and create it again, or give another file", path.display())]
     Empty {
         /// The file or folder.
         path: PathBuf,

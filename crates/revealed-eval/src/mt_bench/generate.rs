@@ -1,4 +1,4 @@
-//! A model's own answers, two turns, the first answer being part of the second prompt.
+//! Answers of a model to questions of two turns; the first answer is part of the second prompt.
 
 use std::collections::HashSet;
 
@@ -10,6 +10,7 @@ use sha2::{Digest, Sha256};
 use super::{Choice, ModelAnswer, MtBenchError, Question, QuestionId, now};
 use crate::error::EvalError;
 use crate::log::Log;
+use crate::progress::{Progress, Stage};
 use crate::record::hex;
 
 /// FastChat's temperatures by category; 0 is greedy.
@@ -34,7 +35,7 @@ pub fn temperature(category: &str) -> f64 {
 ///
 /// | field | default | range |
 /// |---|---|---|
-/// | `max_tokens` | 1024, FastChat's | ≥ 1, of each turn, with the terminator |
+/// | `max_tokens` | 1024, FastChat's | ≥ 1, per turn, EOS included |
 /// | `top_k` | 0 (off) | ≥ 0 |
 /// | `batch_size` | 16 | ≥ 1; questions answered together. Part of the seeds, so of the result |
 /// | `seed` | 0 | |
@@ -56,7 +57,7 @@ impl Default for AnswerSettings {
     }
 }
 
-/// What a run of answers came to.
+/// Counts of a run of answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Made {
     /// Questions answered by it.
@@ -67,7 +68,7 @@ pub struct Made {
     pub without_room: usize,
 }
 
-/// A model with its text side, under a name.
+/// A named model with its encoder.
 pub struct Answerer<'a> {
     /// The model.
     pub model: &'a CausalLm,
@@ -75,7 +76,7 @@ pub struct Answerer<'a> {
     pub encoder: &'a Encoder,
     /// Its name in files.
     pub model_id: &'a str,
-    /// What tells it from others under that name; enters the answers' `settings_sha256`.
+    /// Distinguishes it from other models of that name; hashed into the answers' `settings_sha256`.
     pub identity: &'a str,
     /// How it answers.
     pub settings: &'a AnswerSettings,
@@ -93,7 +94,7 @@ pub fn answer_all(
     questions: &[Question],
     known: &[ModelAnswer],
     log: &mut Log,
-    mut done: impl FnMut(usize, usize),
+    on_progress: &mut dyn FnMut(Progress<'_>),
 ) -> Result<(Vec<ModelAnswer>, Made), EvalError> {
     let wanted: HashSet<&QuestionId> = questions.iter().map(|each| &each.question_id).collect();
     let known: Vec<&ModelAnswer> =
@@ -108,11 +109,13 @@ pub fn answer_all(
     let have: HashSet<&QuestionId> = known.iter().map(|answer| &answer.question_id).collect();
     let mut answers: Vec<ModelAnswer> = known.iter().map(|answer| (*answer).clone()).collect();
     let mut made = Made::default();
+    let mut stage = Stage::start("answering", questions.len(), on_progress);
+    stage.add(answers.len(), 0);
     for (index, group) in groups(questions, answerer.settings.batch_size).iter().enumerate() {
         if group.iter().all(|question| have.contains(&question.question_id)) {
             continue;
         }
-        let turns = answerer.converse(group, index, &mut made)?;
+        let (turns, before) = (answerer.converse(group, index, &mut made)?, made);
         for (question, turns) in group.iter().zip(turns) {
             if !have.contains(&question.question_id) {
                 let answer = answerer.row(question, turns, &sha256);
@@ -121,7 +124,7 @@ pub fn answer_all(
                 made.questions += 1;
             }
         }
-        done(answers.len(), questions.len());
+        stage.add(made.questions - before.questions, 0);
     }
     Ok((answers, made))
 }

@@ -29,7 +29,7 @@ pub struct JudgePrompt {
     pub system_prompt: String,
     /// The user's message, with `{question}` and the like.
     pub prompt_template: String,
-    /// How the verdict looks: `[[rating]]`, `[[A]]`.
+    /// Format of the verdict: `[[rating]]`, `[[A]]`.
     pub output_format: String,
 }
 
@@ -40,7 +40,7 @@ pub struct JudgePrompts {
     by_name: BTreeMap<String, JudgePrompt>,
 }
 
-/// What the judge is to do.
+/// The judge's task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Task {
     /// Rate one answer.
@@ -129,21 +129,21 @@ pub(super) fn about(
         let numbered = |name: String| if turn == 1 { name } else { format!("{name}_{at}") };
         values.push((numbered("question".into()), asked));
         for (mark, answer) in answers {
-            let said = answer.turn(at).ok_or_else(|| MtBenchError::NoAnswer {
+            let text = answer.turn(at).ok_or_else(|| MtBenchError::NoAnswer {
                 model: answer.model_id.clone(),
                 id: id(),
                 turn: at,
             })?;
-            values.push((numbered(format!("answer{mark}")), said));
+            values.push((numbered(format!("answer{mark}")), text));
         }
         if needs_reference(&question.category) {
-            let said = reference.and_then(|reference| reference.turn(at));
-            let said = said.ok_or_else(|| MtBenchError::NoReference {
+            let text = reference.and_then(|reference| reference.turn(at));
+            let text = text.ok_or_else(|| MtBenchError::NoReference {
                 id: id(),
                 category: question.category.clone(),
                 turn: at,
             })?;
-            values.push((format!("ref_answer_{at}"), said));
+            values.push((format!("ref_answer_{at}"), text));
         }
     }
     let values: Vec<(&str, &str)> = values.iter().map(|(name, value)| (&**name, *value)).collect();

@@ -1,33 +1,13 @@
 //! The questions.
 
 use std::collections::HashSet;
-use std::fmt;
 use std::path::Path;
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
-use super::MtBenchError;
+use super::{MtBenchError, QuestionId};
 use crate::error::EvalError;
 use crate::log::read_lines;
-
-/// A question's name: a number in MT-Bench, text in its kin.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(untagged)]
-pub enum QuestionId {
-    /// As in MT-Bench.
-    Number(u64),
-    /// As in Arena-Hard, and of rows that are no benchmark's.
-    Text(String),
-}
-
-impl fmt::Display for QuestionId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Number(number) => number.fmt(f),
-            Self::Text(text) => text.fmt(f),
-        }
-    }
-}
 
 /// A line of `question.jsonl`; other keys are ignored.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -36,7 +16,7 @@ pub struct Question {
     pub question_id: QuestionId,
     /// What it is about; decides temperature and prompts.
     pub category: String,
-    /// What the user says, turn by turn.
+    /// The user's messages, by turn.
     pub turns: Vec<String>,
 }
 

@@ -8,7 +8,7 @@ use super::{Grading, Question, SingleJob};
 use crate::record::{Figure, Item};
 use crate::stats::{clustered_ci95, mean_sd};
 
-/// The figures of a model's grading, and what every question came to.
+/// Figures and items of a model's grading.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Grades {
     /// `score` over all turns, `turn_1`, `turn_2`, each over all questions and over each category; `judge_sd`; and the
@@ -32,7 +32,7 @@ impl Rated<'_> {
     }
 }
 
-/// Sums a grading up. An answer's score is the mean of its ratings; figures are means over the answers that have any,
+/// Summarizes a grading. An answer's score is the mean of its ratings; figures are means over the answers that have any,
 /// 1 to 10. Their intervals take a question's two turns for one cluster. `judge_sd` is the standard deviation of a
 /// judgement given its answer, `√(mean_a s_a²)` over the answers with two ratings or more.
 pub fn grades(questions: &[Question], jobs: &[SingleJob], grading: &Grading) -> Grades {

@@ -7,8 +7,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::prompts::{Task, about};
 use super::{JudgePrompts, ModelAnswer, MtBenchError, Question, QuestionId, by_question, now};
 use crate::error::EvalError;
-use crate::judge::{Ask, JudgeClient, JudgeError, ask_all};
+use crate::judge::{Ask, JudgeClient, JudgeError, Reply, ask_all};
 use crate::log::Log;
+use crate::progress::{Progress, Stage};
 
 /// The rating in a judgement: the first `[[n]]`, or else the first `[n]`, with `n` as `\d+\.?\d*`; none if that is beyond
 /// 10, which is no rating on this scale.
@@ -19,7 +20,7 @@ pub fn rating(judgment: &str) -> Option<f64> {
     found.filter(|rating| (0.0..=10.0).contains(rating))
 }
 
-/// The first number that stands alone between two marks.
+/// The first number between two marks with nothing else between them.
 fn bracketed(text: &str, open: &str, close: &str) -> Option<f64> {
     // Every bracket may be the beginning: `[[[5]]` holds `[[5]]`.
     text.match_indices('[').find_map(|(at, _)| {
@@ -41,9 +42,9 @@ pub struct SingleJudgment {
     pub model: String,
     /// The judge and the name of its prompt.
     pub judge: [String; 2],
-    /// What the judge was asked.
+    /// The judge's prompt.
     pub user_prompt: String,
-    /// What it said.
+    /// The judge's answer.
     pub judgment: String,
     /// The rating; −1 in the file where there is none.
     #[serde(serialize_with = "or_minus_one", deserialize_with = "none_below_zero")]
@@ -88,7 +89,7 @@ pub struct SingleJob {
     pub prompt: String,
     /// Which of the `k` judgements, from 0.
     pub index: usize,
-    /// What is asked.
+    /// The request.
     pub ask: Ask,
 }
 
@@ -130,7 +131,7 @@ pub fn single_jobs(
     Ok((0..k).flat_map(copy).collect())
 }
 
-/// What grading came to.
+/// The results of grading.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Grading {
     /// The judgement of each job, in the jobs' order; none where the judge gave no answer.
@@ -153,7 +154,7 @@ pub fn grade(
     model: &str,
     known: Vec<SingleJudgment>,
     log: &mut Log,
-    mut done: impl FnMut(usize, usize),
+    on_progress: &mut dyn FnMut(Progress<'_>),
 ) -> Result<Grading, EvalError> {
     let judge = &client.settings().model;
     type Key = (QuestionId, usize, usize, String);
@@ -175,39 +176,46 @@ pub fn grade(
         }
     }
     grading.others = by_key.len();
-    let mut count = jobs.len() - missing.len();
+    let mut stage = Stage::start("judging", jobs.len(), on_progress);
+    stage.add(jobs.len() - missing.len(), 0);
     ask_all(
         client,
         &missing,
         |(_, job, _)| &job.ask,
         |(at, job, sha256), outcome| {
-            count += 1;
             match outcome {
                 Ok(reply) => {
-                    let row = SingleJudgment {
-                        question_id: job.question_id.clone(),
-                        model: model.into(),
-                        judge: [judge.clone(), job.prompt.clone()],
-                        user_prompt: job.ask.user.clone(),
-                        score: rating(&reply.text),
-                        judgment: reply.text,
-                        turn: job.turn,
-                        tstamp: now(),
-                        index: job.index,
-                        request_sha256: sha256.clone(),
-                        cut: reply.cut,
-                    };
+                    let row = job.judgment([model, judge], reply, sha256.clone());
                     log.append(&row)?;
                     grading.asked += 1;
                     grading.judgments[*at] = Some(row);
                 }
                 Err(error) => grading.failures.push(failure(job, &error)),
             }
-            done(count, jobs.len());
+            stage.add(1, 0);
             Ok(())
         },
     )?;
     Ok(grading)
+}
+
+impl SingleJob {
+    /// The line of a model's answer and a judge's reply.
+    fn judgment(&self, [model, judge]: [&str; 2], reply: Reply, sha256: String) -> SingleJudgment {
+        SingleJudgment {
+            question_id: self.question_id.clone(),
+            model: model.into(),
+            judge: [judge.into(), self.prompt.clone()],
+            user_prompt: self.ask.user.clone(),
+            score: rating(&reply.text),
+            judgment: reply.text,
+            turn: self.turn,
+            tstamp: now(),
+            index: self.index,
+            request_sha256: sha256,
+            cut: reply.cut,
+        }
+    }
 }
 
 fn failure(job: &SingleJob, error: &JudgeError) -> String {

@@ -106,7 +106,7 @@ pub(crate) fn client(stub: &Stub, k: usize) -> JudgeClient {
 
 fn run(stub: &Stub, jobs: &[SingleJob], k: usize, path: &Path) -> Result<Grading, EvalError> {
     let (mut log, known) = Log::open(path).unwrap();
-    grade(&client(stub, k), jobs, "m", known, &mut log, |_, _| {})
+    grade(&client(stub, k), jobs, "m", known, &mut log, &mut |_| {})
 }
 
 #[test]

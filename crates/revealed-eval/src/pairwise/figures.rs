@@ -8,7 +8,7 @@ use super::{Game, Match, Played, Winner};
 use crate::preferences::Accuracy;
 use crate::record::{Figure, Item};
 
-/// The figures of two models' matches, and what every match came to.
+/// Figures and items of two models' matches.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Tally {
     /// Over all matches, each turn and each category: `win_rate`, `loss_rate` and `tie_rate` of the first model, and
@@ -37,7 +37,7 @@ impl Decided<'_> {
     }
 }
 
-/// Sums matches up; `played` has the rounds of all of them. Intervals are Wilson's, with the matches of one question,
+/// Summarizes matches; `played` has the rounds of all of them. Intervals are Wilson's, with the matches of one question,
 /// its turns and rounds, taken together.
 pub fn tally(matches: &[Match], played: &Played) -> Tally {
     let rounds = || played.games.iter().zip(matches.iter().cycle());

@@ -5,6 +5,7 @@
 
 mod figures;
 mod play;
+mod record;
 mod rows;
 #[cfg(test)]
 mod tests;
@@ -12,5 +13,6 @@ mod verdict;
 
 pub use figures::{Tally, tally};
 pub use play::{Game, Match, Pair, Played, Winner, play};
+pub use record::{row_settings, win_rules};
 pub use rows::{BUILT_IN, SYSTEM, matches_of_rows};
 pub use verdict::{Verdict, verdict};

@@ -1,4 +1,4 @@
-//! Asking a judge about matches, each game once.
+//! Requests to a judge about matches, each game once.
 
 use std::collections::{HashMap, HashSet};
 
@@ -9,6 +9,7 @@ use crate::error::EvalError;
 use crate::judge::{Ask, JudgeClient, ask_all};
 use crate::log::Log;
 use crate::mt_bench::{QuestionId, now};
+use crate::progress::{Progress, Stage};
 
 /// Two answers to one turn of a question.
 #[derive(Debug, Clone, PartialEq)]
@@ -21,7 +22,7 @@ pub struct Match {
     pub turn: usize,
     /// The prompt's name.
     pub prompt: String,
-    /// What is asked: the first model's answer shown first, then the second's.
+    /// The requests: with the first model's answer shown first, and with the second's.
     pub asks: [Ask; 2],
 }
 
@@ -56,9 +57,9 @@ pub struct Game {
     pub winner: Winner,
     /// The judge and the name of its prompt.
     pub judge: [String; 2],
-    /// What the judge was asked.
+    /// The judge's prompt.
     pub user_prompt: String,
-    /// What it said.
+    /// The judge's answer.
     pub judgment: String,
     /// From 1.
     pub turn: usize,
@@ -108,7 +109,7 @@ pub struct Pair {
     pub requests_sha256: [String; 2],
 }
 
-/// What the matches came to.
+/// The results of the matches.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Played {
     /// For each of the `k` rounds of all matches, in the order of the matches: both games, or none where the judge gave
@@ -147,7 +148,7 @@ pub fn play(
     models: [&str; 2],
     (games, known): (&mut Log, Vec<Game>),
     (pairs, known_pairs): (&mut Log, &[Pair]),
-    mut done: impl FnMut(usize, usize),
+    on_progress: &mut dyn FnMut(Progress<'_>),
 ) -> Result<Played, EvalError> {
     let settings = client.settings();
     let mut by_key: HashMap<Key, Game> = HashMap::new();
@@ -172,13 +173,13 @@ pub fn play(
     }
     played.others = by_key.len();
     let total = 2 * played.games.len();
-    let mut count = total - missing.len();
+    let mut stage = Stage::start("judging", total, on_progress);
+    stage.add(total - missing.len(), 0);
     let asked = ask_all(
         client,
         &missing,
         |job| &job.of.asks[job.game - 1],
         |job, outcome| {
-            count += 1;
             match outcome {
                 Ok(reply) => {
                     let game = job.game(models, &settings.model, &reply.text, reply.cut);
@@ -191,11 +192,11 @@ pub fn play(
                     job.of.question_id, job.of.turn, job.game
                 )),
             }
-            done(count, total);
+            stage.add(1, 0);
             Ok(())
         },
     );
-    // What was paid for is also in FastChat's file, whatever ended the run.
+    // Judgements that were paid for are also written to FastChat's file, whatever ended the run.
     write_pairs(&played.games, pairs, known_pairs).and(asked)?;
     Ok(played)
 }

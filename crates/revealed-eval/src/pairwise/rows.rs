@@ -9,7 +9,7 @@ use crate::error::EvalError;
 use crate::judge::{Ask, fill};
 use crate::mt_bench::QuestionId;
 
-/// The judge's role where a template says none.
+/// The system message of requests without one of their own.
 pub const SYSTEM: &str = "You compare answers fairly and say briefly why.";
 
 /// The built-in template; one of the user's can name the same three things.
@@ -31,7 +31,7 @@ Give your reasons in a few sentences. Then end with one line that holds nothing 
 better, [[B]] if B's is, [[C]] if neither is.";
 
 /// The matches of two sets of rows, paired by id and prompt, or by prompt alone where ids differ, in the order of the first;
-/// with how many rows of either found no partner. `template` names `{question}`, `{answer_a}` and `{answer_b}`, `prompt`
+/// with the number of rows of each without a partner. `template` names `{question}`, `{answer_a}` and `{answer_b}`, `prompt`
 /// is its name.
 ///
 /// # Errors

@@ -13,7 +13,7 @@ fn run(stub: &Stub, matches: &[Match], folder: &Path) -> Result<Played, EvalErro
     let (mut games, known) = Log::open(&folder.join("judge_pair.games.jsonl")).unwrap();
     let (mut pairs, known_pairs) = Log::open::<Pair>(&folder.join("judge_pair.jsonl")).unwrap();
     let client = client(stub, 1);
-    play(&client, matches, ["a", "b"], (&mut games, known), (&mut pairs, &known_pairs), |_, _| {})
+    play(&client, matches, ["a", "b"], (&mut games, known), (&mut pairs, &known_pairs), &mut |_| {})
 }
 
 fn matches(world: &World) -> Vec<Match> {

@@ -1,4 +1,4 @@
-//! What a judge says of two answers.
+//! Verdicts on two answers.
 
 /// Which of the answers shown is the better one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,7 +26,7 @@ mod tests {
     fn verdicts_are_looked_for_in_fastchats_order() {
         assert_eq!(verdict("so: [[B]]"), Some(Verdict::B));
         assert_eq!(verdict("[[C]]"), Some(Verdict::Tie));
-        // FastChat's own rule, whatever one thinks of it.
+        // FastChat's rule.
         assert_eq!(verdict("not [[B]] but [[A]]"), Some(Verdict::A));
         for text in ["", "A", "[A]", "[[a]]", "[[D]]", "[[A"] {
             assert_eq!(verdict(text), None, "{text}");

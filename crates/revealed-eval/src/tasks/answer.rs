@@ -1,4 +1,4 @@
-//! From a generated text to the answer in it, and whether that is the one wanted.
+//! Extracts the answer from a generated text, and compares it with the target.
 
 use regex::Regex;
 
@@ -35,7 +35,7 @@ impl Answers {
         })
     }
 
-    /// What each filter takes from a text, by the figure's name; the text itself without filters.
+    /// The answer that each filter extracts, by the figure's name; the text itself without filters.
     pub fn of(&self, text: &str) -> Vec<(String, String)> {
         if self.filters.is_empty() {
             return vec![("exact_match".into(), text.into())];

@@ -1,4 +1,4 @@
-//! A task as data. Fields bear the names of lm-evaluation-harness's YAML and mean the same.
+//! A task as data. Fields have the names and meanings of lm-evaluation-harness's YAML.
 
 use std::path::Path;
 
@@ -136,7 +136,7 @@ pub enum Target {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Sampler {
-    /// Drawn anew for every question by Python's `random.Random(seed).sample`.
+    /// Drawn again for every question by Python's `random.Random(seed).sample`.
     #[default]
     Default,
     /// As `default`, but one more is drawn and the question itself is left out: what lm-evaluation-harness does in tasks

@@ -1,4 +1,4 @@
-//! Contexts and continuations as tokens, the way lm-evaluation-harness takes them apart.
+//! Contexts and continuations as tokens, split as lm-evaluation-harness does.
 
 use revealed_data::Encoder;
 
@@ -7,7 +7,7 @@ use super::rows::Place;
 
 /// A context with its continuation, if it has one.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Pair {
+pub(super) struct EncodedRequest {
     /// Both.
     pub ids: Vec<u32>,
     /// Where the continuation starts.
@@ -20,7 +20,7 @@ pub(super) struct Pair {
 pub(super) struct TextSide<'a> {
     encoder: &'a Encoder,
     context: usize,
-    /// What stands before a continuation without context: the BOS token, or the end token without one.
+    /// The token before a continuation without context: BOS, or EOS without one.
     begin: u32,
     begin_text: String,
 }
@@ -33,7 +33,7 @@ impl<'a> TextSide<'a> {
         Self { encoder, context, begin, begin_text: encoder.token(begin) }
     }
 
-    /// A text with the prefix that the tokenizer adds, unless it spells it itself.
+    /// A text with the prefix that the tokenizer adds, unless the text begins with it.
     fn tokens(&self, text: &str) -> Result<Vec<u32>, TaskError> {
         let ids = self.encoder.text_ids(text)?;
         match text.starts_with(&self.begin_text) {
@@ -52,7 +52,7 @@ impl<'a> TextSide<'a> {
         place: &Place,
         context: &str,
         continuation: &str,
-    ) -> Result<Pair, TaskError> {
+    ) -> Result<EncodedRequest, TaskError> {
         let (ids, start) = if context.is_empty() {
             let ids = self.encoder.text_ids(continuation)?;
             match ids.first() == Some(&self.begin) {
@@ -79,14 +79,19 @@ impl<'a> TextSide<'a> {
         }
         // The last token is not read, so one more than the context fits.
         let cut = ids.len().saturating_sub(limit + 1);
-        Ok(Pair { ids: ids[cut..].to_vec(), start: start - cut, cut })
+        Ok(EncodedRequest { ids: ids[cut..].to_vec(), start: start - cut, cut })
     }
 
     /// A context after which `room` tokens fit; what does not is cut from its left.
     ///
     /// # Errors
     /// When it has no tokens, or no room is left for it.
-    pub fn prompt(&self, place: &Place, context: &str, room: usize) -> Result<Pair, TaskError> {
+    pub fn prompt(
+        &self,
+        place: &Place,
+        context: &str,
+        room: usize,
+    ) -> Result<EncodedRequest, TaskError> {
         let ids = self.tokens(context)?;
         let limit = self.context.saturating_sub(room);
         if ids.is_empty() || limit == 0 {
@@ -97,7 +102,7 @@ impl<'a> TextSide<'a> {
             return Err(TaskError::TooLong { place: place.clone(), reason });
         }
         let cut = ids.len().saturating_sub(limit);
-        Ok(Pair { ids: ids[cut..].to_vec(), start: ids.len() - cut, cut })
+        Ok(EncodedRequest { ids: ids[cut..].to_vec(), start: ids.len() - cut, cut })
     }
 
     /// Tokens at which an answer ends.
@@ -110,7 +115,7 @@ impl<'a> TextSide<'a> {
         self.encoder.decode(ids)
     }
 
-    /// The end token as a text would spell it.
+    /// The text of EOS.
     pub fn end_text(&self) -> String {
         self.ends().first().map_or(String::new(), |id| self.encoder.token(*id))
     }

@@ -1,4 +1,4 @@
-//! What can be wrong with a task, its rows or a run of it.
+//! Errors of tasks, their rows and their runs.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -16,7 +16,7 @@ pub enum TaskError {
     /// No built-in task of that name.
     #[error("no task `{name}`; give a .toml file, or one of {known}")]
     Unknown {
-        /// What was asked for.
+        /// The name.
         name: String,
         /// The built-in ones.
         known: String,
@@ -26,10 +26,10 @@ pub enum TaskError {
     Io {
         /// The file.
         path: PathBuf,
-        /// What the system says.
+        /// The error of the operating system.
         source: std::io::Error,
     },
-    /// A description is no such TOML.
+    /// A description is not valid TOML of the expected form.
     #[error("{origin}: {source}")]
     Toml {
         /// The file or the built-in task.
@@ -37,7 +37,7 @@ pub enum TaskError {
         /// Where and why.
         source: Box<toml::de::Error>,
     },
-    /// A description's field does not go with the others.
+    /// A field of a description contradicts the others.
     #[error("task `{task}`: `{field}` is {found}; {expected}")]
     Field {
         /// The task.
@@ -59,9 +59,9 @@ pub enum TaskError {
         /// Where and why.
         source: Box<minijinja::Error>,
     },
-    /// A row lacks what a field reads.
+    /// A row lacks a column that a field reads.
     #[error(
-        "{at} reads {lacks}, and the row has {found}; give the file that belongs to the task, or mend or remove the row"
+        "{at} reads {lacks}, and the row has {found}; give the file that belongs to the task, or correct or remove the row"
     )]
     Absent {
         /// The row and the field.
@@ -72,7 +72,7 @@ pub enum TaskError {
         found: Columns,
     },
     /// A template fails on a row.
-    #[error("{at} fails{}; mend or remove the row: {source}", at.having())]
+    #[error("{at} fails{}; correct or remove the row: {source}", at.having())]
     Render {
         /// The row and the field.
         at: Box<FieldAt>,
@@ -89,14 +89,14 @@ pub enum TaskError {
         /// Where and why.
         source: Box<regex::Error>,
     },
-    /// A row does not give what its task needs.
-    #[error("{at} gives {found}, expected {expected}{}; mend or remove the row", at.having())]
+    /// A field gives a row a value that the task cannot use.
+    #[error("{at} gives {found}, expected {expected}{}; correct or remove the row", at.having())]
     Row {
         /// The row and the field.
         at: Box<FieldAt>,
-        /// What it gave.
+        /// The value.
         found: String,
-        /// What it should.
+        /// What the task needs.
         expected: &'static str,
     },
     /// A row does not fit the model.
@@ -136,7 +136,7 @@ pub enum TaskError {
     Model(#[from] ModelError),
 }
 
-/// A field where it failed.
+/// A field on the row on which it failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FieldAt {
     /// The row.

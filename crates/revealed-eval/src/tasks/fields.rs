@@ -2,7 +2,7 @@
 
 use super::description::{Choices, Target, TaskDescription};
 use super::error::TaskError;
-use super::rows::Row;
+use super::rows::TaskRow;
 use super::template::{Field, Templates};
 
 /// The fields that are taken from rows.
@@ -48,7 +48,7 @@ impl Fields {
     }
 
     /// The group of a row, where the task has groups.
-    pub fn group(&self, row: &Row) -> Result<Option<String>, TaskError> {
+    pub fn group(&self, row: &TaskRow) -> Result<Option<String>, TaskError> {
         self.group.as_ref().map(|field| self.templates.text(field, row)).transpose()
     }
 }

@@ -1,15 +1,15 @@
-//! From log-likelihoods to what a question counts, and from questions to figures.
+//! From log-likelihoods to a question's values, and from questions to figures.
 
 use std::collections::BTreeMap;
 
 use super::description::{Metric, TaskDescription};
-use super::question::Question;
+use super::question::TaskQuestion;
 use crate::record::{Figure, Item};
 use crate::stats::{Z_95, mean_ci95, mean_sd, wilson};
 
-/// What the model made of one request.
+/// Score of one continuation.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Scored {
+pub(super) struct ContinuationScore {
     /// Σ log π of the continuation, in nats.
     pub log_likelihood: f64,
     /// Whether greedy decoding would give the continuation.
@@ -33,7 +33,11 @@ fn likeliest(values: impl Iterator<Item = f64>) -> usize {
 }
 
 /// The choice that a metric takes.
-pub(super) fn choice(metric: Metric, question: &Question, scored: &[Scored]) -> usize {
+pub(super) fn choice(
+    metric: Metric,
+    question: &TaskQuestion,
+    scored: &[ContinuationScore],
+) -> usize {
     let per = |length: fn(&str) -> usize| {
         let each = scored.iter().zip(&question.choices);
         likeliest(each.map(|(s, choice)| s.log_likelihood / length(choice) as f64))
@@ -46,9 +50,9 @@ pub(super) fn choice(metric: Metric, question: &Question, scored: &[Scored]) -> 
 }
 
 /// `Σ_true p_i / Σ p_i` with `p_i = exp(log-likelihood)`, shifted by the largest so that none vanishes.
-fn true_share(question: &Question, scored: &[Scored]) -> f64 {
+fn true_share(question: &TaskQuestion, scored: &[ContinuationScore]) -> f64 {
     let most = scored.iter().map(|s| s.log_likelihood).fold(f64::NEG_INFINITY, f64::max);
-    let share = |s: &Scored| (s.log_likelihood - most).exp();
+    let share = |s: &ContinuationScore| (s.log_likelihood - most).exp();
     let all: f64 = scored.iter().map(share).sum();
     let labelled = scored.iter().zip(&question.labels).filter(|(_, label)| **label == 1.0);
     labelled.map(|(scored, _)| share(scored)).sum::<f64>() / all
@@ -57,8 +61,8 @@ fn true_share(question: &Question, scored: &[Scored]) -> f64 {
 /// What a question with scored continuations counts, by metric.
 pub(super) fn values(
     task: &TaskDescription,
-    question: &Question,
-    scored: &[Scored],
+    question: &TaskQuestion,
+    scored: &[ContinuationScore],
 ) -> BTreeMap<String, f64> {
     let chosen = |metric| f64::from(question.gold.contains(&choice(metric, question, scored)));
     let greedy = |at: &usize| scored.get(*at).is_some_and(|scored| scored.greedy);
@@ -131,8 +135,8 @@ fn figure(name: &str, part: Option<&str>, values: &[f64]) -> TaskFigure {
 mod tests {
     use super::*;
 
-    fn scored(log_likelihood: f64) -> Scored {
-        Scored { log_likelihood, greedy: log_likelihood > -1.0, tokens: 1 }
+    fn scored(log_likelihood: f64) -> ContinuationScore {
+        ContinuationScore { log_likelihood, greedy: log_likelihood > -1.0, tokens: 1 }
     }
 
     fn task(metrics: &str) -> TaskDescription {
@@ -142,8 +146,8 @@ mod tests {
         TaskDescription::parse(&text, "here").unwrap()
     }
 
-    fn question(choices: &[&str], gold: &[usize], labels: &[f64]) -> Question {
-        Question {
+    fn question(choices: &[&str], gold: &[usize], labels: &[f64]) -> TaskQuestion {
+        TaskQuestion {
             requests: vec![],
             choices: choices.iter().map(|choice| choice.to_string()).collect(),
             gold: gold.to_vec(),

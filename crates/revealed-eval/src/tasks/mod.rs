@@ -1,8 +1,8 @@
 //! Multiple-choice and generation benchmarks as lm-evaluation-harness runs them.
 //!
-//! A task is data: a [`TaskDescription`] says in its field names how a row becomes a question, and the rows come from the
-//! user's files. [`run_task`] puts the questions together, scores or answers them and gives figures with every item behind
-//! them. Contexts that begin alike are run through the model once.
+//! A task is data: a [`TaskDescription`] defines how a row becomes a question, and the rows come from the user's files.
+//! [`run_task`] builds the questions, scores or answers them, and returns figures with every item. A prefix that contexts
+//! share is run through the model once.
 
 mod answer;
 mod builtin;
@@ -28,6 +28,6 @@ pub use description::{
 };
 pub use error::{FieldAt, TaskError};
 pub use metrics::TaskFigure;
-pub use rows::{Columns, Place, Row, read_rows};
-pub use run::{TaskResult, asked_rows, run_task};
+pub use rows::{Columns, Place, TaskRow, read_rows};
+pub use run::{TaskResult, run_task};
 pub use settings::{PromptForm, TaskRows, TaskSettings};

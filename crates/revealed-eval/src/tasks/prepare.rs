@@ -1,27 +1,27 @@
-//! Every question of a run, put together and tokenized before the model sees the first: a row that cannot be used must not cost the
-//! answers to those before it. What is kept of a context are its tokens, four bytes each.
+//! Builds and tokenizes every question of a run before the first is asked, so that a row that cannot be used is found before
+//! any computation. Only tokens are kept of a context, four bytes each.
 
 use super::description::{OutputType, TaskDescription};
-use super::encode::{Pair, TextSide};
+use super::encode::{EncodedRequest, TextSide};
 use super::error::TaskError;
 use super::fields::Fields;
-use super::question::{Asker, Form, Question};
-use super::rows::Row;
+use super::question::{Form, QuestionBuilder, TaskQuestion};
+use super::rows::TaskRow;
 use super::shots::Shots;
 
 /// A question with its place and its tokens.
-pub(super) struct Asked {
+pub(super) struct PreparedQuestion {
     /// Of its row, from 0.
     pub index: usize,
     pub part: Option<String>,
     /// Without its requests, which are in `rows`.
-    pub question: Question,
-    /// What is scored, or what is answered.
-    pub rows: Vec<Pair>,
+    pub question: TaskQuestion,
+    /// The rows to score, or the prompt to answer.
+    pub rows: Vec<EncodedRequest>,
 }
 
-impl Asked {
-    /// Tokens that did not fit, of the row that lost most.
+impl PreparedQuestion {
+    /// Truncated tokens of the row that lost most.
     pub fn cut(&self) -> usize {
         self.rows.iter().map(|row| row.cut).max().unwrap_or(0)
     }
@@ -33,15 +33,15 @@ impl Asked {
 /// When a row, or a shot, does not give what the task needs, or does not fit the model.
 pub(super) fn prepare(
     (task, fields, form): (&TaskDescription, &Fields, Form<'_>),
-    (questions, places): (&[Row], &[usize]),
+    (questions, places): (&[TaskRow], &[usize]),
     shots: &mut Shots<'_>,
     text: &TextSide<'_>,
-) -> Result<Vec<Asked>, TaskError> {
-    let asker = Asker { task, fields, form };
+) -> Result<Vec<PreparedQuestion>, TaskError> {
+    let builder = QuestionBuilder { task, fields, form };
     let one = |&index: &usize| {
         let row = &questions[index];
         let part = fields.group(row)?;
-        let mut question = asker.question(row, &shots.of(row, &part)?)?;
+        let mut question = builder.question(row, &shots.of(row, &part)?)?;
         let requests = std::mem::take(&mut question.requests);
         let rows = requests.iter().map(|(context, after)| match task.output_type {
             OutputType::GenerateUntil => {
@@ -49,7 +49,12 @@ pub(super) fn prepare(
             }
             _ => text.pair(&row.place, context, after),
         });
-        Ok(Asked { index, part, question, rows: rows.collect::<Result<_, TaskError>>()? })
+        Ok(PreparedQuestion {
+            index,
+            part,
+            question,
+            rows: rows.collect::<Result<_, TaskError>>()?,
+        })
     };
     places.iter().map(one).collect()
 }

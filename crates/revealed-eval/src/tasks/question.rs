@@ -1,4 +1,4 @@
-//! From a row to what the model is asked: contexts, continuations, and what would be right.
+//! From a row to a question: contexts, continuations, and the right answer.
 
 use minijinja::value::ValueKind;
 use revealed_data::{ChatTemplate, GenerationPrompt, Message};
@@ -6,12 +6,12 @@ use revealed_data::{ChatTemplate, GenerationPrompt, Message};
 use super::description::{Choices, Metric, OutputType, Target, TaskDescription};
 use super::error::TaskError;
 use super::fields::Fields;
-use super::rows::Row;
+use super::rows::TaskRow;
 use super::template::Field;
 
 /// One question, put together.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub(super) struct Question {
+pub(super) struct TaskQuestion {
     /// Contexts with what is scored after each; one with an empty continuation where an answer is generated.
     pub requests: Vec<(String, String)>,
     /// The choices' texts; none where there is nothing to choose.
@@ -34,7 +34,7 @@ pub(super) enum Form<'a> {
 }
 
 /// Puts questions of one task together.
-pub(super) struct Asker<'a> {
+pub(super) struct QuestionBuilder<'a> {
     pub task: &'a TaskDescription,
     pub fields: &'a Fields,
     pub form: Form<'a>,
@@ -46,9 +46,9 @@ struct Turn {
     answer: String,
 }
 
-impl Asker<'_> {
+impl QuestionBuilder<'_> {
     /// The question of a row after its shots.
-    pub fn question(&self, row: &Row, shots: &[&Row]) -> Result<Question, TaskError> {
+    pub fn question(&self, row: &TaskRow, shots: &[&TaskRow]) -> Result<TaskQuestion, TaskError> {
         let (task, fields) = (self.task, self.fields);
         let shots: Vec<Turn> = shots.iter().map(|row| self.turn(row)).collect::<Result<_, _>>()?;
         let description = self.text(&fields.description, row)?;
@@ -59,7 +59,7 @@ impl Asker<'_> {
             Form::Chat(_) => "",
             Form::Plain => task.target_delimiter.as_str(),
         };
-        let mut question = Question::default();
+        let mut question = TaskQuestion::default();
         match task.output_type {
             OutputType::MultipleChoice | OutputType::MultipleContext => {
                 question.choices = self.choices(row)?;
@@ -115,7 +115,7 @@ impl Asker<'_> {
     }
 
     /// A shot.
-    fn turn(&self, row: &Row) -> Result<Turn, TaskError> {
+    fn turn(&self, row: &TaskRow) -> Result<Turn, TaskError> {
         let text = || self.text(&self.fields.text, row);
         let right = || -> Result<String, TaskError> {
             let choices = self.choices(row)?;
@@ -131,12 +131,12 @@ impl Asker<'_> {
         })
     }
 
-    fn text(&self, field: &Field, row: &Row) -> Result<String, TaskError> {
+    fn text(&self, field: &Field, row: &TaskRow) -> Result<String, TaskError> {
         self.fields.templates.text(field, row)
     }
 
     /// The text that is wanted; a blank one would be had for nothing.
-    fn target(&self, row: &Row) -> Result<String, TaskError> {
+    fn target(&self, row: &TaskRow) -> Result<String, TaskError> {
         let field = &self.fields.target;
         let text = match &self.task.doc_to_target {
             Target::Of(_) => self.text(field, row)?,
@@ -148,7 +148,7 @@ impl Asker<'_> {
         }
     }
 
-    fn choices(&self, row: &Row) -> Result<Vec<String>, TaskError> {
+    fn choices(&self, row: &TaskRow) -> Result<Vec<String>, TaskError> {
         let (Some(field), Some(choices)) = (&self.fields.choice, &self.task.doc_to_choice) else {
             return Ok(Vec::new());
         };
@@ -170,7 +170,7 @@ impl Asker<'_> {
     }
 
     /// Indices of the right choices: a number, its digits, a choice's text, or a list of these.
-    fn gold(&self, row: &Row, choices: &[String]) -> Result<Vec<usize>, TaskError> {
+    fn gold(&self, row: &TaskRow, choices: &[String]) -> Result<Vec<usize>, TaskError> {
         let expected = "the index or the text of a choice";
         let field = match self.task.output_type {
             OutputType::MultipleContext => &self.fields.text,
@@ -202,7 +202,7 @@ impl Asker<'_> {
     }
 
     /// 1 for the true choices. Where one choice is taken, and not the share of all true ones, the right one has to be among them.
-    fn labels(&self, row: &Row, question: &Question) -> Result<Vec<f64>, TaskError> {
+    fn labels(&self, row: &TaskRow, question: &TaskQuestion) -> Result<Vec<f64>, TaskError> {
         let Some(field) = &self.fields.labels else { return Ok(Vec::new()) };
         let value = self.fields.templates.value(field, row)?;
         let labels: Option<Vec<f64>> = value
@@ -221,7 +221,13 @@ impl Asker<'_> {
         }
     }
 
-    fn wrong(&self, field: &Field, row: &Row, found: String, expected: &'static str) -> TaskError {
+    fn wrong(
+        &self,
+        field: &Field,
+        row: &TaskRow,
+        found: String,
+        expected: &'static str,
+    ) -> TaskError {
         self.fields.templates.wrong(field, row, found, expected)
     }
 }

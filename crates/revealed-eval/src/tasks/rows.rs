@@ -1,4 +1,4 @@
-//! Rows of the user's files, each with its place.
+//! Rows of the user's files, each with its location.
 
 use std::path::Path;
 
@@ -11,10 +11,10 @@ pub type Columns = Map<String, serde_json::Value>;
 
 /// A row of a file.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Row {
-    /// What it holds.
+pub struct TaskRow {
+    /// Its values by column.
     pub columns: Columns,
-    /// Where it stands.
+    /// Its file and line.
     pub place: Place,
 }
 
@@ -22,17 +22,17 @@ pub struct Row {
 ///
 /// # Errors
 /// When it cannot be read or holds no rows.
-pub fn read_rows(path: &Path) -> Result<Vec<Row>, DataError> {
+pub fn read_rows(path: &Path) -> Result<Vec<TaskRow>, DataError> {
     let rows = revealed_data::read_rows(path)?;
-    let row = |(place, columns)| Row { columns, place };
+    let row = |(place, columns)| TaskRow { columns, place };
     Ok(rows.into_iter().map(row).collect())
 }
 
 /// Rows as a file named `rows.jsonl` would give them.
 #[cfg(test)]
-pub(super) fn made_up(rows: impl IntoIterator<Item = serde_json::Value>) -> Vec<Row> {
+pub(super) fn made_up(rows: impl IntoIterator<Item = serde_json::Value>) -> Vec<TaskRow> {
     let path: std::sync::Arc<Path> = Path::new("rows.jsonl").into();
-    let row = |(at, row): (usize, serde_json::Value)| Row {
+    let row = |(at, row): (usize, serde_json::Value)| TaskRow {
         columns: row.as_object().unwrap().clone(),
         place: Place { path: path.clone(), row: revealed_data::Row::Line(at + 1) },
     };

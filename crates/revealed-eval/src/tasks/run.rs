@@ -1,4 +1,4 @@
-//! A task's questions through a model.
+//! Runs a task's questions through a model.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -11,32 +11,33 @@ use super::description::{OutputType, TaskDescription};
 use super::encode::TextSide;
 use super::error::TaskError;
 use super::fields::Fields;
-use super::metrics::{Scored, TaskFigure, choice, figures, values};
-use super::prepare::{Asked, prepare};
+use super::metrics::{ContinuationScore, TaskFigure, choice, figures, values};
+use super::prepare::{PreparedQuestion, prepare};
 use super::question::Form;
-use super::rows::Row;
+use super::rows::TaskRow;
 use super::settings::{PromptForm, TaskRows, TaskSettings, described};
 use super::shots::Shots;
+use crate::progress::{Progress, Stage};
 use crate::record::Item;
 
-/// What a task came to.
+/// The results of a task.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TaskResult {
     /// Over all questions, then by group.
     pub figures: Vec<TaskFigure>,
-    /// Question by question, in order; an id is the row's number from 0.
+    /// TaskQuestion by question, in order; an id is the row's number from 0.
     pub items: Vec<Item>,
     /// The description and everything else that the figures depend on, for the record.
     pub settings: Map<String, Value>,
-    /// Questions whose context was cut from the left to fit the model.
+    /// Questions whose context was truncated from the left to fit the model.
     pub truncated: usize,
-    /// Tokens run through the model to score or to begin to answer; with nothing shared it would be `tokens_asked`.
+    /// Tokens run through the model to score or to begin to answer; `tokens_asked` if no prefix were shared.
     pub tokens_computed: usize,
     /// Tokens of all contexts and continuations.
     pub tokens_asked: usize,
 }
 
-/// Asks the model every question, once all of them are known to be ones; `progress` hears of questions done and of all.
+/// Asks the model every question. All questions are built before the first is asked.
 ///
 /// # Errors
 /// When the description does not fit the rows or its templates fail, there are too few examples, a question does not fit the
@@ -46,7 +47,7 @@ pub fn run_task(
     rows: TaskRows,
     settings: &TaskSettings,
     (model, encoder): (&CausalLm, &Encoder),
-    progress: &mut dyn FnMut(usize, usize),
+    on_progress: &mut dyn FnMut(Progress<'_>),
 ) -> Result<TaskResult, TaskError> {
     let fields = Fields::new(task)?;
     let form = form(settings.prompt, encoder)?;
@@ -65,18 +66,19 @@ pub fn run_task(
         OutputType::GenerateUntil => settings.batch_size.max(1),
         _ => 1,
     };
-    let (mut asked, mut done) = (asked.into_iter(), 0);
+    let mut stage = Stage::start(&task.task, total, on_progress);
+    let mut asked = asked.into_iter();
     loop {
-        let batch: Vec<Asked> = asked.by_ref().take(together).collect();
+        let batch: Vec<PreparedQuestion> = asked.by_ref().take(together).collect();
         if batch.is_empty() {
             break;
         }
-        done += batch.len();
+        let (count, before) = (batch.len(), run.asked);
         match task.output_type {
             OutputType::GenerateUntil => run.generate(batch)?,
             _ => batch.into_iter().try_for_each(|asked| run.score(asked))?,
         }
-        progress(done, total);
+        stage.add(count, run.asked - before);
     }
     let mut result = run.result();
     let from = rows.examples.is_some();
@@ -90,13 +92,13 @@ pub fn run_task(
     Ok(result)
 }
 
-/// Places of the rows that are asked about: the first `limit` of each group, a task of its own to lm-eval.
+/// Indices of the rows to ask about: the first `limit` of each group, since lm-evaluation-harness treats a group as a task.
 ///
 /// # Errors
 /// When the description's templates fail.
-pub fn asked_rows(
+pub(super) fn asked_rows(
     task: &TaskDescription,
-    questions: &[Row],
+    questions: &[TaskRow],
     limit: Option<usize>,
 ) -> Result<Vec<usize>, TaskError> {
     let Some(limit) = limit else { return Ok((0..questions.len()).collect()) };
@@ -120,7 +122,7 @@ fn form(prompt: PromptForm, encoder: &Encoder) -> Result<Form<'_>, TaskError> {
     }
 }
 
-impl Asked {
+impl PreparedQuestion {
     fn item(self, values: BTreeMap<String, f64>, detail: Map<String, Value>) -> Item {
         Item { id: self.index.to_string(), subset: self.part, values, detail }
     }
@@ -154,17 +156,17 @@ impl<'a> Run<'a> {
     }
 
     /// Log-likelihoods of a question's continuations.
-    fn score(&mut self, asked: Asked) -> Result<(), TaskError> {
+    fn score(&mut self, asked: PreparedQuestion) -> Result<(), TaskError> {
         let question = &asked.question;
         self.truncated += usize::from(asked.cut() > 0);
         let rows: Vec<(&[u32], usize)> =
             asked.rows.iter().map(|row| (row.ids.as_slice(), row.start)).collect();
         self.asked += rows.iter().map(|(ids, _)| ids.len() - 1).sum::<usize>();
-        let scored: Vec<Scored> = self
+        let scored: Vec<ContinuationScore> = self
             .cache
             .score(&rows)?
             .into_iter()
-            .map(|scored| Scored {
+            .map(|scored| ContinuationScore {
                 log_likelihood: scored.log_probs.iter().map(|v| f64::from(*v)).sum(),
                 greedy: scored.greedy.iter().all(|greedy| *greedy),
                 tokens: scored.log_probs.len(),
@@ -176,9 +178,10 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    fn detail(&self, asked: &Asked, scored: &[Scored]) -> Map<String, Value> {
+    fn detail(&self, asked: &PreparedQuestion, scored: &[ContinuationScore]) -> Map<String, Value> {
         let question = &asked.question;
-        let each = |of: fn(&Scored) -> Value| Value::Array(scored.iter().map(of).collect());
+        let each =
+            |of: fn(&ContinuationScore) -> Value| Value::Array(scored.iter().map(of).collect());
         let mut detail = Map::from_iter([
             ("log_likelihoods".into(), each(|scored| json!(scored.log_likelihood))),
             ("greedy".into(), each(|scored| json!(scored.greedy))),
@@ -201,7 +204,7 @@ impl<'a> Run<'a> {
     }
 
     /// Greedy answers to some questions together.
-    fn generate(&mut self, batch: Vec<Asked>) -> Result<(), TaskError> {
+    fn generate(&mut self, batch: Vec<PreparedQuestion>) -> Result<(), TaskError> {
         let room = self.task.generation.max_gen_toks;
         let mut prompts = Vec::new();
         for asked in &batch {
@@ -225,8 +228,8 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// What a generated answer counts, filter by filter.
-    fn answered(&self, asked: Asked, tokens: &[u32], until: &[String]) -> Item {
+    /// The item of a generated answer, with its value by filter.
+    fn answered(&self, asked: PreparedQuestion, tokens: &[u32], until: &[String]) -> Item {
         let whole = self.text.decode(tokens);
         let answer = up_to(&whole, until);
         let taken = self.answers.of(answer);
@@ -245,7 +248,7 @@ impl<'a> Run<'a> {
         asked.item(values, detail)
     }
 
-    /// Texts at which an answer ends; without any the one that ends a shot.
+    /// Texts at which an answer ends; by default the delimiter of shots.
     fn until(&self) -> Vec<String> {
         let mut until = self.task.generation.until.clone();
         if until.is_empty() {

@@ -1,12 +1,12 @@
-//! What a run of a task depends on.
+//! Settings of a run of a task.
 
 use revealed_data::Encoder;
 use serde_json::{Map, Value, json};
 
 use super::description::TaskDescription;
-use super::rows::Row;
+use super::rows::TaskRow;
 
-/// What a run of a task depends on beside its description, its rows and the model.
+/// Settings of [`run_task`](crate::run_task).
 ///
 /// | field | default | |
 /// |---|---|---|
@@ -48,12 +48,12 @@ impl Default for TaskSettings {
 #[derive(Debug, Clone, Copy)]
 pub struct TaskRows<'a> {
     /// The questions.
-    pub questions: &'a [Row],
-    /// The examples; without any, shots are other questions.
-    pub examples: Option<&'a [Row]>,
+    pub questions: &'a [TaskRow],
+    /// The rows that shots are drawn from; `None` to draw them from the other questions.
+    pub examples: Option<&'a [TaskRow]>,
 }
 
-/// The settings for a record, the description itself among them.
+/// The settings for a record, the description included.
 pub(super) fn described(
     task: &TaskDescription,
     settings: &TaskSettings,

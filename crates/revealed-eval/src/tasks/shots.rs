@@ -6,11 +6,11 @@ use super::description::{Sampler, TaskDescription};
 use super::error::TaskError;
 use super::fields::Fields;
 use super::random::PythonRandom;
-use super::rows::Row;
+use super::rows::TaskRow;
 
 /// The rows of one group, and their generator.
 struct Pool<'a> {
-    rows: Vec<&'a Row>,
+    rows: Vec<&'a TaskRow>,
     random: PythonRandom,
 }
 
@@ -30,8 +30,8 @@ impl<'a> Shots<'a> {
     pub fn new(
         task: &TaskDescription,
         fields: &Fields,
-        questions: &'a [Row],
-        examples: Option<&'a [Row]>,
+        questions: &'a [TaskRow],
+        examples: Option<&'a [TaskRow]>,
         (count, seed): (usize, u64),
     ) -> Result<Self, TaskError> {
         let mut pools = HashMap::new();
@@ -46,17 +46,17 @@ impl<'a> Shots<'a> {
     /// The shots of a question.
     pub fn of(
         &mut self,
-        question: &Row,
+        question: &TaskRow,
         group: &Option<String>,
-    ) -> Result<Vec<&'a Row>, TaskError> {
+    ) -> Result<Vec<&'a TaskRow>, TaskError> {
         let count = self.count;
         if count == 0 {
             return Ok(Vec::new());
         }
         let too_few = |found| TaskError::TooFewShots { asked: count, found, group: group.clone() };
         let Some(pool) = self.pools.get_mut(group) else { return Err(too_few(0)) };
-        let other = |row: &&Row| row.columns != question.columns;
-        let shots: Vec<&Row> = match (self.sampler, self.own) {
+        let other = |row: &&TaskRow| row.columns != question.columns;
+        let shots: Vec<&TaskRow> = match (self.sampler, self.own) {
             (Sampler::FirstN, false) => pool.rows.iter().copied().take(count).collect(),
             (Sampler::FirstN, true) => {
                 pool.rows.iter().copied().filter(other).take(count).collect()
@@ -64,12 +64,12 @@ impl<'a> Shots<'a> {
             (Sampler::Default, false) => pick(pool, count),
             (Sampler::Default, true) | (Sampler::DefaultWithoutDoc, _) => {
                 let drawn = pick(pool, count + 1);
-                let kept: Vec<&Row> = drawn.into_iter().filter(other).take(count).collect();
+                let kept: Vec<&TaskRow> = drawn.into_iter().filter(other).take(count).collect();
                 if kept.len() == count || pool.rows.len() <= count {
                     kept
                 } else {
                     // Copies of the question were drawn: again, from the rows that are none.
-                    let rows: Vec<&Row> = pool.rows.iter().copied().filter(other).collect();
+                    let rows: Vec<&TaskRow> = pool.rows.iter().copied().filter(other).collect();
                     let drawn = pool.random.sample(rows.len(), count).unwrap_or_default();
                     drawn.into_iter().map(|at| rows[at]).collect()
                 }
@@ -82,7 +82,7 @@ impl<'a> Shots<'a> {
     }
 }
 
-fn pick<'a>(pool: &mut Pool<'a>, count: usize) -> Vec<&'a Row> {
+fn pick<'a>(pool: &mut Pool<'a>, count: usize) -> Vec<&'a TaskRow> {
     let drawn = pool.random.sample(pool.rows.len(), count).unwrap_or_default();
     drawn.into_iter().map(|at| pool.rows[at]).collect()
 }
@@ -94,7 +94,7 @@ mod tests {
     use super::super::rows::made_up;
     use super::*;
 
-    fn rows(names: &[&str]) -> Vec<Row> {
+    fn rows(names: &[&str]) -> Vec<TaskRow> {
         made_up(names.iter().map(|name| json!({"q": name, "s": &name[..1]})))
     }
 
@@ -107,13 +107,13 @@ mod tests {
 
     fn places(
         task: &TaskDescription,
-        questions: &[Row],
-        examples: Option<&[Row]>,
+        questions: &[TaskRow],
+        examples: Option<&[TaskRow]>,
         count: usize,
     ) -> Result<Vec<Vec<usize>>, TaskError> {
         let fields = Fields::new(task).unwrap();
         let mut shots = Shots::new(task, &fields, questions, examples, (count, 1234))?;
-        let place = |row: &Row| match row.place.row {
+        let place = |row: &TaskRow| match row.place.row {
             revealed_data::Row::Line(line) => line - 1,
             revealed_data::Row::Index(index) => index - 1,
         };

@@ -9,13 +9,13 @@ use regex::Regex;
 use revealed_data::{Columns, type_name};
 
 use super::error::{FieldAt, TaskError};
-use super::rows::Row;
+use super::rows::TaskRow;
 
-/// Steps that one rendering may cost.
+/// Most steps of one rendering.
 const FUEL: u64 = 5_000_000;
-/// Words with which a template asks for what may be missing.
+/// Words of templates that handle missing columns.
 const ASKING: [&str; 6] = ["if", "or", "default", "defined", "none", "None"];
-/// Letters of a value that messages show.
+/// Characters of a value that messages show.
 const SHOWN: usize = 60;
 
 /// A field of a description: a column's name, an expression, or a template.
@@ -29,7 +29,7 @@ pub(super) struct Field {
 }
 
 impl Field {
-    /// A field that says the same of every row.
+    /// A field with one value for all rows.
     pub fn fixed(name: &'static str, text: String) -> Self {
         Self { name, text, reads: Vec::new(), asks: false }
     }
@@ -37,9 +37,9 @@ impl Field {
 
 /// Renders the fields of one task.
 ///
-/// As there: an undefined name is an error, a trailing newline is kept, values are written as Python writes them, strings have Python's
-/// methods, lists `index`, and there is a filter `regex_replace` (with Rust's expressions). Other than there, a null is an error too, where
-/// Python would write `None`, and a single word is a column's name, be it there or not.
+/// As in lm-evaluation-harness, an undefined name is an error, a trailing newline is kept, values are written as Python writes them, strings have Python's
+/// methods, lists `index`, and there is a filter `regex_replace` (with Rust's expressions). Unlike there, a null is an error, where
+/// Python would write `None`, and a single word is always the name of a column.
 pub(super) struct Templates {
     environment: Environment<'static>,
     task: String,
@@ -73,7 +73,7 @@ impl Templates {
         Ok(field)
     }
 
-    /// Parses a field that is text as it stands where it is a single word and no column's.
+    /// Parses a field; a single word is literal text unless a column has that name.
     pub fn text_or_field(&self, name: &'static str, text: &str) -> Result<Field, TaskError> {
         let parsed = match expression(text) {
             Some(inner) => {
@@ -94,7 +94,7 @@ impl Templates {
     }
 
     /// A field as text: the column of that name, or the template over the row.
-    pub fn text(&self, field: &Field, row: &Row) -> Result<String, TaskError> {
+    pub fn text(&self, field: &Field, row: &TaskRow) -> Result<String, TaskError> {
         self.all_there(field, row)?;
         let text = field.text.as_str();
         if let Some(serde_json::Value::String(column)) = row.columns.get(text) {
@@ -109,7 +109,7 @@ impl Templates {
     }
 
     /// A field as a value: the column of that name, the expression of `{{ … }}`, or the template's text.
-    pub fn value(&self, field: &Field, row: &Row) -> Result<Value, TaskError> {
+    pub fn value(&self, field: &Field, row: &TaskRow) -> Result<Value, TaskError> {
         self.all_there(field, row)?;
         if let Some(column) = row.columns.get(&field.text) {
             return Ok(Value::from(Serde(column)));
@@ -127,7 +127,7 @@ impl Templates {
     pub fn wrong(
         &self,
         field: &Field,
-        row: &Row,
+        row: &TaskRow,
         found: String,
         expected: &'static str,
     ) -> TaskError {
@@ -136,7 +136,7 @@ impl Templates {
     }
 
     /// Refuses a row without what a field reads.
-    fn all_there(&self, field: &Field, row: &Row) -> Result<(), TaskError> {
+    fn all_there(&self, field: &Field, row: &TaskRow) -> Result<(), TaskError> {
         let lack = |name: &String| match row.columns.get(name) {
             None => Some(format!("`{name}` (missing)")),
             Some(serde_json::Value::Null) => Some(format!("`{name}` (null)")),
@@ -150,11 +150,11 @@ impl Templates {
         Err(TaskError::Absent { at: self.at(field, row), lacks: lacks.join(", "), found })
     }
 
-    fn failure(&self, field: &Field, row: &Row, source: Error) -> TaskError {
+    fn failure(&self, field: &Field, row: &TaskRow, source: Error) -> TaskError {
         TaskError::Render { at: self.at(field, row), source: Box::new(source) }
     }
 
-    fn at(&self, field: &Field, row: &Row) -> Box<FieldAt> {
+    fn at(&self, field: &Field, row: &TaskRow) -> Box<FieldAt> {
         let read = |name: &String| Some(format!("`{name}` is {}", shown(row.columns.get(name)?)));
         Box::new(FieldAt {
             place: row.place.clone(),
@@ -194,7 +194,7 @@ fn asks(text: &str) -> bool {
         .any(|word| ASKING.contains(&word))
 }
 
-/// What stands between `{{` and `}}` where there is nothing else.
+/// The text between `{{` and `}}`, if the field has nothing else.
 fn expression(text: &str) -> Option<&str> {
     let inner = text.trim().strip_prefix("{{")?.strip_suffix("}}")?;
     (!inner.contains("{{") && !inner.contains("}}")).then(|| inner.trim())
@@ -240,7 +240,7 @@ mod tests {
     use super::super::rows::made_up;
     use super::*;
 
-    fn row() -> Row {
+    fn row() -> TaskRow {
         let row = json!({
             "text": "the  Grey fox ", "n": 3, "yes": true, "gone": null,
             "choices": {"text": ["é", "b"], "label": ["A", "B"]}, "key": " B",

@@ -8,7 +8,9 @@ use revealed_models::CausalLm;
 use serde_json::{Value, json};
 
 use super::rows::made_up;
+use super::run::asked_rows;
 use super::*;
+use crate::progress::Progress;
 use crate::record::Item;
 
 fn golden(name: &str) -> PathBuf {
@@ -19,7 +21,7 @@ fn expected() -> Value {
     serde_json::from_str(&std::fs::read_to_string(golden("expected.json")).unwrap()).unwrap()
 }
 
-fn rows(name: &Value) -> Option<Vec<Row>> {
+fn rows(name: &Value) -> Option<Vec<TaskRow>> {
     Some(read_rows(&golden(&format!("data/{}.jsonl", name.as_str()?))).unwrap())
 }
 
@@ -66,7 +68,7 @@ fn run(run: &Value) -> TaskResult {
         shots => rows(shots),
     };
     let rows = TaskRows { questions: &questions, examples: examples.as_deref() };
-    run_task(&description(run), rows, &settings, (&model(), &encoder), &mut |_, _| {}).unwrap()
+    run_task(&description(run), rows, &settings, (&model(), &encoder), &mut |_| {}).unwrap()
 }
 
 /// 1e-3 on log-likelihoods: sums of some tens of tokens, each within 1e-5; mc2 moves by its own size times that.
@@ -188,7 +190,7 @@ fn asked(
     let questions = made_up(rows.iter().cloned());
     let rows = TaskRows { questions: &questions, examples: None };
     let mut steps = 0;
-    let count = &mut |_, _| steps += 1;
+    let count = &mut |at: Progress<'_>| steps += usize::from(at.done > 0);
     let result = run_task(&task, rows, settings, (&model(), &encoder("model", false)), count);
     (result, steps)
 }

@@ -1,4 +1,4 @@
-//! Rows of benchmark files as questions.
+//! Reads benchmark files: rows become questions with unique ids.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -8,74 +8,15 @@ use revealed_data::{
     read_preferences, read_rows, type_name,
 };
 use serde_json::{Map, Value};
-use thiserror::Error;
 
+use super::problem::QuestionProblem;
+use super::question::BenchmarkQuestion;
 use crate::error::EvalError;
 
-/// A prompt with right and wrong answers.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Question {
-    /// The file's `id`, or the row's number; `subset/id` and a count where it recurs.
-    pub id: String,
-    /// The file's `subset` or `domain`.
-    pub subset: String,
-    /// What is answered.
-    pub prompt: Prompt,
-    /// The right answers.
-    pub chosen: Vec<Completion>,
-    /// The wrong ones.
-    pub rejected: Vec<Completion>,
-}
-
-/// Why a row is no question of a benchmark.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[non_exhaustive]
-pub enum QuestionProblem {
-    /// A benchmark of pairs has one answer a side, one of styles three.
-    #[error(
-        "has {chosen} chosen and {rejected} rejected answers; {expected} are expected: is it of another benchmark?"
-    )]
-    Answers {
-        /// Right ones.
-        chosen: usize,
-        /// Wrong ones.
-        rejected: usize,
-        /// What the benchmark has.
-        expected: &'static str,
-    },
-    /// `num_correct` says otherwise.
-    #[error("says num_correct = {said} and has {found} chosen answers; mend the file")]
-    Count {
-        /// The column.
-        said: usize,
-        /// The answers.
-        found: usize,
-    },
-    /// A tie belongs to a reference question of the same number.
-    #[error("is one of Ties, whose ids are ref:N or tied:N, each once; mend the file")]
-    TiesId,
-    /// A subset of another benchmark.
-    #[error("is of {found:?}, a subset of {of}: give the file to `revealed eval {command}`")]
-    Other {
-        /// The column.
-        found: String,
-        /// The benchmark.
-        of: &'static str,
-        /// Its command.
-        command: &'static str,
-    },
-    /// A domain that the benchmark does not have.
-    #[error("is of the domain {found:?}; chat, math, code, safety and their parts are known")]
-    Domain {
-        /// The column.
-        found: String,
-    },
-}
-
-/// A row's columns, with what they are missed as.
+/// A row's columns.
 struct Layout<'a> {
     columns: &'a Map<String, Value>,
-    /// The benchmark's name.
+    /// The benchmark's name, for errors.
     of: &'static str,
 }
 
@@ -93,7 +34,7 @@ impl Layout<'_> {
         value.as_str().map(str::to_owned).ok_or_else(|| wrong_type(name, value, "text"))
     }
 
-    /// A text or a list of them: published files differ, and a list of one is a text.
+    /// A text or a list of texts: published files have either.
     fn texts(&self, name: &'static str) -> Result<Vec<Completion>, RowProblem> {
         let value = self.column(name)?;
         let texts = match value {
@@ -108,7 +49,7 @@ impl Layout<'_> {
         prompt_from_json("prompt", self.column("prompt")?)
     }
 
-    /// The file's id; none where it is null or missing.
+    /// The file's id; `None` if it is null or missing.
     fn id(&self) -> Result<Option<String>, RowProblem> {
         match self.columns.get("id") {
             None | Some(Value::Null) => Ok(None),
@@ -128,11 +69,11 @@ impl Layout<'_> {
         }
     }
 
-    fn question(&self, part: &'static str, number: usize) -> Result<Question, RowProblem> {
-        Ok(Question {
+    fn question(&self, part: &'static str, number: usize) -> Result<BenchmarkQuestion, RowProblem> {
+        Ok(BenchmarkQuestion {
             id: self.id()?.unwrap_or_else(|| number.to_string()),
             subset: self.text(part)?,
-            prompt: asked(self.prompt()?),
+            prompt: as_message(self.prompt()?),
             chosen: self.texts("chosen")?,
             rejected: self.texts("rejected")?,
         })
@@ -143,20 +84,20 @@ fn wrong_type(column: &str, found: &Value, expected: &'static str) -> RowProblem
     RowProblem::WrongType { column: column.into(), found: type_name(found), expected }
 }
 
-/// A text as one user message, which a chat template is applied to.
-fn asked(prompt: Prompt) -> Prompt {
+/// A text as one user message, so that the chat template is applied to it.
+fn as_message(prompt: Prompt) -> Prompt {
     match prompt {
         Prompt::Text(content) => Prompt::from(vec![Message::new("user", content)]),
         turns => turns,
     }
 }
 
-/// Reads a file whose rows have no `problem`; `part` is the column of its subsets.
+/// Reads a file; `part` is the column of subsets, and `problem` checks each question.
 pub(super) fn read(
     path: &Path,
     (of, part): (&'static str, &'static str),
-    problem: impl Fn(&Question) -> Option<QuestionProblem>,
-) -> Result<Vec<Question>, EvalError> {
+    problem: impl Fn(&BenchmarkQuestion) -> Option<QuestionProblem>,
+) -> Result<Vec<BenchmarkQuestion>, EvalError> {
     let rows = read_rows(path)?;
     let refused = |place: &Place, id: &str, problem| EvalError::Question {
         path: place.path.to_path_buf(),
@@ -169,14 +110,14 @@ pub(super) fn read(
     for (number, (place, columns)) in rows.into_iter().enumerate() {
         let layout = Layout { columns: &columns, of };
         let parsed = layout.question(part, number).and_then(|one| Ok((one, layout.num_correct()?)));
-        let (question, said) = parsed.map_err(|problem| DataError::Row {
+        let (question, num_correct) = parsed.map_err(|problem| DataError::Row {
             path: place.path.to_path_buf(),
             row: place.row,
             problem,
         })?;
         let found = question.chosen.len();
-        let count = said.filter(|said| *said != found);
-        let count = count.map(|said| QuestionProblem::Count { said, found });
+        let count = num_correct.filter(|count| *count != found);
+        let count = count.map(|num_correct| QuestionProblem::Count { num_correct, found });
         if let Some(problem) = count.or_else(|| problem(&question)) {
             return Err(refused(&place, &question.id, problem));
         }
@@ -184,7 +125,7 @@ pub(super) fn read(
         places.push(place);
     }
     name_apart(&mut questions);
-    // Names that a benchmark reads must not have been changed.
+    // A benchmark that reads ids must not get changed ones.
     for (question, place) in questions.iter().zip(&places) {
         if let Some(problem) = problem(question) {
             return Err(refused(place, &question.id, problem));
@@ -193,29 +134,30 @@ pub(super) fn read(
     Ok(questions)
 }
 
-/// A prior set of RewardBench: a file of preferences, the set named by the file up to a shard's number
+/// A prior set of RewardBench from a file of preferences, named by the file up to the number of a shard
 /// (`anthropic_hhh-00000-of-00001.parquet`).
 ///
 /// # Errors
 /// When the file cannot be read as preferences.
-pub fn prior_set(path: &Path) -> Result<Vec<Question>, EvalError> {
+pub fn prior_set(path: &Path) -> Result<Vec<BenchmarkQuestion>, EvalError> {
     let stem = path.file_stem().unwrap_or_default().to_string_lossy();
     let subset = stem.split("-0").next().unwrap_or_default().to_owned();
-    let question = |pair: revealed_data::Preference| Question {
+    let question = |pair: revealed_data::Preference| BenchmarkQuestion {
         id: pair.id,
         subset: subset.clone(),
-        prompt: asked(pair.prompt),
+        prompt: as_message(pair.prompt),
         chosen: vec![pair.chosen],
         rejected: vec![pair.rejected],
     };
-    let mut questions: Vec<Question> = read_preferences(path)?.into_iter().map(question).collect();
+    let mut questions: Vec<BenchmarkQuestion> =
+        read_preferences(path)?.into_iter().map(question).collect();
     questions.iter_mut().for_each(|question| question.id = format!("{subset}/{}", question.id));
     name_apart(&mut questions);
     Ok(questions)
 }
 
-/// Records need ids that are unique; RewardBench's are so within their source at best.
-pub(super) fn name_apart(questions: &mut [Question]) {
+/// Makes ids unique, as records need them; those of RewardBench are unique within their source at best.
+pub(super) fn name_apart(questions: &mut [BenchmarkQuestion]) {
     let mut seen: HashMap<String, usize> = HashMap::new();
     for question in questions.iter() {
         *seen.entry(question.id.clone()).or_default() += 1;
