@@ -12,6 +12,7 @@ mod log_probs;
 mod lora;
 mod ops;
 mod scalar;
+mod scoring;
 
 pub use arch::{Decoder, ModelDims, gemma3, gpt_neox, llama};
 pub use batching::batch::{CompletionBatch, PaddingSide, TokenBatch};
@@ -30,3 +31,4 @@ pub use layers::{LoraWeights, Weight, WeightStorage};
 pub use log_probs::{Backward, TokenLogProbs};
 pub use lora::LoraConfig;
 pub use scalar::ScalarModel;
+pub use scoring::{Scoring, ScoringProgress};
