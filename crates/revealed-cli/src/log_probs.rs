@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use revealed::Device;
-use revealed::data::{Demonstration, Encoded, plan_batches};
-use revealed::models::{CausalLm, CompletionBatch, PaddingSide};
+use revealed::data::{Demonstration, Encoded};
+use revealed::models::{CausalLm, Scoring};
 use serde::Serialize;
 
 use crate::output::Output;
@@ -104,24 +104,9 @@ pub fn of_rows(
     batch_tokens: usize,
     temperature: f64,
 ) -> Result<Vec<Vec<f32>>> {
-    let lengths: Vec<usize> = rows.iter().map(|row| row.input_ids.len()).collect();
-    let mut all = vec![Vec::new(); rows.len()];
-    for indices in plan_batches(&lengths, usize::MAX, batch_tokens).batches {
-        let pick =
-            |index: &usize| (rows[*index].input_ids.as_slice(), rows[*index].completion_start);
-        let chosen: Vec<(&[u32], usize)> = indices.iter().map(pick).collect();
-        let batch = CompletionBatch::new(&chosen, pad_id, PaddingSide::Right, &model.device())?;
-        let width = batch.completion_mask.dims()[1];
-        let values = model.log_probs(&batch, temperature).log_probs.try_into_vec_as::<f32>();
-        let values = values.map_err(|error| anyhow::anyhow!("reading log-probs back: {error}"))?;
-        for (place, index) in indices.iter().enumerate() {
-            let row = &values[place * width..][..batch.completion_lengths[place]];
-            anyhow::ensure!(
-                row.iter().all(|value| value.is_finite()),
-                "the model gave a log-prob that is no number; its weights are damaged or diverged"
-            );
-            all[*index] = row.to_vec();
-        }
-    }
-    Ok(all)
+    let rows: Vec<(&[u32], usize)> =
+        rows.iter().map(|row| (row.input_ids.as_slice(), row.completion_start)).collect();
+    let mut scoring = Scoring::new(pad_id, batch_tokens);
+    let damaged = "the model's weights are damaged, or its training diverged";
+    model.row_log_probs(&rows, temperature, &mut scoring).context(damaged)
 }

@@ -9,6 +9,7 @@ use revealed::data::{
     TextRecipe,
 };
 use revealed::eval::preferences::{Accuracy, in_order};
+use revealed::models::Scoring;
 use revealed::reward::{REWARD_FILE, RewardEnsemble, RewardFile, RewardModel};
 use serde_json::json;
 
@@ -145,8 +146,10 @@ impl Scorer {
     }
 
     fn scores(&self, rows: &[&Encoded]) -> Result<Vec<f64>> {
-        let ids: Vec<&[u32]> = rows.iter().map(|row| row.input_ids.as_slice()).collect();
-        Ok(self.reward.scores(&ids, self.rows.encoder.pad_id(), self.batch_tokens)?)
+        let rows: Vec<(&[u32], usize)> =
+            rows.iter().map(|row| (row.input_ids.as_slice(), row.completion_start)).collect();
+        let mut scoring = Scoring::new(self.rows.encoder.pad_id(), self.batch_tokens);
+        Ok(self.reward.score_rows(&rows, &mut scoring)?)
     }
 
     /// What the classifier itself gives, as Transformers reads it; an ensemble has no such number.

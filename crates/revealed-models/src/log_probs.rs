@@ -2,12 +2,12 @@
 //!
 //! Only positions that predict a completion token are projected onto the vocabulary, in chunks. For the
 //! backward pass the loss is differentiated with respect to the log-probs alone; their gradient `g` is
-//! then handed back chunk by chunk,
+//! then propagated back chunk by chunk,
 //!
 //! `∂L/∂h_i = g_i · (W[y_i] − p_i·W) / τ`, and for a trained head `∂L/∂W = Σ_i g_i · (e(y_i) − p_i)·h_iᵀ / τ`,
 //!
-//! where `p_i = softmax(W·h_i / τ)`. With a frozen head the bracket needs no `g`, so it is formed in the
-//! forward pass and the vocabulary is passed over once.
+//! where `p_i = softmax(W·h_i / τ)`. With a frozen head the bracket does not depend on `g`, so the forward pass
+//! computes it and reads the head once.
 
 use burn::module::Module;
 use burn::optim::GradientsParams;
@@ -19,8 +19,8 @@ use crate::layers::{Weight, plain, product, project, rounded, to_f32};
 #[cfg(feature = "flex")]
 use crate::ops::flex;
 
-/// Entries of one chunk of logits: 32 MiB in f32, small beside a model and large enough for the matrix
-/// product to reach its rate.
+/// Entries of one chunk of logits, 32 MiB in f32: small compared with a model, and large enough for an efficient matrix
+/// product.
 const CHUNK: usize = 8 << 20;
 
 /// Log-probs of a batch's completion tokens, and the entropy of the distributions they were drawn from.
@@ -32,11 +32,11 @@ pub struct TokenLogProbs {
     pub entropy: Tensor<2>,
 }
 
-/// What one backward pass leaves.
+/// Loss, log-probs and gradients of one backward pass.
 pub struct Backward {
     /// `[1]`, without gradient.
     pub loss: Tensor<1>,
-    /// The log-probs the loss saw, `[B, C]`, without gradient.
+    /// The log-probs passed to the loss, `[B, C]`, without gradient.
     pub log_probs: Tensor<2>,
     /// Gradients of the model's trained parameters.
     pub gradients: GradientsParams,
@@ -63,8 +63,7 @@ impl CausalLm {
         }
     }
 
-    /// Runs the batch forward, gives `loss` its log-probs `[B, C]` to make a scalar of, and takes that
-    /// back to the model's trained parameters.
+    /// Gradients of `loss`, a scalar function of the batch's log-probs `[B, C]`, with respect to the model's trained parameters.
     ///
     /// # Panics
     /// When nothing in the model is trained.
@@ -161,7 +160,7 @@ fn selected(model: &CausalLm, batch: &CompletionBatch) -> Tensor<2> {
     model.flat_hidden(batch).select(0, batch.predicts.clone())
 }
 
-/// `[N, D]` and `[N]` in pieces whose logits fit into [`CHUNK`] entries.
+/// `[N, D]` and `[N]` in chunks of up to [`CHUNK`] logits.
 fn chunks(
     hidden: &Tensor<2>,
     targets: &Tensor<1, Int>,
@@ -214,7 +213,7 @@ impl Head {
 struct Softmax {
     /// `e = z·p`, `[N, V]`.
     exp: Tensor<2>,
-    /// `z`, `[N, 1]`: whatever was the cheaper way.
+    /// `z`, `[N, 1]`, which depends on the backend.
     sum: Tensor<2>,
     /// `log p[y]`, `[N, 1]`.
     log_p: Tensor<2>,
@@ -223,7 +222,7 @@ struct Softmax {
     spread: Spread,
 }
 
-/// What the entropy is made of besides.
+/// Further terms of the entropy.
 enum Spread {
     /// `log p`, `[N, V]`.
     LogSoftmax(Tensor<2>),

@@ -46,7 +46,7 @@ fn tiles(weight: Tensor<2>) -> impl Iterator<Item = (usize, Tensor<2>)> {
     })
 }
 
-/// The tensor in f32; itself where it is so already.
+/// The tensor in f32, without a copy if it is f32.
 pub(crate) fn to_f32(tensor: Tensor<2>) -> Tensor<2> {
     #[cfg(feature = "flex")]
     if let Some(tensor) = flex::widened(&tensor) {
@@ -78,7 +78,7 @@ impl CustomOp<2, 2> for Projection {
     }
 }
 
-/// `x·Wᵀ` with a frozen weight, which keeps no input for the backward pass, nor the weight as rounded: `∂x = G·W`.
+/// `x·Wᵀ` with a frozen weight. The backward pass needs neither the input nor a rounded copy of the weight: `∂x = G·W`.
 #[derive(Debug, Clone)]
 struct FrozenProjection {
     weight: Tensor<2>,
@@ -102,8 +102,8 @@ impl CustomOp<1, 2> for FrozenProjection {
     }
 }
 
-/// `a·b`, computed in `dtype`: operands are rounded to it, and so is the result, which comes back as f32. `b` may be a weight
-/// stored as bf16.
+/// `a·b`, computed in `dtype`: operands and result are rounded to it, and the result is returned as f32. `b` may be a weight stored
+/// as bf16.
 pub(crate) fn product(a: Tensor<2>, b: Tensor<2>, dtype: FloatDType) -> Tensor<2> {
     match dtype {
         FloatDType::F32 if b.dtype() == DType::BF16 => {
@@ -118,7 +118,7 @@ pub(crate) fn product(a: Tensor<2>, b: Tensor<2>, dtype: FloatDType) -> Tensor<2
     }
 }
 
-/// The tensor in `dtype`; itself where it is so already.
+/// The tensor in `dtype`, without a copy if it has that dtype.
 pub(crate) fn rounded(tensor: Tensor<2>, dtype: FloatDType) -> Tensor<2> {
     if tensor.dtype() == dtype.into() { tensor } else { tensor.cast(dtype) }
 }

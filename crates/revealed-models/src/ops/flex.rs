@@ -1,5 +1,5 @@
-//! Kernels for plain f32 tensors of Burn's flex backend. Other tensors, and machines without a fused multiply-add, are left to
-//! Burn's own operations.
+//! Kernels for f32 tensors of Burn's flex backend without gradients. Other tensors, and machines without a fused multiply-add,
+//! use Burn's operations.
 
 pub(crate) mod projection;
 pub(crate) mod rows;
@@ -12,10 +12,10 @@ use burn::tensor::{DType, Device, Tensor, TensorData};
 use half::bf16;
 use rayon::prelude::*;
 
-/// Numbers that a thread converts to f32 at once.
+/// Numbers that one task converts to f32.
 const PART: usize = 1 << 16;
 
-/// Whether this machine has registers of 512 bits; nothing where it has no fused multiply-add.
+/// Whether this machine has AVX-512; `None` without a fused multiply-add.
 #[cfg(target_arch = "x86_64")]
 fn machine() -> Option<bool> {
     let fused = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
@@ -34,7 +34,7 @@ fn machine() -> Option<bool> {
     None
 }
 
-/// Whether the tensor is one that these kernels work on, on a machine that they work on.
+/// Whether these kernels support the tensor and the machine: f32 on flex, without gradients.
 pub(crate) fn plain<const D: usize>(tensor: &Tensor<D>) -> bool {
     !tensor.is_autodiff()
         && tensor.dtype() == DType::F32
@@ -54,7 +54,7 @@ fn primitive<const D: usize>(tensor: Tensor<D>) -> FlexTensor {
     tensor.try_into_primitive::<Flex>().expect("it was asked whether it is plain")
 }
 
-/// Its numbers in order, where they lie in order.
+/// Its numbers in row-major order; `None` if they are not contiguous.
 fn contents(tensor: &FlexTensor) -> Option<&[f32]> {
     let range = contiguous(tensor)?;
     tensor.storage::<f32>().get(range)
@@ -79,7 +79,7 @@ fn widen(from: &[bf16], to: &mut [f32]) {
     }
 }
 
-/// The f32 copy of a plain bf16 tensor, converted on rayon; nothing for other tensors.
+/// The f32 copy of a bf16 tensor on flex, converted on rayon's threads; `None` for other tensors.
 pub(crate) fn widened(tensor: &Tensor<2>) -> Option<Tensor<2>> {
     if !plain_bf16(tensor) {
         return None;

@@ -7,13 +7,13 @@ use revealed_models::WeightStorage;
 use revealed_reward::RewardModel;
 use revealed_train::{
     Alternation, At, Average, Event, Keep, KlReference, LengthControl, ModelSection, Observer,
-    Phase, Recipe, RewardStart, RunFolder, ScaleFrom, SftObjective, SolverName, State, TrainError,
-    Tuning, ValidationReward, align, best_round,
+    Phase, Recipe, RewardStart, RunFolder, ScaleFrom, Setup, SftObjective, SolverName, State,
+    TrainError, Tuning, ValidationReward, align, best_round,
 };
 
 use sha2::Digest;
 
-use crate::support::{World, demonstrations, model, weights};
+use crate::support::{World, demonstrations, device, model, weights};
 
 fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
@@ -119,6 +119,10 @@ fn a_run_on_a_bf16_base_resumes_to_the_same_bits() {
     for folder in &kept {
         assert_same_end(&resumed(&world, folder).unwrap(), &end);
     }
+    // A session loads the base as the recipe has it: it is the one that the state began with.
+    let setup = Setup::load(world.recipe.clone(), &device(), &mut ()).unwrap();
+    assert_eq!(setup.policy.weight_storage(), WeightStorage::Bf16);
+    assert_eq!(weights(&setup.base), weights(&world.base));
     // With weights in f32 it is another run.
     let other = Recipe {
         model: ModelSection { weights: WeightStorage::F32, ..world.recipe.model.clone() },

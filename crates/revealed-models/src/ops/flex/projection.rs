@@ -1,8 +1,7 @@
 //! `x·Wᵀ` without a copy of `W`.
 //!
-//! A general matrix product first copies `W` into blocks, which for a handful of rows, as in decoding, costs more than the
-//! product, and for hundreds still a seventh of it. Here the rows of `x` are laid out column by column, and every row
-//! of `W` is read where it lies. A block of rows of a bf16 `W` is converted to f32 once for all rows of `x`, so the result has
+//! A general matrix product first copies `W` into blocks. For a few rows, as in decoding, the copy costs more than the product,
+//! for hundreds still a seventh of it. Here `x` is transposed into panels, and every row of `W` is read in place. A block of rows of a bf16 `W` is converted to f32 once for all rows of `x`, so the result has
 //! the bits that an f32 `W` of the same numbers gives.
 
 use burn::backend::Flex;
@@ -13,30 +12,30 @@ use rayon::prelude::*;
 
 use super::{contents, contents_bf16, machine, plain, plain_bf16, primitive, widen};
 
-/// Rows up to which this is the faster way, however small the matrix.
+/// Up to so many rows of `x` this kernel is faster for matrices of any size.
 const FEW: usize = 128;
 
-/// Rows of more than [`FEW`] need a matrix that is at least so wide and so tall.
+/// With more than [`FEW`] rows it is faster if the matrix has at least so many rows and columns.
 const LARGE: usize = 128;
 
-/// Bytes of `x` that stay in the second cache while all of `W` passes.
+/// Bytes of `x` that fit the L2 cache during a pass over `W`.
 const GROUP: usize = 1 << 19;
 
-/// Numbers of one vector register with AVX2; AVX-512 takes two at once.
+/// f32 numbers of an AVX2 register; AVX-512 processes two such vectors at once.
 const LANES: usize = 8;
 
-/// Numbers of a line of the cache.
+/// f32 numbers of a cache line.
 const LINE: usize = 16;
 
-/// Rows of `W` that a thread takes at once: so many blocks at most.
+/// Blocks of rows of `W` in one task, at most.
 const BLOCKS: usize = 8;
 
-/// Rows of `W` that stay in the first cache while all of `x` passes.
+/// Rows of `W` that fit the L1 cache during a pass over `x`.
 const BLOCK: usize = 12;
 
 type Vector = [f32; LANES];
 
-/// `x·Wᵀ` for `x` `[M, K]` and `W` `[N, K]`: `[M, N]`, or nothing where the general product is to do it.
+/// `x·Wᵀ` for `x` `[M, K]` and `W` `[N, K]` in f32 or bf16: `[M, N]`; `None` if the general product should be used.
 pub(crate) fn project(x: &Tensor<2>, weight: &Tensor<2>) -> Option<Tensor<2>> {
     let ([rows, width], [out, inner]) = (x.dims(), weight.dims());
     if rows == 0 || width != inner || width == 0 || out == 0 {
@@ -107,7 +106,7 @@ fn in_groups<S: Stored>(
     y
 }
 
-/// Some rows of `x`, `[K][rows / LANES][LANES]`, filled up with zeros.
+/// Some rows of `x`, `[K][rows / LANES][LANES]`, padded with zeros.
 enum Panel {
     One(Vec<[Vector; 1]>),
     Two(Vec<[Vector; 2]>),
@@ -151,7 +150,7 @@ fn multiply<S: Stored>(
         (first * LANES, Panel::new(x, width, first * LANES, end - first))
     };
     let panels: Vec<_> = (0..count).into_par_iter().map(panel).collect();
-    // About four parts a thread, so that all have work to the end.
+    // About four tasks per thread balance the load.
     let blocks = out.div_ceil(BLOCK).div_ceil(4 * rayon::current_num_threads());
     let part_rows = BLOCK * blocks.clamp(1, BLOCKS);
     // Each part's columns of every row of `y`.
@@ -231,10 +230,10 @@ fn rows_of<const M: usize, const N: usize>(
     }
 }
 
-/// Asks for the line of numbers at an address, which need not be one.
+/// Prefetches the cache line at an address, which need not be valid.
 #[inline(always)]
 fn fetch(at: *const f32) {
-    // Sound: it reads nothing, whatever lies there.
+    // Sound: a prefetch of any address has no effect on memory.
     #[cfg(target_arch = "x86_64")]
     #[allow(unsafe_code)]
     unsafe {
@@ -244,8 +243,7 @@ fn fetch(at: *const f32) {
     let _ = at;
 }
 
-/// The rows of `w` that come next are on their way meanwhile: rows are too short for the machine to see by itself where
-/// reading goes on.
+/// Prefetches the next rows of `w`: rows are too short for the hardware prefetcher.
 #[inline(always)]
 fn sums<const M: usize, const N: usize>(x: &[[Vector; M]], w: [&[f32]; N]) -> [[Vector; M]; N] {
     let w = w.map(|row| &row[..x.len()]);
