@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use clap::builder::RangedU64ValueParser;
 use clap::{Parser, ValueEnum};
+use revealed::models::WeightStorage;
 use revealed::train::{SolverName, Tuning};
 use serde_json::json;
 
@@ -62,6 +63,9 @@ pub struct Args {
     /// Mixed precision: products in bfloat16, all else in float32
     #[arg(long)]
     bf16: bool,
+    /// Dtype of the base's matrices in memory: f32, or with --lora bf16
+    #[arg(long, default_value = "f32", value_parser = storage)]
+    weights: WeightStorage,
     /// As the program's: flex, libtorch, libtorch-cuda:0, wgpu, vulkan …
     #[arg(long, default_value = "flex")]
     device: String,
@@ -119,7 +123,7 @@ fn run(args: &Args, setup: &Setup) -> Result<()> {
             let rate = line.tokens.map(|tokens| round(tokens / line.seconds, 1));
             let object = json!({
                 "stage": line.stage, "seconds": round(line.seconds, 4), "tokens_per_second": rate, "rss_mib": line.rss_mib, "peak_rss_mib": memory_mib("VmHWM:"), "lora": args.lora, "batch": args.batch, "prompt": args.prompt,
-                "completion": args.completion, "group": args.group, "ragged": args.ragged, "dtype": if args.bf16 { "bfloat16 products" } else { "float32" },
+                "completion": args.completion, "group": args.group, "ragged": args.ragged, "dtype": if args.bf16 { "bfloat16 products" } else { "float32" }, "weights": args.weights,
                 "device": args.device, "threads": args.threads, "micro_batch_tokens": args.micro_batch_tokens,
                 "revealed": env!("CARGO_PKG_VERSION"),
             });
@@ -143,6 +147,7 @@ fn smoke(args: Args) -> Result<()> {
                 group: 2,
                 ragged: lora > 0,
                 bf16: lora > 0,
+                weights: if lora > 0 { WeightStorage::Bf16 } else { WeightStorage::F32 },
                 stage: all.to_vec(),
                 ..tiny.clone()
             },
@@ -154,6 +159,10 @@ fn smoke(args: Args) -> Result<()> {
 
 fn one_or_more() -> RangedU64ValueParser<usize> {
     RangedU64ValueParser::new().range(1..)
+}
+
+fn storage(name: &str) -> serde_json::Result<WeightStorage> {
+    serde_json::from_value(json!(name))
 }
 
 fn solver(name: &str) -> serde_json::Result<SolverName> {

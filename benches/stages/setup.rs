@@ -24,7 +24,7 @@ impl Setup {
         let device = revealed::device(&args.device)?;
         let base = match args.random {
             true => CausalLm::random(HfConfig::read(folder)?, 0, &device)?,
-            false => CausalLm::load(folder, &device)?,
+            false => CausalLm::load_stored(folder, args.weights, &device)?,
         };
         let tokenizer = args.tokenizer.clone().unwrap_or_else(|| folder.into());
         Ok(Self { folder: folder.into(), tokenizer, base, tiny: false })
@@ -37,10 +37,10 @@ impl Setup {
         Self { tokenizer: folder.clone(), folder, base, tiny }
     }
 
-    /// The model as it is, computing as asked.
+    /// The model with the compute dtype and the storage of the arguments.
     pub fn base(&self, args: &Args) -> Result<CausalLm> {
         let dtype = self.recipe(args).model.compute_dtype();
-        Ok(self.base.clone().with_compute_dtype(dtype)?)
+        Ok(self.base.clone().with_compute_dtype(dtype)?.with_weight_storage(args.weights)?)
     }
 
     /// The model that is trained: with fresh adapters, or itself.
@@ -55,7 +55,7 @@ impl Setup {
     pub fn recipe(&self, args: &Args) -> Recipe {
         let mut recipe = Recipe::default();
         recipe.model.path = self.folder.display().to_string();
-        recipe.model.bf16 = args.bf16;
+        (recipe.model.bf16, recipe.model.weights) = (args.bf16, args.weights);
         recipe.data.held_out = if self.tiny { 4 } else { 8 };
         (recipe.data.max_prompt_tokens, recipe.data.max_completion_tokens) =
             (args.prompt, args.completion);

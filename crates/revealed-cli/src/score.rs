@@ -11,6 +11,7 @@ use revealed::data::{
 use revealed::eval::RowError;
 use revealed::eval::preferences::{Accuracy, in_order};
 use revealed::eval::rewards::RewardScorer;
+use revealed::models::Scoring;
 use revealed::reward::{REWARD_FILE, RewardEnsemble, RewardFile, RewardModel};
 use serde_json::json;
 
@@ -140,8 +141,10 @@ impl Scorer {
     }
 
     fn scores(&self, rows: &[&Encoded]) -> Result<Vec<f64>> {
-        let ids: Vec<&[u32]> = rows.iter().map(|row| row.input_ids.as_slice()).collect();
-        Ok(self.scorer.scores(&ids, self.batch_tokens)?)
+        let rows: Vec<(&[u32], usize)> =
+            rows.iter().map(|row| (row.input_ids.as_slice(), row.completion_start)).collect();
+        let mut scoring = Scoring::new(self.rows.encoder.pad_id(), self.batch_tokens);
+        Ok(self.scorer.reward.score_rows(&rows, &mut scoring)?)
     }
 
     /// The uncalibrated score, as Transformers computes it; `None` for an ensemble.

@@ -1,16 +1,16 @@
 //! Log-probabilities of completions, without gradients.
 
-use revealed_data::{Encoded, plan_batches};
-use revealed_models::{CausalLm, CompletionBatch, ModelError, PaddingSide};
+use revealed_data::Encoded;
+use revealed_models::{CausalLm, Scoring};
 
 use crate::error::EvalError;
 
 /// `log π(y_t | x, y_<t)` of every completion token of every row, in nats, with logits divided by `temperature`.
 ///
-/// Batches have up to `batch_tokens` tokens, padding included.
+/// Micro-batches have up to `batch_tokens` tokens, padding included; a prompt that several rows begin with is computed once.
 ///
 /// # Errors
-/// When the model gives a log-prob that is not finite.
+/// When a row has no prompt or no completion token, or a log-prob is not finite.
 pub fn completion_log_probs(
     model: &CausalLm,
     rows: &[&Encoded],
@@ -18,23 +18,7 @@ pub fn completion_log_probs(
     batch_tokens: usize,
     temperature: f64,
 ) -> Result<Vec<Vec<f32>>, EvalError> {
-    let lengths: Vec<usize> = rows.iter().map(|row| row.input_ids.len()).collect();
-    let mut all = vec![Vec::new(); rows.len()];
-    for indices in plan_batches(&lengths, usize::MAX, batch_tokens).batches {
-        let pick =
-            |index: &usize| (rows[*index].input_ids.as_slice(), rows[*index].completion_start);
-        let chosen: Vec<(&[u32], usize)> = indices.iter().map(pick).collect();
-        let batch = CompletionBatch::new(&chosen, pad_id, PaddingSide::Right, &model.device())?;
-        let width = batch.completion_mask.dims()[1];
-        let values = model.log_probs(&batch, temperature).log_probs.try_into_vec_as::<f32>();
-        let values = values.map_err(|error| ModelError::Device(error.to_string()))?;
-        for (place, &row) in indices.iter().enumerate() {
-            let found = &values[place * width..][..batch.completion_lengths[place]];
-            if !found.iter().all(|value| value.is_finite()) {
-                return Err(ModelError::NonFinite { what: "log-prob", row }.into());
-            }
-            all[row] = found.to_vec();
-        }
-    }
-    Ok(all)
+    let rows: Vec<(&[u32], usize)> =
+        rows.iter().map(|row| (row.input_ids.as_slice(), row.completion_start)).collect();
+    Ok(model.row_log_probs(&rows, temperature, &mut Scoring::new(pad_id, batch_tokens))?)
 }

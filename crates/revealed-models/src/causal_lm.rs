@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use burn::module::{Module, ModuleMapper, Param};
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{Device, FloatDType, Tensor, TensorData};
 use serde_json::{Value, json};
 
@@ -14,9 +14,8 @@ use crate::files::config::{Class, HfConfig};
 use crate::files::folder;
 use crate::files::output_head;
 use crate::files::weights::{Source, TensorFiles};
-use crate::layers::LoraWeights;
 use crate::layers::kv_cache::KvCache;
-use crate::layers::{Linear, project, rounded};
+use crate::layers::{Linear, LoraWeights, Weight, WeightStorage, rounded};
 use crate::lora::{self, Factors, LoraConfig};
 
 /// A decoder with its output head. The head is absent where it is tied to the embedding.
@@ -45,11 +44,26 @@ impl CausalLm {
     /// # Errors
     /// When the config is not supported or a tensor is missing, extra, of another shape or damaged.
     pub fn load(folder: &Path, device: &Device) -> Result<Self, ModelError> {
+        Self::load_stored(folder, WeightStorage::F32, device)
+    }
+
+    /// Reads a model folder and holds its matrices (linear layers, embedding, head) as `storage`. With
+    /// [`WeightStorage::Bf16`] they are frozen and take half the memory: the base of adapters. A bf16 checkpoint loses
+    /// nothing; f32 and f16 checkpoints are rounded to bf16.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load), and when the device cannot hold bf16.
+    pub fn load_stored(
+        folder: &Path,
+        storage: WeightStorage,
+        device: &Device,
+    ) -> Result<Self, ModelError> {
+        storage.check(device)?;
         let (mut config, mut files) = open(folder, Class::CausalLm)?;
         output_head::settle(decoder::names(&config)?, &mut config, &mut files)?;
-        let mut source = Source::Files(files);
+        let mut source = Source::Files { files, storage };
         let model = Self::build(config, Class::CausalLm, &mut source, device)?;
-        if let Source::Files(files) = source {
+        if let Source::Files { files, .. } = source {
             files.finish(harmless)?;
         }
         Ok(model)
@@ -100,15 +114,11 @@ impl CausalLm {
 
     /// Where the weights are, without gradients.
     pub fn device(&self) -> Device {
-        self.head_weight().device().without_autodiff()
+        self.head_weight().tensor().device().without_autodiff()
     }
 
     /// The output head `[V, D]`.
-    pub fn head_weight(&self) -> Tensor<2> {
-        self.head_param().val()
-    }
-
-    pub(crate) fn head_param(&self) -> &Param<Tensor<2>> {
+    pub fn head_weight(&self) -> &Weight {
         self.lm_head.as_ref().map_or(self.decoder.embedding(), |head| &head.weight)
     }
 
@@ -163,7 +173,7 @@ impl CausalLm {
 
     /// `[N, D]` to logits `[N, V]`.
     pub(crate) fn project(&self, hidden: Tensor<2>) -> Tensor<2> {
-        project(hidden, self.head_weight(), self.compute_dtype)
+        self.head_weight().project(hidden, self.compute_dtype)
     }
 
     /// Refuses to sample up to `new` tokens after a prompt of `prompt` tokens where rope would
@@ -217,16 +227,49 @@ impl CausalLm {
         let head = model.lm_head.as_mut();
         for layer in model.decoder.linears_mut().chain(head) {
             let factors = layer.lora.iter_mut().flat_map(|lora| [&mut lora.a, &mut lora.b]);
-            for weight in factors.chain([&mut layer.weight]) {
+            let (Weight::F32(weight) | Weight::Bf16(weight)) = &mut layer.weight;
+            for weight in factors.chain([weight]) {
                 *weight = weight.clone().map(|weight| rounded(weight, dtype));
             }
         }
         model
     }
 
-    /// Asks for gradients: of the adapters where some are attached, of every weight otherwise.
+    /// How its matrices are stored.
+    pub fn weight_storage(&self) -> WeightStorage {
+        self.head_weight().storage()
+    }
+
+    /// Holds its matrices as `storage`, frozen where that is bf16; adapters stay as they are. To load a model without an f32
+    /// copy use [`load_stored`](Self::load_stored).
+    ///
+    /// # Errors
+    /// When the device cannot hold bf16.
+    pub fn with_weight_storage(mut self, storage: WeightStorage) -> Result<Self, ModelError> {
+        storage.check(&self.device())?;
+        self.store_as(storage);
+        Ok(self)
+    }
+
+    /// Bytes of all weights as they are stored, adapters left out.
+    pub fn base_bytes(&self) -> u64 {
+        let mut bytes = Bytes { lora: 0, sum: 0 };
+        self.visit(&mut bytes);
+        bytes.sum
+    }
+
+    fn store_as(&mut self, storage: WeightStorage) {
+        let change = |weight: &mut Weight| *weight = weight.clone().stored_as(storage);
+        change(self.decoder.embedding_mut());
+        let layers = self.decoder.linears_mut().chain(self.lm_head.as_mut());
+        layers.for_each(|layer| change(&mut layer.weight));
+    }
+
+    /// Asks for gradients: of the adapters where some are attached, of every weight otherwise, which makes weights stored as
+    /// bf16 f32 again.
     pub fn trainable(mut self) -> Self {
         if self.lora.is_none() {
+            self.store_as(WeightStorage::F32);
             return self.map(&mut Track);
         }
         for layer in self.decoder.linears_mut() {
@@ -283,9 +326,10 @@ impl CausalLm {
         for layer in model.decoder.linears_mut() {
             if let Some(LoraWeights { a, b, scale }) = layer.lora.take() {
                 let delta = LoraWeights { a, b, scale }.delta();
-                layer.weight = layer.weight.clone().map(|weight| weight + delta);
+                layer.weight = layer.weight.clone().map_f32(|weight| weight + delta);
             }
         }
+        model.store_as(WeightStorage::F32);
         model.lora = None;
         Ok(model)
     }
@@ -308,7 +352,7 @@ impl CausalLm {
         let fields = folder::with_fields(&self.config, &[("architectures", json!([class]))]);
         let mut tensors = self.decoder.named_tensors();
         if let Some(head) = &self.lm_head {
-            tensors.push((format!("{}.weight", head.name), head.weight.val().into_data()));
+            tensors.push((format!("{}.weight", head.name), head.weight.tensor().into_data()));
         }
         folder::write_model(folder, &Value::Object(fields), tensors)
     }
@@ -345,6 +389,29 @@ pub(crate) fn open(folder: &Path, class: Class) -> Result<(HfConfig, TensorFiles
 pub(crate) fn harmless(name: &str) -> bool {
     let buffers = ["rotary_emb.inv_freq", ".attention.bias", ".attention.masked_bias"];
     buffers.iter().any(|end| name.ends_with(end))
+}
+
+/// Counts bytes of parameters outside of adapters.
+struct Bytes {
+    lora: usize,
+    sum: u64,
+}
+
+impl ModuleVisitor for Bytes {
+    fn enter_module(&mut self, name: &str, _container_type: &str) {
+        self.lora += usize::from(name == "lora");
+    }
+
+    fn exit_module(&mut self, name: &str, _container_type: &str) {
+        self.lora -= usize::from(name == "lora");
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        if self.lora == 0 {
+            let tensor = param.val();
+            self.sum += (tensor.shape().num_elements() * tensor.dtype().size()) as u64;
+        }
+    }
 }
 
 struct Track;

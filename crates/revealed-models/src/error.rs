@@ -171,6 +171,12 @@ pub enum ModelError {
         /// The device.
         device: String,
     },
+    /// A device that cannot hold weights in bf16.
+    #[error("{device} cannot hold weights in bf16; store them as f32 (model.weights = \"f32\")")]
+    WeightStorage {
+        /// The device.
+        device: String,
+    },
     /// A name that did not become a folder.
     #[error(transparent)]
     Hub(#[from] revealed_hub::HubError),

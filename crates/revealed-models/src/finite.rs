@@ -8,7 +8,7 @@ impl CausalLm {
     pub fn non_finite_tensor(&self) -> Option<String> {
         let head = self.lm_head.iter();
         let head =
-            head.map(|head| (format!("{}.weight", head.name), head.weight.val().into_data()));
+            head.map(|head| (format!("{}.weight", head.name), head.weight.tensor().into_data()));
         let own = self.decoder.named_tensors().into_iter().chain(head);
         let all = own.chain(self.adapter_tensors());
         let mut damaged =

@@ -2,12 +2,12 @@
 //!
 //! Only positions that predict a completion token are projected onto the vocabulary, in chunks. For the
 //! backward pass the loss is differentiated with respect to the log-probs alone; their gradient `g` is
-//! then handed back chunk by chunk,
+//! then propagated back chunk by chunk,
 //!
 //! `∂L/∂h_i = g_i · (W[y_i] − p_i·W) / τ`, and for a trained head `∂L/∂W = Σ_i g_i · (e(y_i) − p_i)·h_iᵀ / τ`,
 //!
-//! where `p_i = softmax(W·h_i / τ)`. With a frozen head the bracket needs no `g`, so it is formed in the
-//! forward pass and the vocabulary is passed over once.
+//! where `p_i = softmax(W·h_i / τ)`. With a frozen head the bracket does not depend on `g`, so the forward pass
+//! computes it and reads the head once.
 
 use burn::module::Module;
 use burn::optim::GradientsParams;
@@ -15,12 +15,12 @@ use burn::tensor::{FloatDType, IndexingUpdateOp, Int, Tensor, activation};
 
 use crate::batching::batch::CompletionBatch;
 use crate::causal_lm::CausalLm;
-use crate::layers::{product, project, rounded};
+use crate::layers::{Weight, plain, product, project, rounded, to_f32};
 #[cfg(feature = "flex")]
 use crate::ops::flex;
 
-/// Entries of one chunk of logits: 32 MiB in f32, small beside a model and large enough for the matrix
-/// product to reach its rate.
+/// Entries of one chunk of logits, 32 MiB in f32: small compared with a model, and large enough for an efficient matrix
+/// product.
 const CHUNK: usize = 8 << 20;
 
 /// Log-probs of a batch's completion tokens, and the entropy of the distributions they were drawn from.
@@ -32,11 +32,11 @@ pub struct TokenLogProbs {
     pub entropy: Tensor<2>,
 }
 
-/// What one backward pass leaves.
+/// Loss, log-probs and gradients of one backward pass.
 pub struct Backward {
     /// `[1]`, without gradient.
     pub loss: Tensor<1>,
-    /// The log-probs the loss saw, `[B, C]`, without gradient.
+    /// The log-probs passed to the loss, `[B, C]`, without gradient.
     pub log_probs: Tensor<2>,
     /// Gradients of the model's trained parameters.
     pub gradients: GradientsParams,
@@ -63,8 +63,7 @@ impl CausalLm {
         }
     }
 
-    /// Runs the batch forward, gives `loss` its log-probs `[B, C]` to make a scalar of, and takes that
-    /// back to the model's trained parameters.
+    /// Gradients of `loss`, a scalar function of the batch's log-probs `[B, C]`, with respect to the model's trained parameters.
     ///
     /// # Panics
     /// When nothing in the model is trained.
@@ -74,40 +73,9 @@ impl CausalLm {
         temperature: f64,
         loss: impl FnOnce(Tensor<2>) -> Tensor<1>,
     ) -> Backward {
-        let hidden = selected(self, batch);
-        let plain = hidden.clone().inner();
-        let head = self.head_weight();
-        let head_trained = head.is_require_grad();
-        let weight = Head::new(head.clone(), self.compute_dtype());
-
-        let mut log_probs = Vec::new();
-        let mut directions = Vec::new();
-        for (h, targets) in chunks(&plain, &batch.targets, weight.vocab()) {
-            let chunk = Softmax::new(h, &targets, &weight, temperature);
-            log_probs.push(chunk.log_probs());
-            if !head_trained {
-                directions.push(chunk.direction(&targets, &weight, temperature));
-            }
-        }
-        let log_probs = Tensor::cat(log_probs, 0);
-        let leaf = log_probs.clone().autodiff().require_grad();
-        let value = loss(batch.to_rows(leaf.clone()));
-        let grad = leaf.grad(&value.backward()).unwrap_or_else(|| log_probs.zeros_like());
-
-        let surrogate = if head_trained {
-            let none = grad.zeros_like();
-            let (grad_hidden, grad_head) =
-                head_gradients(&plain, batch, &weight, temperature, [grad, none]);
-            (hidden * grad_hidden).sum() + (head * grad_head).sum()
-        } else {
-            (hidden * (Tensor::cat(directions, 0) * grad.unsqueeze_dim::<2>(1))).sum()
-        };
-        let gradients = GradientsParams::from_grads(surrogate.backward(), self);
-        Backward { loss: value.inner(), log_probs: batch.to_rows(log_probs), gradients }
+        self.backward_from(batch, temperature, Reads::LogProbs, |log_probs, _| loss(log_probs))
     }
-}
 
-impl CausalLm {
     /// As [`backward`](Self::backward), for a loss that also reads the soft value of the state in which each token
     /// is chosen: `v_t = log Σ_a exp(l_t(a) / τ)`, `[B, C]`, so that `v_t + log π(y_t)` is the token's logit over `τ`.
     ///
@@ -119,27 +87,37 @@ impl CausalLm {
         temperature: f64,
         loss: impl FnOnce(Tensor<2>, Tensor<2>) -> Tensor<1>,
     ) -> Backward {
+        self.backward_from(batch, temperature, Reads::Values, loss)
+    }
+
+    fn backward_from(
+        &self,
+        batch: &CompletionBatch,
+        temperature: f64,
+        reads: Reads,
+        loss: impl FnOnce(Tensor<2>, Tensor<2>) -> Tensor<1>,
+    ) -> Backward {
         let hidden = selected(self, batch);
         let plain = hidden.clone().inner();
-        let head = self.head_weight();
-        let weight = Head::new(head.clone(), self.compute_dtype());
-        let (mut log_probs, mut values) = (Vec::new(), Vec::new());
-        for (h, targets) in chunks(&plain, &batch.targets, weight.vocab()) {
-            let chunk = Softmax::new(h, &targets, &weight, temperature);
-            log_probs.push(chunk.log_probs());
-            values.push(chunk.log_sum.squeeze_dim::<1>(1));
-        }
-        let log_probs = Tensor::cat(log_probs, 0);
+        let head = Head::new(self.head_weight(), self.compute_dtype());
+        let trained = self.head_weight().trained();
+        let one_pass = trained.is_none() && reads == Reads::LogProbs;
+        let (log_probs, values, directions) = forward(&plain, batch, &head, temperature, one_pass);
         let leaf = log_probs.clone().autodiff().require_grad();
-        let value_leaf = Tensor::cat(values, 0).autodiff().require_grad();
+        let value_leaf = values.autodiff().require_grad();
         let value = loss(batch.to_rows(leaf.clone()), batch.to_rows(value_leaf.clone()));
         let gradients = value.backward();
-        let grad = leaf.grad(&gradients).unwrap_or_else(|| log_probs.zeros_like());
-        let value_grad = value_leaf.grad(&gradients).unwrap_or_else(|| log_probs.zeros_like());
-        let (grad_hidden, grad_head) =
-            head_gradients(&plain, batch, &weight, temperature, [grad, value_grad]);
+        let of = |leaf: Tensor<1>| leaf.grad(&gradients).unwrap_or_else(|| log_probs.zeros_like());
+        let (grad, value_grad) = (of(leaf), of(value_leaf));
+        let (grad_hidden, grad_head) = match directions {
+            Some(directions) => (directions * grad.unsqueeze_dim::<2>(1), None),
+            None => {
+                let grads = [grad, value_grad];
+                head_gradients(&plain, batch, &head, temperature, grads, trained.is_some())
+            }
+        };
         let mut surrogate = (hidden * grad_hidden).sum();
-        if head.is_require_grad() {
+        if let (Some(head), Some(grad_head)) = (trained, grad_head) {
             surrogate = surrogate + (head * grad_head).sum();
         }
         let gradients = GradientsParams::from_grads(surrogate.backward(), self);
@@ -147,12 +125,42 @@ impl CausalLm {
     }
 }
 
+/// What a loss is a function of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reads {
+    LogProbs,
+    /// Log-probs and soft values.
+    Values,
+}
+
+/// Log-probs and soft values `[N]` of the completion tokens, and with `directed` the gradients of the log-probs with respect to
+/// the hidden states, `[N, D]`.
+fn forward(
+    hidden: &Tensor<2>,
+    batch: &CompletionBatch,
+    head: &Head,
+    temperature: f64,
+    directed: bool,
+) -> (Tensor<1>, Tensor<1>, Option<Tensor<2>>) {
+    let (mut log_probs, mut values, mut directions) = (Vec::new(), Vec::new(), Vec::new());
+    for (h, targets) in chunks(hidden, &batch.targets, head.vocab()) {
+        let chunk = Softmax::new(h, &targets, head, temperature);
+        log_probs.push(chunk.log_probs());
+        if directed {
+            directions.push(chunk.direction(&targets, head, temperature));
+        }
+        values.push(chunk.log_sum.squeeze_dim::<1>(1));
+    }
+    let directions = directed.then(|| Tensor::cat(directions, 0));
+    (Tensor::cat(log_probs, 0), Tensor::cat(values, 0), directions)
+}
+
 /// Hidden states that predict a completion token, `[N, D]`.
 fn selected(model: &CausalLm, batch: &CompletionBatch) -> Tensor<2> {
     model.flat_hidden(batch).select(0, batch.predicts.clone())
 }
 
-/// `[N, D]` and `[N]` in pieces whose logits fit into [`CHUNK`] entries.
+/// `[N, D]` and `[N]` in chunks of up to [`CHUNK`] logits.
 fn chunks(
     hidden: &Tensor<2>,
     targets: &Tensor<1, Int>,
@@ -167,16 +175,18 @@ fn chunks(
     })
 }
 
-/// The output head `[V, D]`, without gradient, in the dtype that its products are computed in.
+/// The output head `[V, D]`, without gradient, as it is stored or in the dtype that its products are computed in.
 struct Head {
     weight: Tensor<2>,
     dtype: FloatDType,
 }
 
 impl Head {
-    fn new(weight: Tensor<2>, dtype: FloatDType) -> Self {
-        let plain = if weight.is_autodiff() { weight.inner() } else { weight };
-        Self { weight: rounded(plain, dtype), dtype }
+    fn new(weight: &Weight, dtype: FloatDType) -> Self {
+        let plain = plain(weight.tensor());
+        // Products in f32 read a bf16 head block by block.
+        let weight = if dtype == FloatDType::F32 { plain } else { rounded(plain, dtype) };
+        Self { weight, dtype }
     }
 
     fn vocab(&self) -> usize {
@@ -195,7 +205,7 @@ impl Head {
 
     /// `W[y]`, `[N, D]`.
     fn rows(&self, targets: &Tensor<1, Int>) -> Tensor<2> {
-        rounded(self.weight.clone().select(0, targets.clone()), FloatDType::F32)
+        to_f32(self.weight.clone().select(0, targets.clone()))
     }
 }
 
@@ -203,7 +213,7 @@ impl Head {
 struct Softmax {
     /// `e = z·p`, `[N, V]`.
     exp: Tensor<2>,
-    /// `z`, `[N, 1]`: whatever was the cheaper way.
+    /// `z`, `[N, 1]`, which depends on the backend.
     sum: Tensor<2>,
     /// `log p[y]`, `[N, 1]`.
     log_p: Tensor<2>,
@@ -212,7 +222,7 @@ struct Softmax {
     spread: Spread,
 }
 
-/// What the entropy is made of besides.
+/// Further terms of the entropy.
 enum Spread {
     /// `log p`, `[N, V]`.
     LogSoftmax(Tensor<2>),
@@ -266,16 +276,17 @@ impl Softmax {
 }
 
 /// `∂L/∂h` `[N, D]` and `∂L/∂W` `[V, D]` for the gradients `g` of the log-probs and `u` of the values, `[N]` each:
-/// `∂L/∂h = (g · W[y] + (u − g) · p·W) / τ`, `∂L/∂W = Σ (g · e(y) + (u − g) · p) hᵀ / τ`.
+/// `∂L/∂h = (g · W[y] + (u − g) · p·W) / τ`, `∂L/∂W = Σ (g · e(y) + (u − g) · p) hᵀ / τ`, the latter for a trained head.
 fn head_gradients(
     hidden: &Tensor<2>,
     batch: &CompletionBatch,
     head: &Head,
     temperature: f64,
     [grad, value_grad]: [Tensor<1>; 2],
-) -> (Tensor<2>, Tensor<2>) {
+    trained: bool,
+) -> (Tensor<2>, Option<Tensor<2>>) {
     let mut grad_hidden = Vec::new();
-    let mut grad_head = Tensor::zeros(head.weight.shape(), &hidden.device());
+    let mut grad_head = trained.then(|| Tensor::zeros(head.weight.shape(), &hidden.device()));
     let mut start = 0;
     for (h, targets) in chunks(hidden, &batch.targets, head.vocab()) {
         let length = h.dims()[0];
@@ -286,9 +297,11 @@ fn head_gradients(
         let rest = rest / chunk.sum;
         grad_hidden
             .push((taken + head.mean(chunk.exp.clone()) * rest.clone()).div_scalar(temperature));
-        let scaled = h.div_scalar(temperature);
-        grad_head = grad_head + product(chunk.exp.transpose(), scaled.clone() * rest, head.dtype);
-        grad_head = grad_head.select_assign(0, targets, scaled * g, IndexingUpdateOp::Add);
+        grad_head = grad_head.map(|sum| {
+            let scaled = h.div_scalar(temperature);
+            let sum = sum + product(chunk.exp.transpose(), scaled.clone() * rest, head.dtype);
+            sum.select_assign(0, targets, scaled * g, IndexingUpdateOp::Add)
+        });
         start += length;
     }
     (Tensor::cat(grad_hidden, 0), grad_head)

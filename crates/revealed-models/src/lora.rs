@@ -129,7 +129,7 @@ pub(crate) fn attach<'a>(
 ) {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     for layer in layers.filter(|layer| config.applies_to(&layer.name)) {
-        let [out, width] = layer.weight.val().dims();
+        let [out, width] = layer.weight.dims();
         let bound = 1.0 / (width as f32).sqrt();
         let a = (0..config.r * width).map(|_| rng.random_range(-bound..bound)).collect();
         let b = vec![0f32; out * config.r];
@@ -147,7 +147,7 @@ pub(crate) struct Factors {
 
 /// Gives a layer its factors, trainable.
 pub(crate) fn set(layer: &mut Linear, factors: Factors, device: &Device) {
-    let [out, width] = layer.weight.val().dims();
+    let [out, width] = layer.weight.dims();
     let Factors { r, scale, a, b } = factors;
     let tracked = device.clone().autodiff();
     let param = |suffix: &str, values: Vec<f32>, shape: [usize; 2]| {

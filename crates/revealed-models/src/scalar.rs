@@ -15,6 +15,7 @@ use crate::error::ModelError;
 use crate::files::config::Class;
 use crate::files::folder;
 use crate::files::weights::{Init, Source, named_param, normals};
+use crate::layers::WeightStorage;
 
 /// A backbone and a linear head of one output, without bias.
 #[derive(Module, Debug)]
@@ -103,11 +104,11 @@ impl ScalarModel {
     pub fn load(folder: &Path, device: &Device) -> Result<Self, ModelError> {
         let (config, files) = open(folder, Class::Classification)?;
         config.check_one_label()?;
-        let mut source = Source::Files(files);
+        let mut source = Source::Files { files, storage: WeightStorage::F32 };
         let backbone = CausalLm::build(config, Class::Classification, &mut source, device)?;
         let width = backbone.shape().hidden_size;
         let head = source.param("score.weight", [1, width], Init::Normal, device)?;
-        if let Source::Files(files) = source {
+        if let Source::Files { files, .. } = source {
             files.finish(harmless)?;
         }
         Ok(Self { backbone, score: head })

@@ -10,7 +10,7 @@ use std::path::Path;
 use burn::tensor::TensorData;
 use revealed_models::{
     CausalLm, CompletionBatch, Decoding, PaddingSide, PrefixCache, SamplingConfig, TensorFiles,
-    sample, write_tensors,
+    Weight, sample, write_tensors,
 };
 use serde_json::{Value, json};
 use support::{
@@ -242,7 +242,8 @@ fn a_scale_of_attention_has_its_gradient() {
     let batch = CompletionBatch::new(&rows, 0, PaddingSide::Right, &device()).unwrap();
     let sum = |model: &CausalLm| host(model.log_probs(&batch, 1.0).log_probs).iter().sum::<f32>();
     let backward = model.backward(&batch, 1.0, |log_probs| log_probs.sum());
-    let layer = model.decoder.linears().next().unwrap().weight.clone();
+    let (Weight::F32(layer) | Weight::Bf16(layer)) =
+        &model.decoder.linears().next().unwrap().weight;
     let gradient = backward.gradients.get::<2>(layer.id).unwrap();
     let gradient: Vec<f32> = gradient.into_data().iter::<f32>().collect();
     let at = (0..gradient.len()).max_by(|a, b| gradient[*a].abs().total_cmp(&gradient[*b].abs()));

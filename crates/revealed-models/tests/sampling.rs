@@ -4,7 +4,7 @@
 mod support;
 
 use revealed_models::{
-    CausalLm, Decoding, ModelError, PaddingSide, Sample, SamplingConfig, sample,
+    CausalLm, Decoding, ModelError, PaddingSide, Sample, SamplingConfig, Weight, sample,
 };
 use support::{MODELS, assert_close, golden, load, row_log_probs, row_logits, tiny_llama};
 
@@ -198,7 +198,8 @@ fn tokens_are_drawn_as_often_as_the_distribution_says() {
 fn weights_with_nan_are_an_error_and_not_a_token() {
     let mut model = tiny_llama(24, 8, false, 3);
     let head = model.lm_head.as_mut().unwrap();
-    head.weight = head.weight.clone().map(|weight| weight * f32::NAN);
+    let (Weight::F32(weight) | Weight::Bf16(weight)) = &mut head.weight;
+    *weight = weight.clone().map(|weight| weight * f32::NAN);
     for decoding in [Decoding::Sample, Decoding::Greedy] {
         let config = SamplingConfig { decoding, ..config() };
         let error = sample(&model, &[vec![1], vec![2, 3]], &config).unwrap_err();

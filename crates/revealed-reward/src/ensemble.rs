@@ -12,7 +12,7 @@
 use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
-use revealed_models::{ModelError, write_file};
+use revealed_models::{ModelError, Scoring, ScoringProgress, write_file};
 use serde::{Deserialize, Serialize};
 
 use crate::error::RewardError;
@@ -50,13 +50,33 @@ impl RewardEnsemble {
     ///
     /// # Errors
     /// As [`RewardModel::raw_scores`], and without members.
-    pub fn scores<R: AsRef<[u32]> + Sync>(
+    pub fn scores<R: AsRef<[u32]>>(
         &self,
         rows: &[R],
         pad_id: u32,
         batch_tokens: usize,
     ) -> Result<Vec<f64>, RewardError> {
         self.combined(&self.member_scores(rows, pad_id, batch_tokens)?)
+    }
+
+    /// The same of `(input_ids, completion_start)` rows; a prompt that several rows begin with is computed once.
+    ///
+    /// # Errors
+    /// When a row is empty or a score is not finite, and without members.
+    pub fn score_rows(
+        &self,
+        rows: &[(&[u32], usize)],
+        scoring: &mut Scoring<'_>,
+    ) -> Result<Vec<f64>, RewardError> {
+        let (pad_id, batch_tokens) = (scoring.pad_id, scoring.batch_tokens);
+        let passes = self.members.len();
+        let mut members = Vec::with_capacity(passes);
+        for (pass, member) in self.members.iter().enumerate() {
+            let mut report = |done: ScoringProgress| scoring.report(done.of_pass(pass, passes));
+            let mut one = Scoring::new(pad_id, batch_tokens).on_progress(&mut report);
+            members.push(member.score_rows(rows, &mut one)?);
+        }
+        self.combined(&members)
     }
 
     /// Combined score per row, from the members' calibrated scores `members[k][row]`.
@@ -72,7 +92,7 @@ impl RewardEnsemble {
     ///
     /// # Errors
     /// As [`scores`](Self::scores).
-    pub fn member_scores<R: AsRef<[u32]> + Sync>(
+    pub fn member_scores<R: AsRef<[u32]>>(
         &self,
         rows: &[R],
         pad_id: u32,

@@ -3,9 +3,8 @@
 use std::path::Path;
 
 use burn::module::Module;
-use burn::tensor::{Device, Tensor};
-use revealed_models::workers::MicroBatches;
-use revealed_models::{CausalLm, ModelError, PaddingSide, ScalarModel, TokenBatch, write_file};
+use burn::tensor::Device;
+use revealed_models::{CausalLm, ScalarModel, Scoring, write_file};
 use serde::{Deserialize, Serialize};
 
 use crate::calibration::Calibration;
@@ -43,49 +42,44 @@ impl RewardModel {
         Self { model: ScalarModel::new(backbone, seed), calibration: Calibration::default() }
     }
 
-    /// Raw scores of rows of prompt and completion, without gradient, in batches within a token budget.
+    /// Raw scores of token rows of prompt and completion, without gradient, in micro-batches within a token budget.
     ///
     /// # Errors
     /// When a row is empty, or a score is not finite.
-    pub fn raw_scores<R: AsRef<[u32]> + Sync>(
+    pub fn raw_scores<R: AsRef<[u32]>>(
         &self,
         rows: &[R],
         pad_id: u32,
         batch_tokens: usize,
     ) -> Result<Vec<f64>, RewardError> {
-        let model = self.model.valid();
-        let device = model.backbone.device();
-        let lengths: Vec<usize> = rows.iter().map(|row| row.as_ref().len()).collect();
-        let mut scores = vec![0.0; rows.len()];
-        let work = |piece: &[usize]| {
-            let ids: Vec<&[u32]> = piece.iter().map(|row| rows[*row].as_ref()).collect();
-            let tokens = TokenBatch::new(&ids, pad_id, PaddingSide::Right, &device)?;
-            Ok((piece.to_vec(), read(model.scores(&tokens))?))
-        };
-        let pieces = MicroBatches::of_lengths(&lengths, &device, batch_tokens);
-        pieces.map_parallel(work, |(piece, found)| {
-            for (row, score) in piece.into_iter().zip(found) {
-                if !score.is_finite() {
-                    return Err(ModelError::NonFinite { what: "score", row }.into());
-                }
-                scores[row] = f64::from(score);
-            }
-            Ok::<_, RewardError>(())
-        })?;
-        Ok(scores)
+        let rows: Vec<(&[u32], usize)> = rows.iter().map(|row| (row.as_ref(), 0)).collect();
+        Ok(self.model.score_rows(&rows, &mut Scoring::new(pad_id, batch_tokens))?)
     }
 
     /// Calibrated scores; see [`raw_scores`](Self::raw_scores).
     ///
     /// # Errors
     /// As [`raw_scores`](Self::raw_scores).
-    pub fn scores<R: AsRef<[u32]> + Sync>(
+    pub fn scores<R: AsRef<[u32]>>(
         &self,
         rows: &[R],
         pad_id: u32,
         batch_tokens: usize,
     ) -> Result<Vec<f64>, RewardError> {
         let raw = self.raw_scores(rows, pad_id, batch_tokens)?;
+        Ok(raw.into_iter().map(|score| self.calibration.apply(score)).collect())
+    }
+
+    /// Calibrated scores of `(input_ids, completion_start)` rows; a prompt that several rows begin with is computed once.
+    ///
+    /// # Errors
+    /// When a row is empty, or a score is not finite.
+    pub fn score_rows(
+        &self,
+        rows: &[(&[u32], usize)],
+        scoring: &mut Scoring<'_>,
+    ) -> Result<Vec<f64>, RewardError> {
+        let raw = self.model.score_rows(rows, scoring)?;
         Ok(raw.into_iter().map(|score| self.calibration.apply(score)).collect())
     }
 
@@ -194,8 +188,4 @@ impl RewardModel {
         let text = std::fs::read_to_string(&path).map_err(|error| wrong(error.to_string()))?;
         serde_json::from_str(&text).map_err(|error| wrong(error.to_string()))
     }
-}
-
-fn read(scores: Tensor<1>) -> Result<Vec<f32>, ModelError> {
-    scores.try_into_vec_as::<f32>().map_err(|error| ModelError::Device(error.to_string()))
 }

@@ -2,7 +2,7 @@
 
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::Tensor;
-use revealed_models::CausalLm;
+use revealed_models::{CausalLm, Weight};
 use sha2::{Digest, Sha256};
 
 /// SHA-256 of config and weights with names and shapes, without adapters. One tensor at a time is read back from the device.
@@ -24,12 +24,16 @@ struct Hash {
 }
 
 impl ModuleVisitor for Hash {
-    fn enter_module(&mut self, name: &str, _container_type: &str) {
-        self.path.push(name.into());
+    fn enter_module(&mut self, name: &str, container_type: &str) {
+        if container_type != Weight::CONTAINER_TYPE {
+            self.path.push(name.into());
+        }
     }
 
-    fn exit_module(&mut self, _name: &str, _container_type: &str) {
-        self.path.pop();
+    fn exit_module(&mut self, _name: &str, container_type: &str) {
+        if container_type != Weight::CONTAINER_TYPE {
+            self.path.pop();
+        }
     }
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {

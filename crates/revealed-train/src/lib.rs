@@ -11,7 +11,6 @@ mod improve;
 pub mod irl;
 mod memory;
 mod methods;
-mod micro_batches;
 mod observer;
 mod optim;
 mod phases;

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use revealed_models::workers::max_concurrency;
-use revealed_models::{ATTENTION_BLOCK, CausalLm};
+use revealed_models::{ATTENTION_BLOCK, CausalLm, WeightStorage};
 
 use crate::recipe::{Average, Recipe, Tuning, ValidationReward};
 
@@ -50,7 +50,7 @@ impl MemoryPlan {
         let critic = u64::from(recipe.policy.solver.solver().uses_critic());
         let trained = match recipe.model.tuning {
             Tuning::Lora => {
-                self.add("base weights, shared by all models", base);
+                self.parts.push(("base weights, shared by all models".into(), model.base_bytes()));
                 self.add("adapters: policy, SFT, candidate", 3 * adapters);
                 self.add(rewards_are("adapters"), rewards.saturating_mul(adapters));
                 self.add("adapter of the critic", critic * adapters);
@@ -95,8 +95,12 @@ impl MemoryPlan {
         let kv = 2 * shape.layers * shape.kv_heads * shape.head_dim * recipe.run.sample_batch_size;
         let caches = 2 * kv as u64 * longest_row(recipe);
         self.add("KV cache while sampling, twice when rows finish", caches);
-        let all = burn::module::Module::num_params(model) as u64;
-        let rounded = u64::from(recipe.model.bf16) * all.div_ceil(2);
+        // A base in bf16 is not rounded again.
+        let rounded = match recipe.model.weights {
+            WeightStorage::F32 => burn::module::Module::num_params(model) as u64,
+            WeightStorage::Bf16 => adapter_parameters(model),
+        };
+        let rounded = u64::from(recipe.model.bf16) * rounded.div_ceil(2);
         self.add("weights in bfloat16 while sampling", rounded);
     }
 
@@ -163,6 +167,20 @@ mod tests {
         assert_eq!(sampling(false).0, None);
         let (bytes, weights) = sampling(true);
         assert!(bytes.is_some_and(|bytes| bytes.abs_diff(2 * weights) < 4), "{bytes:?}");
+    }
+
+    #[test]
+    fn a_base_in_bf16_is_counted_as_it_is_stored() {
+        let base = |weights| {
+            let world = World::new(Tuning::Lora, |recipe| recipe.model.weights = weights);
+            let plan = MemoryPlan::new(&world.policy, &world.recipe);
+            let part = plan.parts.iter().find(|(name, _)| name.starts_with("base weights"));
+            (part.unwrap().1, world.base.base_bytes())
+        };
+        let [f32, bf16] = [WeightStorage::F32, WeightStorage::Bf16].map(base);
+        assert_eq!((f32.0, bf16.0), (f32.1, bf16.1));
+        // All but the norms.
+        assert!(bf16.0 < f32.0 * 55 / 100, "{f32:?} {bf16:?}");
     }
 
     #[test]

@@ -2,15 +2,13 @@
 
 use std::borrow::Borrow;
 
-use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use revealed_models::workers::MicroBatches;
-use revealed_models::{CausalLm, CompletionBatch, Decoding, ModelError, SamplingConfig, sample};
+use revealed_models::{CausalLm, CompletionBatch, Decoding, SamplingConfig, Scoring, sample};
 use revealed_objectives::RewardObjective;
 use revealed_reward::{RewardEnsemble, RewardError, RewardModel};
 
 use crate::error::TrainError;
-use crate::micro_batches::micro_batches;
 use crate::observer::{Event, Observer};
 use crate::recipe::Recipe;
 use crate::record::{At, Metric};
@@ -135,25 +133,8 @@ impl Run<'_> {
         rows: &[Row],
         compute: impl Fn(&CompletionBatch) -> Tensor<2> + Sync,
     ) -> Result<Vec<Vec<f32>>, TrainError> {
-        let mut all = vec![Vec::new(); rows.len()];
-        let shared = self.shared();
-        let work = |indices: &[usize]| {
-            let batch = shared.batch(model, indices.iter().map(|i| &rows[*i]))?;
-            let width = batch.completion_mask.dims()[1];
-            let values = compute(&batch)
-                .try_into_vec_as::<f32>()
-                .map_err(|error| ModelError::Device(error.to_string()))?;
-            let of_row = |(position, index): (usize, &usize)| {
-                let length = batch.completion_lengths[position];
-                (*index, values[position * width..][..length].to_vec())
-            };
-            Ok(indices.iter().enumerate().map(of_row).collect::<Vec<_>>())
-        };
-        self.micro_batches(&model.device(), rows).map_parallel(work, |part| {
-            part.into_iter().for_each(|(index, values)| all[index] = values);
-            Ok::<_, TrainError>(())
-        })?;
-        Ok(all)
+        let rows = ids_and_starts(rows);
+        Ok(self.scoring().token_values(&rows, &model.device(), compute)?)
     }
 
     /// Calibrated scores of rows, equal to [`RewardEnsemble::scores`] up to rounding; a prompt shared by several rows is computed
@@ -183,35 +164,12 @@ impl Run<'_> {
         reward: &RewardModel,
         rows: &[R],
     ) -> Result<Vec<f64>, TrainError> {
-        let has_both =
-            |row: &R| row.borrow().completion_start > 0 && !row.borrow().completion().is_empty();
-        if !rows.iter().all(has_both) {
-            let ids: Vec<&[u32]> =
-                rows.iter().map(|row| row.borrow().input_ids.as_slice()).collect();
-            let budget = self.recipe.run.micro_batch_tokens;
-            return Ok(reward.raw_scores(&ids, self.task.pad_id(), budget)?);
-        }
-        let model = reward.model.valid();
-        let mut scores = vec![0.0; rows.len()];
-        let shared = self.shared();
-        let work = |indices: &[usize]| {
-            let batch = shared.batch(&model.backbone, indices.iter().map(|i| rows[*i].borrow()))?;
-            let found = model.row_scores(&batch).try_into_vec_as::<f32>();
-            let found = found.map_err(|error| ModelError::Device(error.to_string()))?;
-            Ok((indices.to_vec(), found))
-        };
-        let micro_batches = self.micro_batches(&model.backbone.device(), rows);
-        micro_batches.map_parallel(work, |(indices, found)| {
-            for (row, score) in indices.into_iter().zip(found) {
-                if !score.is_finite() {
-                    let error = ModelError::NonFinite { what: "score", row };
-                    return Err(RewardError::from(error).into());
-                }
-                scores[row] = f64::from(score);
-            }
-            Ok::<_, TrainError>(())
-        })?;
-        Ok(scores)
+        let scores = reward.model.score_rows(&ids_and_starts(rows), &mut self.scoring());
+        Ok(scores.map_err(RewardError::from)?)
+    }
+
+    fn scoring(&self) -> Scoring<'static> {
+        Scoring::new(self.task.pad_id(), self.recipe.run.micro_batch_tokens)
     }
 
     /// Rows in micro-batches of up to `run.micro_batch_tokens`.
@@ -220,13 +178,19 @@ impl Run<'_> {
         device: &Device,
         rows: &[R],
     ) -> MicroBatches {
-        micro_batches(rows, device, self.recipe.run.micro_batch_tokens)
+        MicroBatches::of_rows(&ids_and_starts(rows), device, self.recipe.run.micro_batch_tokens)
     }
 
     /// The parts that worker threads may share.
     pub(crate) fn shared(&self) -> Shared<'_> {
         Shared { task: self.task, recipe: self.recipe, objective: self.objective }
     }
+}
+
+/// The form in which models take rows.
+pub(crate) fn ids_and_starts<R: Borrow<Row>>(rows: &[R]) -> Vec<(&[u32], usize)> {
+    let rows = rows.iter().map(Borrow::borrow);
+    rows.map(|row: &Row| (row.input_ids.as_slice(), row.completion_start)).collect()
 }
 
 /// A [`Run`] without its observer.

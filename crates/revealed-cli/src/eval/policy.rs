@@ -7,8 +7,8 @@ use anyhow::{Result, bail};
 use revealed::Device;
 use revealed::eval::policy::{Gold, PolicyResult, PolicySettings};
 use revealed::eval::rewards::RewardScorer;
-use revealed::lab::shop_desk::{Note, gold};
 use revealed::eval::{EvalError, Provenance, Source, evaluate_policy};
+use revealed::lab::shop_desk::{Note, gold};
 
 use super::environment::environment;
 use super::policy_rows::{lines, tables};

@@ -7,9 +7,9 @@ use crate::batching::batch::TokenBatch;
 use crate::error::ModelError;
 use crate::files::output_head::Names;
 use crate::files::weights::{Init, Source};
-use crate::layers::Linear;
 use crate::layers::kv_cache::KvCache;
 use crate::layers::rotary::Rotary;
+use crate::layers::{Linear, Weight};
 
 /// Sizes that all architectures share.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,7 +50,9 @@ pub(crate) trait Architecture {
     fn forward(&self, batch: &TokenBatch, cache: Option<&mut KvCache>) -> Tensor<3>;
 
     /// The embedding `[V, D]`, which a tied head shares.
-    fn embedding(&self) -> &Param<Tensor<2>>;
+    fn embedding(&self) -> &Weight;
+
+    fn embedding_mut(&mut self) -> &mut Weight;
 
     /// The linear layers, which adapters can be attached to, in the order of the forward pass.
     fn linears(&self) -> Vec<&Linear>;
@@ -69,7 +71,7 @@ pub(crate) fn linear(
     bias: bool,
     device: &Device,
 ) -> Result<Linear, ModelError> {
-    let weight = source.param(&format!("{name}.weight"), shape, Init::Normal, device)?;
+    let weight = source.weight(&format!("{name}.weight"), shape, device)?;
     let bias = match bias {
         true => Some(source.param(&format!("{name}.bias"), [shape[0]], Init::Zeros, device)?),
         false => None,
@@ -84,11 +86,15 @@ pub(crate) fn named_tensors<M: Module>(prefix: &str, module: &M) -> Vec<(String,
         found: Vec<(String, TensorData)>,
     }
     impl ModuleVisitor for Collect {
-        fn enter_module(&mut self, name: &str, _container_type: &str) {
-            self.path.push(name.into());
+        fn enter_module(&mut self, name: &str, container_type: &str) {
+            if container_type != Weight::CONTAINER_TYPE {
+                self.path.push(name.into());
+            }
         }
-        fn exit_module(&mut self, _name: &str, _container_type: &str) {
-            self.path.pop();
+        fn exit_module(&mut self, _name: &str, container_type: &str) {
+            if container_type != Weight::CONTAINER_TYPE {
+                self.path.pop();
+            }
         }
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
             if !self.path.iter().any(|part| part == "lora") {

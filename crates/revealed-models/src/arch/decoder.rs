@@ -2,7 +2,7 @@
 //! of [`Decoder`] and an entry of [`ARCHITECTURES`] here, and its config fields in
 //! `files/config/families.rs`.
 
-use burn::module::{Module, Param};
+use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
 
 use super::architecture::{Architecture, ModelDims};
@@ -12,8 +12,8 @@ use crate::error::ModelError;
 use crate::files::config::HfConfig;
 use crate::files::output_head::Names;
 use crate::files::weights::Source;
-use crate::layers::Linear;
 use crate::layers::kv_cache::KvCache;
+use crate::layers::{Linear, Weight};
 
 /// A decoder without an output head.
 #[derive(Module, Debug)]
@@ -150,8 +150,12 @@ impl Decoder {
     }
 
     /// The embedding `[V, D]`, which a tied head shares.
-    pub(crate) fn embedding(&self) -> &Param<Tensor<2>> {
+    pub(crate) fn embedding(&self) -> &Weight {
         self.inner().embedding()
+    }
+
+    pub(crate) fn embedding_mut(&mut self) -> &mut Weight {
+        self.inner_mut().embedding_mut()
     }
 
     /// The linear layers, which adapters can be attached to.

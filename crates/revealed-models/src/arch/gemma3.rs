@@ -20,7 +20,7 @@ use crate::layers::attention::Attend;
 use crate::layers::kv_cache::KvCache;
 use crate::layers::rope::{self, Dialect};
 use crate::layers::rotary::{Rotary, rotate};
-use crate::layers::{Embedding, Linear, rms_norm};
+use crate::layers::{Embedding, Linear, Weight, rms_norm};
 
 /// `model_type`s that this file reads.
 pub(crate) const MODEL_TYPES: &[&str] = &["gemma3_text"];
@@ -202,7 +202,7 @@ impl Gemma3 {
         let config = Gemma3Config::read(config)?;
         let ModelDims { vocab_size, hidden_size, layers, .. } = config.dims;
         let name = "model.embed_tokens.weight";
-        let weight = source.param(name, [vocab_size, hidden_size], Init::Normal, device)?;
+        let weight = source.weight(name, [vocab_size, hidden_size], device)?;
         let layers = (0..layers)
             .map(|layer| Layer::build(&config, layer, source, device))
             .collect::<Result<_, _>>()?;
@@ -224,8 +224,12 @@ impl Architecture for Gemma3 {
         vec![&self.config.rotary, &self.config.local_rotary]
     }
 
-    fn embedding(&self) -> &Param<Tensor<2>> {
+    fn embedding(&self) -> &Weight {
         &self.embed_tokens.weight
+    }
+
+    fn embedding_mut(&mut self) -> &mut Weight {
+        &mut self.embed_tokens.weight
     }
 
     fn forward(&self, batch: &TokenBatch, mut cache: Option<&mut KvCache>) -> Tensor<3> {

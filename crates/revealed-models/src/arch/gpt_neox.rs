@@ -3,7 +3,7 @@
 //! `h ← h + attention(norm₁(h)) + mlp(norm₂(h))`, or one after the other where `use_parallel_residual` is
 //! false, as in Transformers' `modeling_gpt_neox.py`.
 
-use burn::module::{Module, Param};
+use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
 use serde_json::Value;
 
@@ -18,7 +18,7 @@ use crate::layers::attention::Attend;
 use crate::layers::kv_cache::KvCache;
 use crate::layers::rope::{self, Dialect};
 use crate::layers::rotary::{Rotary, rotate};
-use crate::layers::{Embedding, LayerNorm, Linear};
+use crate::layers::{Embedding, LayerNorm, Linear, Weight};
 
 /// `model_type`s that this file reads.
 pub(crate) const MODEL_TYPES: &[&str] = &["gpt_neox"];
@@ -138,7 +138,7 @@ impl GptNeoX {
         let config = GptNeoXConfig::read(config)?;
         let ModelDims { vocab_size, hidden_size, layers, .. } = config.dims;
         let name = "gpt_neox.embed_in.weight";
-        let weight = source.param(name, [vocab_size, hidden_size], Init::Normal, device)?;
+        let weight = source.weight(name, [vocab_size, hidden_size], device)?;
         let layers = (0..layers)
             .map(|layer| Layer::build(&config, layer, source, device))
             .collect::<Result<_, _>>()?;
@@ -160,8 +160,12 @@ impl Architecture for GptNeoX {
         vec![&self.config.rotary]
     }
 
-    fn embedding(&self) -> &Param<Tensor<2>> {
+    fn embedding(&self) -> &Weight {
         &self.embed_in.weight
+    }
+
+    fn embedding_mut(&mut self) -> &mut Weight {
+        &mut self.embed_in.weight
     }
 
     fn forward(&self, batch: &TokenBatch, mut cache: Option<&mut KvCache>) -> Tensor<3> {

@@ -4,7 +4,7 @@
 //! as in Transformers' `modeling_llama.py`. The family's members differ in biases, in norms on
 //! queries and keys, and in windows.
 
-use burn::module::{Module, Param};
+use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
 
 use super::architecture::{Architecture, ModelDims, linear, named_tensors};
@@ -18,7 +18,7 @@ use crate::layers::attention::Attend;
 use crate::layers::kv_cache::KvCache;
 use crate::layers::rope::{self, Dialect};
 use crate::layers::rotary::{Rotary, rotate};
-use crate::layers::{Embedding, Linear, RmsNorm, swiglu};
+use crate::layers::{Embedding, Linear, RmsNorm, Weight, swiglu};
 
 /// `model_type`s that this file reads.
 pub(crate) const MODEL_TYPES: &[&str] = &["llama", "mistral", "qwen2", "qwen3"];
@@ -238,12 +238,8 @@ impl Llama {
     ) -> Result<Self, ModelError> {
         let config = LlamaConfig::read(config)?;
         let ModelDims { vocab_size, hidden_size, layers, .. } = config.dims;
-        let weight = source.param(
-            "model.embed_tokens.weight",
-            [vocab_size, hidden_size],
-            Init::Normal,
-            device,
-        )?;
+        let name = "model.embed_tokens.weight";
+        let weight = source.weight(name, [vocab_size, hidden_size], device)?;
         let layers = (0..layers)
             .map(|layer| Layer::build(&config, layer, source, device))
             .collect::<Result<_, _>>()?;
@@ -265,8 +261,12 @@ impl Architecture for Llama {
         vec![&self.config.rotary]
     }
 
-    fn embedding(&self) -> &Param<Tensor<2>> {
+    fn embedding(&self) -> &Weight {
         &self.embed_tokens.weight
+    }
+
+    fn embedding_mut(&mut self) -> &mut Weight {
+        &mut self.embed_tokens.weight
     }
 
     fn forward(&self, batch: &TokenBatch, mut cache: Option<&mut KvCache>) -> Tensor<3> {

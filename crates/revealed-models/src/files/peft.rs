@@ -302,7 +302,7 @@ fn read_factors(
     r: usize,
     settings: &Settings,
 ) -> Result<[Vec<f32>; 2], ModelError> {
-    let [out, width] = layer.weight.val().dims();
+    let [out, width] = layer.weight.dims();
     let mut read = |factor: &str, shape: [usize; 2]| {
         let tensor = format!("base_model.model.{}.{factor}.weight", layer.name);
         if let Some(found) = files.shape(&tensor).filter(|found| *found != shape) {

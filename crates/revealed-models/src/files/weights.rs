@@ -17,6 +17,7 @@ use rand_chacha::ChaCha8Rng;
 use safetensors::tensor::{Dtype, Metadata, TensorInfo};
 
 use crate::error::ModelError;
+use crate::layers::{Weight, WeightStorage};
 
 mod names;
 
@@ -291,7 +292,9 @@ fn read_header(path: &Path, file: &mut File) -> Result<(u64, Metadata), ModelErr
 
 /// Where a model's parameters come from: files, or a seed.
 pub(crate) enum Source {
-    Files(TensorFiles),
+    /// Matrices are held as `storage`.
+    Files { files: TensorFiles, storage: WeightStorage },
+    /// Normal numbers, in f32.
     Random { rng: Box<ChaCha8Rng>, std: f64 },
 }
 
@@ -316,18 +319,36 @@ impl Source {
         init: Init,
         device: &Device,
     ) -> Result<Param<Tensor<D>>, ModelError> {
-        let values = match self {
-            Self::Files(files) => files.read(name, &shape)?,
-            Self::Random { rng, std } => {
-                let count = shape.iter().product();
-                match init {
-                    Init::Ones => vec![1.0; count],
-                    Init::Zeros => vec![0.0; count],
-                    Init::Normal => normals(rng, count, *std),
-                }
-            }
-        };
+        let values = self.values(name, &shape, init)?;
         Ok(named_param(name, Tensor::from_data(TensorData::new(values, shape), device)))
+    }
+
+    /// The matrix of a linear layer, an embedding or a head, as the source's storage says.
+    pub fn weight(
+        &mut self,
+        name: &str,
+        shape: [usize; 2],
+        device: &Device,
+    ) -> Result<Weight, ModelError> {
+        let storage = match self {
+            Self::Files { storage, .. } => *storage,
+            Self::Random { .. } => WeightStorage::F32,
+        };
+        let values = self.values(name, &shape, Init::Normal)?;
+        Ok(Weight::new(named_param(name, storage.tensor(values, shape, device))))
+    }
+
+    fn values(&mut self, name: &str, shape: &[usize], init: Init) -> Result<Vec<f32>, ModelError> {
+        let (rng, std) = match self {
+            Self::Files { files, .. } => return files.read(name, shape),
+            Self::Random { rng, std } => (rng, *std),
+        };
+        let count = shape.iter().product();
+        Ok(match init {
+            Init::Ones => vec![1.0; count],
+            Init::Zeros => vec![0.0; count],
+            Init::Normal => normals(rng, count, std),
+        })
     }
 }
 

@@ -10,7 +10,6 @@ use crate::batching::batch::{PaddingSide, TokenBatch};
 use crate::causal_lm::CausalLm;
 use crate::error::ModelError;
 use crate::layers::kv_cache::KvCache;
-use crate::layers::{project, rounded};
 
 /// Tokens of a beginning that are run at once.
 const PREFILL: usize = 512;
@@ -151,7 +150,7 @@ impl PrefixCache {
         targets: &[i32],
     ) -> Result<Vec<(f32, bool)>, ModelError> {
         let dtype = self.model.compute_dtype();
-        let head = rounded(self.model.head_weight(), dtype);
+        let head = self.model.head_weight();
         let device = self.model.device();
         let failed = |error| ModelError::Device(format!("{error}"));
         let size = (LOGITS / self.model.shape().vocab_size).max(16);
@@ -159,7 +158,7 @@ impl PrefixCache {
         for (at, wanted) in predicts.chunks(size).zip(targets.chunks(size)) {
             let ints = |values: &[i32]| Tensor::<1, Int>::from_ints(values, &device);
             let states = hidden.clone().select(0, ints(at));
-            let logits = project(states, head.clone(), dtype);
+            let logits = head.project(states, dtype);
             let likeliest = logits.clone().argmax(1).squeeze_dim::<1>(1);
             let log_probs = activation::log_softmax(logits, 1);
             let taken = log_probs.gather(1, ints(wanted).unsqueeze_dim::<2>(1)).squeeze_dim::<1>(1);

@@ -4,7 +4,7 @@ use burn::module::{Module, Param};
 use burn::tensor::{FloatDType, Tensor};
 
 use super::lora::LoraWeights;
-use super::product::project;
+use super::weight::Weight;
 
 /// `y = x·Wᵀ + b`, plus `s·(x·A)·B` where an adapter is attached.
 ///
@@ -13,7 +13,7 @@ use super::product::project;
 #[derive(Module, Debug)]
 pub struct Linear {
     /// `[out, in]`.
-    pub weight: Param<Tensor<2>>,
+    pub weight: Weight,
     /// `[out]`.
     pub bias: Option<Param<Tensor<1>>>,
     /// The adapter, if one is attached.
@@ -34,7 +34,7 @@ impl Linear {
     pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
         let [batch, time, width] = x.dims();
         let x = x.reshape([batch * time, width]);
-        let mut y = project(x.clone(), self.weight.val(), self.compute_dtype);
+        let mut y = self.weight.project(x.clone(), self.compute_dtype);
         if let Some(lora) = &self.lora {
             y = y + lora.forward(x, self.compute_dtype);
         }

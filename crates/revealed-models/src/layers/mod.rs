@@ -13,6 +13,7 @@ mod linear;
 mod mlp;
 mod norm;
 mod product;
+mod weight;
 
 pub use embedding::Embedding;
 pub use linear::Linear;
@@ -20,4 +21,6 @@ pub use lora::LoraWeights;
 pub(crate) use mlp::{gelu, swiglu};
 pub(crate) use norm::rms_norm;
 pub use norm::{LayerNorm, RmsNorm};
-pub(crate) use product::{product, project, rounded};
+pub(crate) use product::{product, project, rounded, to_f32};
+pub(crate) use weight::plain;
+pub use weight::{Weight, WeightStorage};

@@ -1,6 +1,6 @@
 //! Matrix products of linear layers and of the output head.
 
-use burn::tensor::{FloatDType, Tensor};
+use burn::tensor::{DType, FloatDType, Tensor};
 
 #[cfg(feature = "flex")]
 use crate::ops::flex;
@@ -18,13 +18,41 @@ pub(crate) fn project(x: Tensor<2>, weight: Tensor<2>, dtype: FloatDType) -> Ten
     }
 }
 
-/// `x·Wᵀ` of plain tensors in f32.
+/// `x·Wᵀ` of plain tensors in f32; the weight may be stored as bf16.
 fn plain_projection(x: Tensor<2>, weight: Tensor<2>) -> Tensor<2> {
     #[cfg(feature = "flex")]
     if let Some(y) = flex::projection::project(&x, &weight) {
         return y;
     }
-    x.matmul(weight.transpose())
+    match weight.dtype() {
+        DType::BF16 => {
+            let columns = tiles(weight).map(|(_, tile)| x.clone().matmul(tile.transpose()));
+            Tensor::cat(columns.collect(), 1)
+        }
+        _ => x.matmul(weight.transpose()),
+    }
+}
+
+/// Numbers of a bf16 weight of which an f32 copy exists at a time: 16 MiB.
+const TILE: usize = 4 << 20;
+
+/// Rows of a bf16 matrix as f32, tile by tile, with the index of the first.
+fn tiles(weight: Tensor<2>) -> impl Iterator<Item = (usize, Tensor<2>)> {
+    let [rows, width] = weight.dims();
+    let size = (TILE / width.max(1)).max(1);
+    (0..rows).step_by(size).map(move |start| {
+        let tile = weight.clone().narrow(0, start, size.min(rows - start));
+        (start, to_f32(tile))
+    })
+}
+
+/// The tensor in f32, without a copy if it is f32.
+pub(crate) fn to_f32(tensor: Tensor<2>) -> Tensor<2> {
+    #[cfg(feature = "flex")]
+    if let Some(tensor) = flex::widened(&tensor) {
+        return tensor;
+    }
+    rounded(tensor, FloatDType::F32)
 }
 
 /// `x·Wᵀ`. Backward: `∂x = G·W`, `∂W = Gᵀ·x`.
@@ -50,7 +78,7 @@ impl CustomOp<2, 2> for Projection {
     }
 }
 
-/// `x·Wᵀ` with a frozen weight, which keeps no input for the backward pass, nor the weight as rounded: `∂x = G·W`.
+/// `x·Wᵀ` with a frozen weight. The backward pass needs neither the input nor a rounded copy of the weight: `∂x = G·W`.
 #[derive(Debug, Clone)]
 struct FrozenProjection {
     weight: Tensor<2>,
@@ -74,15 +102,23 @@ impl CustomOp<1, 2> for FrozenProjection {
     }
 }
 
-/// `a·b`, computed in `dtype`: operands are rounded to it, and so is the result, which comes back as f32.
+/// `a·b`, computed in `dtype`: operands and result are rounded to it, and the result is returned as f32. `b` may be a weight stored
+/// as bf16.
 pub(crate) fn product(a: Tensor<2>, b: Tensor<2>, dtype: FloatDType) -> Tensor<2> {
     match dtype {
+        FloatDType::F32 if b.dtype() == DType::BF16 => {
+            let part = |(start, tile): (usize, Tensor<2>)| {
+                let rows = tile.dims()[0];
+                a.clone().narrow(1, start, rows).matmul(tile)
+            };
+            tiles(b).map(part).reduce(|sum, part| sum + part).expect("a weight has rows")
+        }
         FloatDType::F32 => a.matmul(b),
         _ => rounded(a, dtype).matmul(rounded(b, dtype)).cast(FloatDType::F32),
     }
 }
 
-/// The tensor in `dtype`; itself where it is so already.
+/// The tensor in `dtype`, without a copy if it has that dtype.
 pub(crate) fn rounded(tensor: Tensor<2>, dtype: FloatDType) -> Tensor<2> {
     if tensor.dtype() == dtype.into() { tensor } else { tensor.cast(dtype) }
 }

@@ -2,9 +2,10 @@
 
 use std::borrow::Cow;
 
+use revealed_models::WeightStorage;
 use revealed_objectives::PairLoss;
 
-use super::choices::{LengthControl, NegativeReweighting, ValidationReward};
+use super::choices::{LengthControl, NegativeReweighting, Tuning, ValidationReward};
 use super::negatives::NegativeSource;
 use super::root::Recipe;
 use crate::error::TrainError;
@@ -23,11 +24,21 @@ impl Recipe {
         self.sft.optimizer.check("sft.optimizer")?;
         self.reward.optimizer.check("reward.optimizer")?;
         self.policy.optimizer.check("policy.optimizer")?;
+        self.check_weights()?;
         self.check_counts()?;
         self.check_groups()?;
         self.check_numbers()?;
         self.check_gate()?;
         self.check_health()
+    }
+
+    fn check_weights(&self) -> Result<(), TrainError> {
+        holds(
+            self.model.weights == WeightStorage::F32 || self.model.tuning == Tuning::Lora,
+            "model.weights",
+            "bf16 with model.tuning = \"full\"",
+            "f32: full tuning trains every weight; bf16 needs model.tuning = \"lora\"",
+        )
     }
 
     fn check_counts(&self) -> Result<(), TrainError> {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use burn::tensor::FloatDType;
 use revealed_data::{EncodeOptions, LongCompletion, LongPrompt, TemplateChoice, TooLong};
-use revealed_models::LoraConfig;
+use revealed_models::{LoraConfig, WeightStorage};
 use serde::{Deserialize, Serialize};
 
 use super::choices::Tuning;
@@ -19,6 +19,8 @@ section! {
         tuning: Tuning = Tuning::Lora,
         /// Mixed precision: matrix products of linear layers and of the head in bfloat16; weights and everything else in float32
         bf16: bool = false,
+        /// Dtype of the base's matrices in memory: "f32", or "bf16" for half the memory (tuning = "lora" only; an f32 or f16 checkpoint is rounded)
+        weights: WeightStorage = WeightStorage::F32,
         /// Rank, scale and target modules of the adapters
         lora: LoraConfig = LoraConfig::default(),
     }

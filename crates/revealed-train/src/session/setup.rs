@@ -51,8 +51,8 @@ impl Setup {
         fit_to_context(&mut recipe.data, &folder)?.into_iter().for_each(&mut note);
         let encoder = dated_encoder(&mut recipe, &folder)?;
         let task = Task::load(&recipe.data, encoder, recipe.run.seed)?;
-        let base =
-            CausalLm::load(&folder, device)?.with_compute_dtype(recipe.model.compute_dtype())?;
+        let base = CausalLm::load_stored(&folder, recipe.model.weights, device)?
+            .with_compute_dtype(recipe.model.compute_dtype())?;
         check_vocabulary(&task, base.shape().vocab_size, &folder)?;
         let policy = match recipe.model.tuning {
             Tuning::Lora => base.clone().with_lora(&recipe.model.lora, recipe.run.seed)?,

@@ -26,6 +26,7 @@ impl State {
         }
         self.base = Some(base);
         self.check_dtype(run.recipe)?;
+        self.check_weights(run.recipe)?;
         self.check_rows(run)?;
         self.check_samples(run)?;
         let needs_reward = matches!(self.phase, Phase::Improve | Phase::Gate);
@@ -51,6 +52,20 @@ impl State {
                 key: "model.bf16",
                 found: format!("{}, and a model that computes in {found:?}", recipe.model.bf16),
                 expected: "models with its compute dtype: CausalLm::with_compute_dtype(recipe.model.compute_dtype())".into(),
+            }),
+        }
+    }
+
+    /// The caller provides the models; the dtype in which their weights are stored must match the recipe.
+    fn check_weights(&self, recipe: &Recipe) -> Result<(), TrainError> {
+        let expected = recipe.model.weights;
+        let models = [&self.initial, &self.sft, &self.policy].into_iter().chain(&self.candidate);
+        match models.map(CausalLm::weight_storage).find(|found| *found != expected) {
+            None => Ok(()),
+            Some(found) => Err(TrainError::Recipe {
+                key: "model.weights",
+                found: format!("{expected:?}, and a model with weights stored as {found:?}"),
+                expected: "models stored in its dtype: CausalLm::load_stored(folder, recipe.model.weights, device)".into(),
             }),
         }
     }

@@ -102,6 +102,14 @@ fn missing_keys_have_the_default_of_their_section() {
 }
 
 #[test]
+fn a_base_in_bf16_is_for_adapters() {
+    let bf16 = "model.weights=bf16";
+    assert_eq!(parse("", &[bf16]).unwrap().model.weights, revealed_models::WeightStorage::Bf16);
+    let error = refused("", &[bf16, "model.tuning=full"]);
+    assert!(error.contains("model.weights") && error.contains("model.tuning"), "{error}");
+}
+
+#[test]
 fn values_out_of_range_name_their_keys() {
     let one = |key: &str, value: &str| {
         let text = refused("", &[&format!("{key}={value}")]);

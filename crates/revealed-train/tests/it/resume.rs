@@ -3,16 +3,17 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use revealed_models::WeightStorage;
 use revealed_reward::RewardModel;
 use revealed_train::{
-    Alternation, At, Average, Event, Keep, KlReference, LengthControl, Observer, Phase, Recipe,
-    RewardStart, RunFolder, ScaleFrom, SftObjective, SolverName, State, TrainError, Tuning,
-    ValidationReward, align, best_round,
+    Alternation, At, Average, Event, Keep, KlReference, LengthControl, ModelSection, Observer,
+    Phase, Recipe, RewardStart, RunFolder, ScaleFrom, Setup, SftObjective, SolverName, State,
+    TrainError, Tuning, ValidationReward, align, best_round,
 };
 
 use sha2::Digest;
 
-use crate::support::{World, demonstrations, model, weights};
+use crate::support::{World, demonstrations, device, model, weights};
 
 fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
@@ -104,6 +105,36 @@ fn a_run_resumed_after_any_phase_ends_bit_identical() {
             assert_eq!(metrics(folder), metrics(&world.recipe.run.out), "{folder:?}");
         }
     }
+}
+
+#[test]
+fn a_run_on_a_bf16_base_resumes_to_the_same_bits() {
+    let world = World::new(Tuning::Lora, |recipe| {
+        recipe.run.rounds = 1;
+        recipe.model.weights = WeightStorage::Bf16;
+        recipe.policy.solver = SolverName::PPO;
+    });
+    let (end, kept) = uninterrupted(&world);
+    assert_eq!(end.policy.weight_storage(), WeightStorage::Bf16);
+    for folder in &kept {
+        assert_same_end(&resumed(&world, folder).unwrap(), &end);
+    }
+    // A session loads the base as the recipe has it: it is the one that the state began with.
+    let setup = Setup::load(world.recipe.clone(), &device(), &mut ()).unwrap();
+    assert_eq!(setup.policy.weight_storage(), WeightStorage::Bf16);
+    assert_eq!(weights(&setup.base), weights(&world.base));
+    // With weights in f32 it is another run.
+    let other = Recipe {
+        model: ModelSection { weights: WeightStorage::F32, ..world.recipe.model.clone() },
+        ..world.recipe.clone()
+    };
+    let error = RunFolder::resume(&kept[0], &other).map(|_| ()).unwrap_err();
+    assert!(error.to_string().contains("weights"), "{error}");
+    // So is a base in f32 under this recipe.
+    let base = world.base.clone().with_weight_storage(WeightStorage::F32).unwrap();
+    let state = State::new(base.clone(), base.with_lora(&world.recipe.model.lora, 1).unwrap());
+    let error = world.run(&mut (), |run| align(state, run, |_| Ok(()))).unwrap_err();
+    assert!(matches!(&error, TrainError::Recipe { key: "model.weights", .. }), "{error}");
 }
 
 #[test]

@@ -55,6 +55,7 @@ impl World {
         recipe.check().unwrap();
         let task = task(folder.path(), &recipe).unwrap();
         let base = base.with_compute_dtype(recipe.model.compute_dtype()).unwrap();
+        let base = base.with_weight_storage(recipe.model.weights).unwrap();
         let policy = match tuning {
             Tuning::Full => base.clone(),
             Tuning::Lora => base.clone().with_lora(&recipe.model.lora, recipe.run.seed).unwrap(),

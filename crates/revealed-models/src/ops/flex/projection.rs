@@ -1,40 +1,41 @@
 //! `x·Wᵀ` without a copy of `W`.
 //!
-//! A general matrix product first copies `W` into blocks, which for a handful of rows, as in decoding, costs more than the
-//! product, and for hundreds still a seventh of it. Here the rows of `x` are laid out column by column, and every row
-//! of `W` is read where it lies.
+//! A general matrix product first copies `W` into blocks. For a few rows, as in decoding, the copy costs more than the product,
+//! for hundreds still a seventh of it. Here `x` is transposed into panels, and every row of `W` is read in place. A block of rows of a bf16 `W` is converted to f32 once for all rows of `x`, so the result has
+//! the bits that an f32 `W` of the same numbers gives.
 
 use burn::backend::Flex;
 use burn::backend::flex::FlexTensor;
-use burn::tensor::Tensor;
+use burn::tensor::{DType, Tensor};
+use half::bf16;
 use rayon::prelude::*;
 
-use super::{contents, machine, plain, primitive};
+use super::{contents, contents_bf16, machine, plain, plain_bf16, primitive, widen};
 
-/// Rows up to which this is the faster way, however small the matrix.
+/// Up to so many rows of `x` this kernel is faster for matrices of any size.
 const FEW: usize = 128;
 
-/// Rows of more than [`FEW`] need a matrix that is at least so wide and so tall.
+/// With more than [`FEW`] rows it is faster if the matrix has at least so many rows and columns.
 const LARGE: usize = 128;
 
-/// Bytes of `x` that stay in the second cache while all of `W` passes.
+/// Bytes of `x` that fit the L2 cache during a pass over `W`.
 const GROUP: usize = 1 << 19;
 
-/// Numbers of one vector register with AVX2; AVX-512 takes two at once.
+/// f32 numbers of an AVX2 register; AVX-512 processes two such vectors at once.
 const LANES: usize = 8;
 
-/// Numbers of a line of the cache.
+/// f32 numbers of a cache line.
 const LINE: usize = 16;
 
-/// Rows of `W` that a thread takes at once: so many blocks at most.
+/// Blocks of rows of `W` in one task, at most.
 const BLOCKS: usize = 8;
 
-/// Rows of `W` that stay in the first cache while all of `x` passes.
+/// Rows of `W` that fit the L1 cache during a pass over `x`.
 const BLOCK: usize = 12;
 
 type Vector = [f32; LANES];
 
-/// `x·Wᵀ` for `x` `[M, K]` and `W` `[N, K]`: `[M, N]`, or nothing where the general product is to do it.
+/// `x·Wᵀ` for `x` `[M, K]` and `W` `[N, K]` in f32 or bf16: `[M, N]`; `None` if the general product should be used.
 pub(crate) fn project(x: &Tensor<2>, weight: &Tensor<2>) -> Option<Tensor<2>> {
     let ([rows, width], [out, inner]) = (x.dims(), weight.dims());
     if rows == 0 || width != inner || width == 0 || out == 0 {
@@ -44,21 +45,68 @@ pub(crate) fn project(x: &Tensor<2>, weight: &Tensor<2>) -> Option<Tensor<2>> {
         return None;
     }
     let wide = machine()?;
-    if !plain(x) || !plain(weight) {
+    if !plain(x) || !(plain(weight) || plain_bf16(weight)) {
         return None;
     }
     let (x, weight) = (primitive(x.clone()), primitive(weight.clone()));
-    let (x, weight) = (contents(&x)?, contents(&weight)?);
-    let mut y = vec![0.0; rows * out];
-    let group = (GROUP / (4 * width)).max(FEW / 2).next_multiple_of(4 * LANES);
-    for (x, y) in x.chunks(group * width).zip(y.chunks_mut(group * out)) {
-        multiply(x, weight, [x.len() / width, out, width], y, wide);
-    }
+    let x = contents(&x)?;
+    let y = match weight.dtype() {
+        DType::BF16 => in_groups(x, contents_bf16(&weight)?, [rows, out, width], wide),
+        _ => in_groups(x, contents(&weight)?, [rows, out, width], wide),
+    };
     let y = burn::tensor::TensorData::new(y, [rows, out]);
     Some(Tensor::from_primitive::<Flex>(FlexTensor::from_data(y)))
 }
 
-/// Some rows of `x`, `[K][rows / LANES][LANES]`, filled up with zeros.
+/// A number that a weight is stored as.
+trait Stored: Copy + Sync {
+    /// Numbers of the buffer for a block of `count`.
+    fn buffer(count: usize) -> usize;
+
+    /// The block as f32: itself, or converted into the buffer.
+    fn f32s<'a>(block: &'a [Self], buffer: &'a mut [f32]) -> &'a [f32];
+}
+
+impl Stored for f32 {
+    fn buffer(_: usize) -> usize {
+        0
+    }
+
+    #[inline(always)]
+    fn f32s<'a>(block: &'a [Self], _: &'a mut [f32]) -> &'a [f32] {
+        block
+    }
+}
+
+impl Stored for bf16 {
+    fn buffer(count: usize) -> usize {
+        count
+    }
+
+    #[inline(always)]
+    fn f32s<'a>(block: &'a [Self], buffer: &'a mut [f32]) -> &'a [f32] {
+        let buffer = &mut buffer[..block.len()];
+        widen(block, buffer);
+        buffer
+    }
+}
+
+/// `x·Wᵀ` in groups of rows of `x`.
+fn in_groups<S: Stored>(
+    x: &[f32],
+    w: &[S],
+    [rows, out, width]: [usize; 3],
+    wide: bool,
+) -> Vec<f32> {
+    let mut y = vec![0.0; rows * out];
+    let group = (GROUP / (4 * width)).max(FEW / 2).next_multiple_of(4 * LANES);
+    for (x, y) in x.chunks(group * width).zip(y.chunks_mut(group * out)) {
+        multiply(x, w, [x.len() / width, out, width], y, wide);
+    }
+    y
+}
+
+/// Some rows of `x`, `[K][rows / LANES][LANES]`, padded with zeros.
 enum Panel {
     One(Vec<[Vector; 1]>),
     Two(Vec<[Vector; 2]>),
@@ -88,7 +136,13 @@ fn pack<const M: usize>(x: &[f32], width: usize, first: usize) -> Vec<[Vector; M
 }
 
 /// `y[M, N] = x[M, K]·w[N, K]ᵀ`, parts of `w`'s rows on rayon.
-fn multiply(x: &[f32], w: &[f32], [rows, out, width]: [usize; 3], y: &mut [f32], wide: bool) {
+fn multiply<S: Stored>(
+    x: &[f32],
+    w: &[S],
+    [rows, out, width]: [usize; 3],
+    y: &mut [f32],
+    wide: bool,
+) {
     let vectors = rows.div_ceil(LANES);
     let count = vectors.div_ceil(if wide { 4 } else { 2 });
     let panel = |index: usize| {
@@ -96,7 +150,7 @@ fn multiply(x: &[f32], w: &[f32], [rows, out, width]: [usize; 3], y: &mut [f32],
         (first * LANES, Panel::new(x, width, first * LANES, end - first))
     };
     let panels: Vec<_> = (0..count).into_par_iter().map(panel).collect();
-    // About four parts a thread, so that all have work to the end.
+    // About four tasks per thread balance the load.
     let blocks = out.div_ceil(BLOCK).div_ceil(4 * rayon::current_num_threads());
     let part_rows = BLOCK * blocks.clamp(1, BLOCKS);
     // Each part's columns of every row of `y`.
@@ -115,31 +169,33 @@ fn multiply(x: &[f32], w: &[f32], [rows, out, width]: [usize; 3], y: &mut [f32],
             if wide { with_avx512(&panels, w, width, y) } else { with_avx2(&panels, w, width, y) }
         }
         #[cfg(not(target_arch = "x86_64"))]
-        part::<false>(&panels, w, width, y);
+        part::<S, false>(&panels, w, width, y);
     });
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512vl,avx2,fma")]
-fn with_avx512(panels: &[(usize, Panel)], w: &[f32], width: usize, y: &mut [&mut [f32]]) {
-    part::<true>(panels, w, width, y);
+fn with_avx512<S: Stored>(panels: &[(usize, Panel)], w: &[S], width: usize, y: &mut [&mut [f32]]) {
+    part::<S, true>(panels, w, width, y);
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
-fn with_avx2(panels: &[(usize, Panel)], w: &[f32], width: usize, y: &mut [&mut [f32]]) {
-    part::<false>(panels, w, width, y);
+fn with_avx2<S: Stored>(panels: &[(usize, Panel)], w: &[S], width: usize, y: &mut [&mut [f32]]) {
+    part::<S, false>(panels, w, width, y);
 }
 
 /// All of `x` over some rows of `w`. As many sums at once as there are registers: 32, or 16 with AVX2.
 #[inline(always)]
-fn part<const WIDE: bool>(
+fn part<S: Stored, const WIDE: bool>(
     panels: &[(usize, Panel)],
-    w: &[f32],
+    w: &[S],
     width: usize,
     y: &mut [&mut [f32]],
 ) {
+    let mut buffer = vec![0.0; S::buffer(BLOCK * width)];
     for (block, w) in w.chunks(BLOCK * width).enumerate() {
+        let w = S::f32s(w, &mut buffer);
         for (first, panel) in panels {
             let to = (*first, block * BLOCK);
             match (panel, WIDE) {
@@ -174,10 +230,10 @@ fn rows_of<const M: usize, const N: usize>(
     }
 }
 
-/// Asks for the line of numbers at an address, which need not be one.
+/// Prefetches the cache line at an address, which need not be valid.
 #[inline(always)]
 fn fetch(at: *const f32) {
-    // Sound: it reads nothing, whatever lies there.
+    // Sound: a prefetch of any address has no effect on memory.
     #[cfg(target_arch = "x86_64")]
     #[allow(unsafe_code)]
     unsafe {
@@ -187,8 +243,7 @@ fn fetch(at: *const f32) {
     let _ = at;
 }
 
-/// The rows of `w` that come next are on their way meanwhile: rows are too short for the machine to see by itself where
-/// reading goes on.
+/// Prefetches the next rows of `w`: rows are too short for the hardware prefetcher.
 #[inline(always)]
 fn sums<const M: usize, const N: usize>(x: &[[Vector; M]], w: [&[f32]; N]) -> [[Vector; M]; N] {
     let w = w.map(|row| &row[..x.len()]);
@@ -273,6 +328,21 @@ mod tests {
             for (found, expected) in found.iter().zip(&expected) {
                 prop_assert!((f64::from(*found) - expected).abs() < 1e-5);
             }
+        }
+    }
+
+    #[test]
+    fn a_bf16_weight_gives_the_bits_of_the_same_numbers_in_f32() {
+        for [rows, out, width] in [[1, 12, 16], [8, 5, 33], [70, 97, 40], [131, 140, 150]] {
+            let stored: Vec<bf16> =
+                numbers(out * width, 2).into_iter().map(bf16::from_f32).collect();
+            let w = tensor(stored.iter().map(|value| value.to_f32()).collect(), [out, width]);
+            let stored = TensorData::new(stored, [out, width]);
+            let stored = Tensor::from_data(stored, (&Device::flex(), DType::BF16));
+            let x = tensor(numbers(rows * width, 1), [rows, width]);
+            assert_eq!(super::super::widened(&stored).unwrap().into_data(), w.to_data());
+            let [found, expected] = [&stored, &w].map(|weight| project(&x, weight));
+            assert_eq!(found.map(Tensor::into_data), expected.map(Tensor::into_data));
         }
     }
 
