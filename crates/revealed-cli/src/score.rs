@@ -143,7 +143,7 @@ impl Scorer {
     fn scores(&self, rows: &[&Encoded]) -> Result<Vec<f64>> {
         let rows: Vec<(&[u32], usize)> =
             rows.iter().map(|row| (row.input_ids.as_slice(), row.completion_start)).collect();
-        let mut scoring = Scoring::new(self.rows.encoder.pad_id(), self.batch_tokens);
+        let mut scoring = Scoring::new(self.scorer.rows.encoder.pad_id(), self.batch_tokens);
         Ok(self.scorer.reward.score_rows(&rows, &mut scoring)?)
     }
 
