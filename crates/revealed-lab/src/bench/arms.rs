@@ -114,7 +114,7 @@ pub fn all() -> Vec<Arm> {
         first("negatives-sft", &["negatives.initial=0", "negatives.sft=4"]),
         later("negatives-greedy", &["negatives.initial=0", "negatives.greedy=1"]),
         first("negatives-made", &["negatives.other_prompts=1", "negatives.truncated=1"]),
-        of_mixed("mixed-negative_reweighting", &["reward.negative_reweighting=validation-reward"]),
+        of_mixed("mixed-negative-reweighting", &["reward.negative_reweighting=validation-reward"]),
         of_mixed(
             "mixed-warm",
             &["reward.start=warm", "reward.optimizer.lr=1e-4", "reward.steps=30"],
