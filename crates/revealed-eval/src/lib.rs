@@ -16,6 +16,9 @@ mod record;
 pub mod shop_desk;
 pub mod stats;
 pub mod tasks;
+#[cfg(any(test, feature = "testing"))]
+#[doc(hidden)]
+pub mod testing;
 
 pub use error::EvalError;
 pub use estimate::Estimate;
