@@ -14,10 +14,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("revealed-objectives", &[]),
     ("revealed-reward", &["revealed-models"]),
     ("revealed-train", &["revealed-data", "revealed-objectives", "revealed-reward"]),
-    (
-        "revealed-eval",
-        &["revealed-data", "revealed-models", "revealed-objectives", "revealed-reward"],
-    ),
+    ("revealed-eval", &["revealed-data", "revealed-models", "revealed-reward"]),
     ("revealed-report", &["revealed-reward", "revealed-eval"]),
     (
         "revealed",
