@@ -14,13 +14,10 @@ use revealed::train::{SolverName, Tuning};
 use serde_json::json;
 
 mod setup;
-// The tiny world of the trainer's own tests.
-#[path = "../../crates/revealed-train/tests/it/support.rs"]
-mod support;
 mod work;
 
+use revealed_train::testing::World;
 use setup::Setup;
-use support::World;
 
 /// Times the stages of the loop on a Hugging Face model folder.
 #[derive(Debug, Clone, Parser)]

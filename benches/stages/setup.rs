@@ -8,7 +8,7 @@ use revealed::models::{CausalLm, HfConfig, LoraConfig};
 use revealed::train::{Recipe, Row, Task, derive};
 
 use crate::Args;
-use crate::support::World;
+use revealed_train::testing::World;
 
 /// A model with a tokenizer.
 pub struct Setup {

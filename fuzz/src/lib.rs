@@ -8,14 +8,10 @@ use std::path::{Path, PathBuf};
 use revealed_data::{ChatTemplate, Encoder, GenerationPrompt, Message, Prompt};
 use revealed_models::{CausalLm, ScalarModel};
 use revealed_reward::{RewardEnsemble, RewardModel};
+use revealed_train::testing::{World, device};
 use revealed_train::{Recipe, RunFolder, State, Tuning, align};
 use sha2::{Digest, Sha256};
 
-// The tiny world of the trainer's own tests: a tokenizer of 20 words, models of width 16.
-#[path = "../../crates/revealed-train/tests/it/support.rs"]
-mod support;
-
-use support::{World, device};
 
 /// A folder with files as they should be.
 struct Bench {

@@ -13,10 +13,6 @@ mod models;
 mod objectives;
 mod round;
 
-// The tiny world of the trainer's own tests.
-#[path = "../../crates/revealed-train/tests/it/support.rs"]
-mod support;
-
 /// A device with how far it may be from flex, relative to the larger of 1 and the number itself.
 #[derive(Clone)]
 pub(crate) struct Other {

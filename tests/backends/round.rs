@@ -4,8 +4,8 @@ use revealed::Device;
 use revealed::models::CausalLm;
 use revealed::train::{Run, SolverName, State, Tuning, align};
 
-use crate::support::{World, weights};
 use crate::{close, devices, flex};
+use revealed_train::testing::{World, weights};
 
 fn round(world: &World, device: &Device) -> State {
     let folder = world.folder.path();

@@ -50,6 +50,13 @@ const EDGES: &[(&str, &[&str])] = &[
     ("revealed-cli", &["revealed"]),
 ];
 
+/// Further edges of tests: the fixtures behind a crate's feature `testing`.
+const TEST_EDGES: &[(&str, &str)] = &[
+    ("revealed-train", "revealed-train"),
+    ("revealed", "revealed-train"),
+    ("revealed-cli", "revealed-eval"),
+];
+
 /// Lines of a manifest's section, without comments.
 fn section(manifest: &str, names: &[&str]) -> Vec<String> {
     let mut inside = false;
@@ -82,11 +89,34 @@ fn every_crate_depends_only_on_those_below_it() {
     let known: BTreeSet<&str> = EDGES.iter().map(|(name, _)| *name).collect();
     assert_eq!(manifests.keys().map(String::as_str).collect::<BTreeSet<_>>(), known);
     for (name, allowed) in EDGES {
-        for line in section(&manifests[*name], &["dependencies", "dev-dependencies"]) {
-            let dependency = line.split(['.', ' ', '=']).next().unwrap();
-            if dependency.starts_with("revealed") {
-                assert!(allowed.contains(&dependency), "{name} → {dependency} is not an edge");
+        for (of_tests, kind) in [(false, "dependencies"), (true, "dev-dependencies")] {
+            for line in section(&manifests[*name], &[kind]) {
+                let dependency = line.split(['.', ' ', '=']).next().unwrap();
+                if dependency.starts_with("revealed") {
+                    let in_tests = of_tests && TEST_EDGES.contains(&(name, dependency));
+                    assert!(
+                        in_tests || allowed.contains(&dependency),
+                        "{name} → {dependency} is not an edge"
+                    );
+                }
             }
+        }
+    }
+}
+
+#[test]
+fn only_tests_enable_the_fixtures() {
+    for (name, manifest) in manifests() {
+        for line in section(&manifest, &["dependencies"]) {
+            assert!(!line.contains("\"testing\""), "{name}: {line}");
+        }
+        for line in section(&manifest, &["features"]) {
+            assert!(!line.contains("/testing\""), "{name}: {line}");
+        }
+        for line in section(&manifest, &["dev-dependencies"]) {
+            let dependency = line.split(['.', ' ', '=']).next().unwrap();
+            let listed = TEST_EDGES.contains(&(name.as_str(), dependency));
+            assert_eq!(line.contains("\"testing\""), listed, "{name}: {line}");
         }
     }
 }
@@ -106,7 +136,8 @@ fn only_the_facade_enables_backends_in_a_build() {
         let features = section(&manifest, &["features"]);
         let allowed: &[&str] = match name.as_str() {
             "revealed-models" => &["flex", "tch", "cube"],
-            "revealed-train" => &["flex"],
+            "revealed-train" => &["flex", "testing"],
+            "revealed-eval" => &["testing"],
             _ => &[],
         };
         for line in features {

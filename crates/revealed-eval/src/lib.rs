@@ -19,6 +19,9 @@ pub mod rewards;
 mod row_encoder;
 pub mod stats;
 pub mod tasks;
+#[cfg(any(test, feature = "testing"))]
+#[doc(hidden)]
+pub mod testing;
 
 pub use error::EvalError;
 pub use estimate::Estimate;

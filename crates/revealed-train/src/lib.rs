@@ -23,6 +23,9 @@ pub mod session;
 mod state;
 mod steps;
 mod task;
+#[cfg(any(test, feature = "testing"))]
+#[doc(hidden)]
+pub mod testing;
 
 pub use error::{TrainError, error_chain};
 pub use fit::{ExpertScores, Negative, Pair, PairPool, calibrate, fit_reward, pairs};
@@ -54,9 +57,3 @@ pub use seed::derive;
 pub use session::{Session, Setup, Start, align_in_folder};
 pub use state::PhaseState;
 pub use task::{Row, Task};
-
-#[cfg(test)]
-extern crate self as revealed_train;
-#[cfg(test)]
-#[path = "../tests/it/support.rs"]
-mod support;

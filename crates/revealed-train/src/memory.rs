@@ -140,7 +140,7 @@ impl fmt::Display for MemoryPlan {
 mod tests {
     use super::*;
     use crate::recipe::SolverName;
-    use crate::support::World;
+    use crate::testing::World;
 
     /// Copies of the weights in all rewards.
     fn rewards(average: Average, rounds: usize, validation: ValidationReward) -> (String, u64) {

@@ -88,7 +88,7 @@ mod tests {
     use crate::improve::{Rollout, improve_policy};
     use crate::recipe::{SolverName, Tuning};
     use crate::record::{At, Phase};
-    use crate::support::{World, model, weights};
+    use crate::testing::{World, model, weights};
 
     fn world(solver: SolverName) -> World {
         World::new(Tuning::Full, |recipe| {

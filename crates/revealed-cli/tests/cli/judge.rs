@@ -6,8 +6,8 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use crate::stub::{Act, Stub};
 use crate::world::{Done, World};
+use revealed_eval::testing::{Act, Stub};
 
 const KEY: &str = "sk-planted-0123456789";
 

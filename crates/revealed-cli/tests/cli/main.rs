@@ -18,7 +18,5 @@ mod runs;
 #[cfg(unix)]
 mod signals;
 #[allow(dead_code)] // not all that it can do is done here
-#[path = "../../../revealed-eval/src/judge/stub.rs"]
-mod stub;
 mod tasks;
 mod world;

@@ -11,8 +11,8 @@ use std::process::Command;
 use revealed::lab::shop_desk::{self, Setting, TaskSize};
 use serde_json::{Value, json};
 
-use crate::stub::{Act, Stub};
 use crate::world::{RECIPE, World};
+use revealed_eval::testing::{Act, Stub};
 
 /// Pages whose commands are only parsed, by a unit test of the program.
 const PARSED: [(&str, &str); 2] = [

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::stub::{Act, Stub};
 use crate::world::World;
+use revealed_eval::testing::{Act, Stub};
 
 /// Starts a run that reacts to SIGHUP, whatever the tests themselves were started with.
 fn start(world: &World, settings: &[&str]) -> Child {

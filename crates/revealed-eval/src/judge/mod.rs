@@ -15,8 +15,6 @@ mod pace;
 mod retry;
 mod run;
 mod settings;
-#[cfg(test)]
-pub(crate) mod stub;
 mod template;
 #[cfg(test)]
 mod tests;

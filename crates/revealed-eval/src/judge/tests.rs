@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::Value;
 
-use super::stub::{Act, Stub};
 use super::*;
 use crate::error::EvalError;
+use crate::testing::{Act, Stub};
 
 const KEY: &str = "sk-planted-0123456789";
 

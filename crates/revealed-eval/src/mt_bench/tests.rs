@@ -7,9 +7,9 @@ use serde_json::json;
 
 use super::*;
 use crate::error::EvalError;
-use crate::judge::stub::{Act, Stub};
 use crate::judge::{ApiKey, JudgeClient, JudgeSettings};
 use crate::log::{Log, read_lines};
+use crate::testing::{Act, Stub};
 
 pub(crate) const KEY: &str = "sk-planted-0123456789";
 

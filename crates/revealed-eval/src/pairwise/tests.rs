@@ -5,9 +5,9 @@ use std::path::Path;
 
 use super::*;
 use crate::error::EvalError;
-use crate::judge::stub::{Act, Stub};
 use crate::log::{Log, read_lines};
 use crate::mt_bench::tests::{KEY, World, answers, client};
+use crate::testing::{Act, Stub};
 
 fn run(stub: &Stub, matches: &[Match], folder: &Path) -> Result<Played, EvalError> {
     let (mut games, known) = Log::open(&folder.join("judge_pair.games.jsonl")).unwrap();

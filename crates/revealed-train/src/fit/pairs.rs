@@ -237,15 +237,15 @@ mod tests {
     use super::*;
     use crate::recipe::{Tuning, ValidationReward};
     use crate::record::Phase;
-    use crate::support::{EOS, World};
+    use crate::testing::{EOS, World};
 
     /// 20 demonstrations with distinct completions; every other one is truncated.
     fn made(change: impl FnOnce(&mut crate::Recipe)) -> World {
         let completion = |i: usize| {
-            let (a, b) = (crate::support::word(i), crate::support::word(i / 17 + 7));
+            let (a, b) = (crate::testing::word(i), crate::testing::word(i / 17 + 7));
             format!(" {a} {b}{}", " d d d d".repeat(i % 2))
         };
-        let prompt = |i: usize| crate::support::demonstrations()[i].0.clone();
+        let prompt = |i: usize| crate::testing::demonstrations()[i].0.clone();
         let rows: Vec<(String, String)> = (0..24).map(|i| (prompt(i), completion(i))).collect();
         World::with_rows(Tuning::Full, &rows, |recipe| {
             recipe.data.long_completions = LongCompletion::Truncate;

@@ -255,7 +255,7 @@ mod tests {
     use super::*;
     use crate::fit::ExpertScores;
     use crate::recipe::Tuning;
-    use crate::support::World;
+    use crate::testing::World;
 
     fn softplus(x: f64) -> f64 {
         x.exp().ln_1p()
@@ -279,7 +279,7 @@ mod tests {
                 ..Pair::new(&rows[0], &rows[1])
             })
             .into();
-        let device = crate::support::device().autodiff();
+        let device = crate::testing::device().autodiff();
         let leaf = |values: [f32; 2]| Tensor::<1>::from_floats(values, &device).require_grad();
         let (d, s) = (leaf([1.0, -0.5]), leaf([0.25, 0.75]));
         let pairs: Vec<&Pair<'_>> = pairs.iter().collect();

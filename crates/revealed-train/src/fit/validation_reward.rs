@@ -51,7 +51,7 @@ mod tests {
     use crate::irl::align;
     use crate::recipe::{NegativeSource, Tuning, ValidationReward};
     use crate::state::State;
-    use crate::support::{Weights, World, weights};
+    use crate::testing::{Weights, World, weights};
 
     /// The validation reward fitted on a state with a changed pool.
     fn fitted_with(world: &World, state: &State, change: impl Fn(&mut Vec<Negative>)) -> Weights {

@@ -217,7 +217,7 @@ fn reward_figures(text: &mut String, report: &RoundReport) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::support::World;
+    use crate::testing::World;
 
     #[test]
     fn a_model_in_the_cache_of_the_hub_is_named_by_its_hub_id() {

@@ -42,7 +42,7 @@ mod tests {
     use super::*;
     use crate::folder::card::card;
     use crate::recipe::Tuning;
-    use crate::support::World;
+    use crate::testing::World;
 
     #[test]
     fn a_merged_model_has_the_provenance_of_its_adapter_and_the_loading_code_of_a_full_model() {

@@ -224,7 +224,7 @@ mod tests {
     use super::*;
     use crate::recipe::Tuning;
     use crate::record::Phase;
-    use crate::support::World;
+    use crate::testing::World;
 
     #[test]
     fn kept_figures_give_the_same_report_as_measuring_again() {

@@ -51,7 +51,7 @@ mod tests {
     use super::*;
     use crate::recipe::Tuning;
     use crate::record::Phase;
-    use crate::support::{World, poisoned};
+    use crate::testing::{World, poisoned};
 
     #[test]
     fn a_loss_that_is_not_finite_is_an_error_and_not_the_best_epoch() {

@@ -264,7 +264,7 @@ mod tests {
     use crate::improve::rollout::example;
     use crate::recipe::{KlPlacement, SolverName, Tuning};
     use crate::record::Phase;
-    use crate::support::{World, model, weights};
+    use crate::testing::{World, model, weights};
 
     /// A step of a new learner on a changed rollout of its policy.
     fn rollout(solver: SolverName, work: impl Fn(&mut Rollout)) -> Result<Vec<Metric>, TrainError> {
@@ -377,7 +377,7 @@ mod tests {
     /// The KL coefficients that the rollouts of a round report.
     fn kl_coefs(anchor: &CausalLm, world: &World) -> Vec<f64> {
         let reward = RewardModel::new(world.base.clone(), 0);
-        let mut observer = crate::support::RecordingObserver::default();
+        let mut observer = crate::testing::RecordingObserver::default();
         let improved = world.run(&mut observer, |run| {
             improve_policy(world.policy.clone(), anchor, &reward, 1, run)
         });
@@ -475,7 +475,7 @@ mod tests {
             recipe.policy.mini_batch_size = 16;
         });
         let reward = RewardModel::new(world.base.clone(), 0);
-        let mut observer = crate::support::RecordingObserver::default();
+        let mut observer = crate::testing::RecordingObserver::default();
         let improved = world.run(&mut observer, |run| {
             improve_policy(world.policy.clone(), &world.base, &reward, 1, run)
         });

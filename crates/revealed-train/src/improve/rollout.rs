@@ -259,7 +259,7 @@ mod tests {
     #[test]
     fn the_uncertainty_penalty_lowers_the_scores_of_a_rollout() {
         use crate::recipe::Tuning;
-        let world = crate::support::World::new(Tuning::Full, |recipe| {
+        let world = crate::testing::World::new(Tuning::Full, |recipe| {
             recipe.policy.missing_eos_value = 0.0;
         });
         let member = |seed| revealed_reward::RewardModel::new(world.base.clone(), seed);

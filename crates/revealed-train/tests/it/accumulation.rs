@@ -12,7 +12,7 @@ use revealed_train::{
     Tuning, ValidationReward, fit_log_ratio, fit_reward, fit_sft, improve_policy,
 };
 
-use crate::support::{Weights, World, largest_difference, weights};
+use revealed_train::testing::{Weights, World, largest_difference, weights};
 
 /// f32 sums in another order, times a rate of at most 1.
 const TOLERANCE: f32 = 1e-6;
@@ -151,7 +151,7 @@ fn a_step_on_log_ratios_equals_that_of_the_full_batch() {
             offset: 0.0,
             label_smoothing: 0.0,
         };
-        let reference = crate::support::model(2);
+        let reference = revealed_train::testing::model(2);
         let fitted = world.run(&mut (), |run| {
             let pairs = revealed_train::pairs(&negatives, None, &world.task, run)?;
             fit_log_ratio(world.policy.clone(), &reference, &pairs, &config, &objective, run)

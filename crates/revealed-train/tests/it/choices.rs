@@ -9,7 +9,7 @@ use revealed_train::{
     ValidationReward, fit_reward,
 };
 
-use crate::support::{Weights, World, weights};
+use revealed_train::testing::{Weights, World, weights};
 
 #[test]
 fn a_pool_has_its_rounds_and_always_the_fixed_sources() {

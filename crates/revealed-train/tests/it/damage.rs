@@ -11,7 +11,7 @@ use revealed_models::{CausalLm, ScalarModel};
 use revealed_reward::RewardEnsemble;
 use revealed_train::{Recipe, RunFolder, Tuning, align};
 
-use crate::support::{World, device};
+use revealed_train::testing::{World, device};
 
 /// Damaged copies of each file.
 const COPIES: u64 = 150;

@@ -4,7 +4,7 @@ use revealed_data::Encoder;
 use revealed_train::{At, Phase, Recipe, Rollout, Row, Task, TrainError, Tuning};
 use serde_json::json;
 
-use crate::support::{self, EOS, World, demonstrations, task, write_rows};
+use revealed_train::testing::{self, EOS, World, demonstrations, task, write_rows};
 
 #[test]
 fn a_sample_with_the_text_of_a_demonstration_is_the_same_row() {
@@ -31,7 +31,7 @@ fn other_tokens_of_the_same_text_give_the_same_row() {
         json!({"<pad>": 0, "<bos>": 1, "<eos>": 2, "a": 3, "b": 4, "c": 5, "ab": 6, "abc": 7});
     let bpe = json!({"type": "BPE", "vocab": vocab, "merges": [["a", "b"], ["ab", "c"]]});
     let decoder = json!({"type": "Fuse"});
-    support::write_tokenizer_json(folder.path(), &["<pad>", "<bos>", "<eos>"], bpe, decoder);
+    testing::write_tokenizer_json(folder.path(), &["<pad>", "<bos>", "<eos>"], bpe, decoder);
     let rows: Vec<(String, String)> =
         ["a", "b", "c", "ac", "bc", "ca"].map(|prompt| (prompt.into(), "abcab".into())).to_vec();
     let mut recipe = Recipe::default();
@@ -64,7 +64,7 @@ fn samples_in_pairs_and_rollouts_are_tokenized_as_demonstrations() {
     let bpe = json!({"type": "BPE", "vocab": vocab, "merges": merges});
     let folder = world.folder.path();
     let decoder = json!({"type": "Fuse"});
-    support::write_tokenizer_json(folder, &["<pad>", "<bos>", "<eos>"], bpe, decoder);
+    testing::write_tokenizer_json(folder, &["<pad>", "<bos>", "<eos>"], bpe, decoder);
     write_rows(folder, "demonstrations.jsonl", &rows);
     world.task = task(folder, &world.recipe).unwrap();
 

@@ -3,7 +3,7 @@
 use revealed_models::workers::{map_parallel, max_concurrency};
 use revealed_train::{SolverName, State, Tuning};
 
-use crate::support::{RecordingObserver, World, weights};
+use revealed_train::testing::{RecordingObserver, World, weights};
 
 fn all(seed: u64, tuning: Tuning) -> (State, RecordingObserver) {
     let mut world = World::new(tuning, |recipe| {
@@ -55,7 +55,7 @@ fn parallel_micro_batches_are_bit_identical_to_sequential_ones() {
     let together = run();
     // Work on a worker thread runs sequentially.
     let mut alone = Vec::new();
-    let workers = max_concurrency(&crate::support::device(), 1, usize::MAX);
+    let workers = max_concurrency(&revealed_train::testing::device(), 1, usize::MAX);
     map_parallel(
         2,
         &[(), ()],
@@ -105,12 +105,14 @@ fn models_in_a_state_have_no_gradients() {
         let (_, states) = World::new(tuning, |_| {}).align();
         for state in states {
             let models = [&state.initial, &state.sft, &state.policy];
-            assert!(models.into_iter().chain(&state.candidate).all(crate::support::is_plain));
+            assert!(
+                models.into_iter().chain(&state.candidate).all(revealed_train::testing::is_plain)
+            );
             assert!(
                 state
                     .reward
                     .iter()
-                    .all(|reward| crate::support::is_plain(&reward.members[0].model))
+                    .all(|reward| revealed_train::testing::is_plain(&reward.members[0].model))
             );
         }
     }

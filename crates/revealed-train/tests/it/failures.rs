@@ -7,7 +7,7 @@ use revealed_objectives::pairs::pairwise_logistic;
 use revealed_reward::{RewardError, RewardModel};
 use revealed_train::{Phase, SolverName, TrainError, Tuning, align, improve_policy};
 
-use crate::support::{RecordingObserver, World, poisoned, weights};
+use revealed_train::testing::{RecordingObserver, World, poisoned, weights};
 
 #[test]
 fn a_nan_from_an_objective_is_an_error_that_names_round_phase_and_step() {

@@ -4,7 +4,7 @@ use burn::tensor::Tensor;
 use revealed_objectives::pairs::pairwise_logistic;
 use revealed_train::{Phase, RewardStart, Stop, Tuning, align};
 
-use crate::support::{World, weights};
+use revealed_train::testing::{World, weights};
 
 #[test]
 fn a_rejected_round_leaves_policy_and_samples_bit_identical() {

@@ -4,7 +4,7 @@ use burn::module::Module;
 use revealed_models::{CausalLm, CompletionBatch, PaddingSide, TokenBatch};
 use revealed_train::{Keep, OptimizerConfig, Recipe, Row, Schedule, SftObjective, Tuning, fit_sft};
 
-use crate::support::{
+use revealed_train::testing::{
     RecordingObserver, Weights, World, demonstrations, device, largest_difference, weights,
 };
 
@@ -24,7 +24,7 @@ fn loss(model: &CausalLm, rows: &[Row]) -> f64 {
 #[test]
 fn the_last_epoch_or_the_best_one_is_kept() {
     // Random words can only be memorized, so the last epoch is not the best one.
-    let word = |i: usize| crate::support::word(i * i);
+    let word = |i: usize| revealed_train::testing::word(i * i);
     let rows: Vec<(String, String)> = demonstrations()
         .into_iter()
         .enumerate()

@@ -7,7 +7,7 @@ use revealed_train::{
     improve_policy,
 };
 
-use crate::support::{PROMPT, RecordingObserver, WORDS, World, demonstrations};
+use revealed_train::testing::{PROMPT, RecordingObserver, WORDS, World, demonstrations};
 
 /// The word `c`, at every position of every demonstration.
 const LIKED: u32 = WORDS + 2;

@@ -5,7 +5,7 @@ use revealed_train::{
     LengthControl, Negative, NegativeSource, Row, Tuning, fit_reward, improve_policy_and_reward,
 };
 
-use crate::support::{EOS, WORDS, World, weights};
+use revealed_train::testing::{EOS, WORDS, World, weights};
 
 /// One prompt, and a word repeated a number of times.
 fn row(words: usize) -> Row {

@@ -1,8 +1,6 @@
 //! The loop and its phases on tiny models, through the public interface.
 #![allow(missing_docs, clippy::unwrap_used)]
 
-mod support;
-
 mod accumulation;
 mod choices;
 mod damage;

@@ -7,7 +7,7 @@ use revealed_train::{
     At, PairPool, Phase, SolverName, State, TrainError, Tuning, align, fit_reward, fit_sft, pairs,
 };
 
-use crate::support::{RecordingObserver, Weights, World, largest_difference, weights};
+use revealed_train::testing::{RecordingObserver, Weights, World, largest_difference, weights};
 
 /// Half a unit in the last place of bfloat16.
 const ROUNDING: f64 = 1.0 / 256.0;

@@ -6,7 +6,7 @@ use revealed_data::{EncodeOptions, Encoder, Message, Prompt, TemplateChoice};
 use revealed_train::{Alternation, RunFolder, Tuning, align};
 use serde_json::Value;
 
-use crate::support::{RecordingObserver, World, task};
+use revealed_train::testing::{RecordingObserver, World, task};
 
 #[test]
 fn phases_are_reported_in_order_with_steps_from_1() {

@@ -13,7 +13,7 @@ use revealed_train::{
 
 use sha2::Digest;
 
-use crate::support::{World, demonstrations, device, model, weights};
+use revealed_train::testing::{World, demonstrations, device, model, weights};
 
 fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();

@@ -8,7 +8,7 @@ use revealed_train::{
     self_play,
 };
 
-use crate::support::{
+use revealed_train::testing::{
     RecordingObserver, Weights, World, demonstrations, device, is_plain, model, weights,
 };
 

@@ -3,7 +3,7 @@
 use revealed_reward::{Audit, Calibration, RewardModel};
 use revealed_train::{Phase, RoundReport, State, TrainError, Tuning, ValidationReward, align};
 
-use crate::support::{Weights, World, is_plain, weights};
+use revealed_train::testing::{Weights, World, is_plain, weights};
 
 fn fitted(state: &State) -> Option<(Weights, Calibration)> {
     state.validation_reward.as_ref().map(|reward| (weights(&reward.model), reward.calibration))

@@ -1,4 +1,5 @@
-//! A server for tests that does what it is told, on a port of its own.
+//! Test fixture: an HTTP server with scripted responses, on a free port.
+#![allow(clippy::unwrap_used)]
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};

@@ -6,7 +6,6 @@
 #![allow(clippy::unwrap_used)]
 
 #[allow(dead_code)]
-#[path = "../cli/world.rs"]
 mod world;
 
 use std::collections::BTreeMap;

@@ -1,17 +1,17 @@
-//! A tiny world for tests: a tokenizer of 20 words, random Llama models of width 16, demonstrations.
-#![allow(dead_code, clippy::unwrap_used)]
+//! Test fixtures: a tokenizer of 20 words, random Llama models of width 16, demonstrations.
+#![allow(clippy::unwrap_used)]
 
 use std::path::{Path, PathBuf};
 
+use crate::{
+    Average, Event, Metric, MissingEos, Observer, Recipe, RoundReport, Run, ScaleFrom, State, Task,
+    Tuning, ValidationReward, align,
+};
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{Device, Tensor};
 use revealed_data::Encoder;
 use revealed_models::{CausalLm, HfConfig};
 use revealed_objectives::RewardObjective;
-use revealed_train::{
-    Average, Event, Metric, MissingEos, Observer, Recipe, RoundReport, Run, ScaleFrom, State, Task,
-    Tuning, ValidationReward, align,
-};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -130,7 +130,7 @@ fn small(tuning: Tuning) -> Recipe {
     recipe
 }
 
-pub fn task(folder: &Path, recipe: &Recipe) -> Result<Task, revealed_train::TrainError> {
+pub fn task(folder: &Path, recipe: &Recipe) -> Result<Task, crate::TrainError> {
     let encoder = Encoder::from_folder(folder, recipe.data.encode_options())?;
     Task::load(&recipe.data, encoder, recipe.run.seed)
 }
