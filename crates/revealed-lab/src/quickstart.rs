@@ -58,7 +58,8 @@ impl Quickstart {
         device: &Device,
     ) -> Result<GoldTable, LabError> {
         let (out, seed) = (&recipe.run.out, recipe.run.seed);
-        let row = |name: &str, model| measure(name, model, &self.world.test, &self.task, seed);
+        let row =
+            |name: &str, model: &CausalLm| measure(name, model, &self.world.test, &self.task, seed);
         let mut measured = vec![row("base", &state.initial)?, row("sft", &state.sft)?];
         let mut kept_rounds = Vec::new();
         for report in state.reports.iter().filter(|report| report.accepted) {

@@ -6,8 +6,8 @@ use std::time::Instant;
 use revealed_models::CausalLm;
 use revealed_objectives::{LogRatioLoss, LogRatioObjective};
 use revealed_train::{
-    KlReference, LogRatioReward, OptimizerConfig, Phase, Recipe, Run, SelfPlay, State, align,
-    fit_sft, improve_policy, self_play,
+    KlReference, LogRatioReward, OptimizerConfig, Phase, Recipe, Run, SelfPlay, State, TrainError,
+    align, fit_sft, improve_policy, self_play,
 };
 
 use super::fingerprint::fingerprint;
@@ -325,7 +325,8 @@ fn irl(rounds: usize, changes: &[String], prepared: &Prepared) -> Result<Vec<Rou
         state = align(state, &mut run, |_| Ok(()))?;
         let mut result = plain(round, began.elapsed().as_secs_f64(), &state.policy, prepared)?;
         let reward = state.reward.as_ref().expect("a round has fitted one");
-        let scores = |rows: &[_]| Ok(reward.scores(rows, task.pad_id(), 8192)?);
+        let scores =
+            |rows: &[_]| Ok(reward.scores(rows, task.pad_id(), 8192).map_err(TrainError::from)?);
         result.ordered = Some(ordered(&scores, prepared)?);
         result.report = state.reports.last().cloned();
         results.push(result);

@@ -1,6 +1,6 @@
 //! Two records of one evaluation: item by item where both are of the same data.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use serde::Serialize;
 use thiserror::Error;
@@ -8,7 +8,7 @@ use thiserror::Error;
 use super::figures::{FigureDifference, Items, Sides};
 use super::{Difference, names};
 use crate::page::number;
-use revealed_eval::{EvalRecord, Figure, Item, Source};
+use revealed_eval::{EvalRecord, Figure, Source};
 
 /// Why two records are not compared.
 #[derive(Debug, Error)]
@@ -178,6 +178,10 @@ fn differences(a: &EvalRecord, b: &EvalRecord) -> Vec<Difference> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
+    use revealed_eval::Item;
+
     use super::*;
     use revealed_eval::stats::{Z_95, mean_sd};
     use revealed_eval::{Environment, Part};

@@ -2,9 +2,7 @@
 
 use std::fmt::Write;
 
-use super::axes::{
-    Axes, BOTTOM, GAP, HEIGHT, MOST_POINTS, RIGHT, TOP, WIDTH, log_text, tick_text, ticks,
-};
+use super::axes::{Axes, BOTTOM, GAP, HEIGHT, MOST_POINTS, RIGHT, TOP, WIDTH, ticks};
 use super::curves::{Curve, Point, thinned};
 use super::expected_range::ExpectedRange;
 use super::labels::label;
@@ -127,6 +125,7 @@ fn line(svg: &mut String, points: &[Point], axes: &Axes) {
 
 #[cfg(test)]
 pub(super) mod tests {
+    use super::super::axes::{log_text, tick_text};
     use super::super::axes::{log_text, tick_text};
     use super::*;
     use revealed_train::Phase;
