@@ -60,9 +60,11 @@ fn critics_give_a_value_per_completion_token() {
 fn progress_counts_rows_and_tokens_to_the_end() {
     let (model, rows) = (tiny_llama(24, 16, true, 1), rows());
     let mut seen = Vec::new();
-    let mut report = |progress: ScoringProgress| seen.push(progress);
-    let mut scoring = Scoring::new(0, 20).on_progress(&mut report);
-    model.row_log_probs(&borrowed(&rows), 1.0, &mut scoring).unwrap();
+    {
+        let mut report = |progress: ScoringProgress| seen.push(progress);
+        let mut scoring = Scoring::new(0, 20).on_progress(&mut report);
+        model.row_log_probs(&borrowed(&rows), 1.0, &mut scoring).unwrap();
+    }
     let tokens = rows.iter().map(|(ids, _)| ids.len()).sum::<usize>();
     assert!(seen.len() > 2);
     assert!(seen.windows(2).all(|pair| pair[0].rows < pair[1].rows));
@@ -78,7 +80,8 @@ fn progress_counts_rows_and_tokens_to_the_end() {
 fn a_row_without_a_completion_is_named_by_its_index_in_the_call() {
     let model = tiny_llama(24, 16, true, 1);
     let mut rows = rows();
-    rows[7].0.truncate(rows[7].1);
+    let start = rows[7].1;
+    rows[7].0.truncate(start);
     let error = model.row_log_probs(&borrowed(&rows), 1.0, &mut Scoring::new(0, 30)).unwrap_err();
     assert!(matches!(error, ModelError::Row { row: 7, .. }), "{error}");
     assert!(model.row_log_probs(&[], 1.0, &mut Scoring::new(0, 30)).unwrap().is_empty());
