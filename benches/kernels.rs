@@ -12,7 +12,7 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use revealed_models::layers::{Linear, RmsNorm};
 use revealed_models::{
     CausalLm, CompletionBatch, HfConfig, LoraConfig, PaddingSide, SamplingConfig, TokenBatch,
-    sample,
+    Weight, sample,
 };
 use serde_json::{Value, json};
 
@@ -53,7 +53,7 @@ fn completions(rows: usize, length: usize) -> CompletionBatch {
 fn linear(c: &mut Criterion) {
     let mut group = c.benchmark_group("linear 576 to 1536");
     let layer = Linear {
-        weight: Param::from_tensor(random([MIDDLE, WIDTH])),
+        weight: Weight::F32(Param::from_tensor(random([MIDDLE, WIDTH]))),
         bias: None,
         lora: None,
         name: "up_proj".into(),
