@@ -9,9 +9,9 @@ pub(super) const MOST_POINTS: usize = 400;
 pub(super) const WIDTH: f64 = 360.0;
 pub(super) const HEIGHT: f64 = 190.0;
 /// Minimum left margin; wider if the numbers of the axis are longer.
-const LEFT: f64 = 46.0;
+pub(super) const LEFT: f64 = 46.0;
 /// Maximum width of a digit at 11 px: 0.636 em in DejaVu Sans, a wide font.
-const DIGIT: f64 = 7.0;
+pub(super) const DIGIT: f64 = 7.0;
 /// Distance from the numbers to the axis.
 pub(super) const GAP: f64 = 5.0;
 pub(super) const RIGHT: f64 = 10.0;

@@ -125,8 +125,7 @@ fn line(svg: &mut String, points: &[Point], axes: &Axes) {
 
 #[cfg(test)]
 pub(super) mod tests {
-    use super::super::axes::{log_text, tick_text};
-    use super::super::axes::{log_text, tick_text};
+    use super::super::axes::{DIGIT, LEFT, log_text, tick_text};
     use super::*;
     use revealed_train::Phase;
 
