@@ -130,7 +130,7 @@ fn a_file_that_is_no_record_is_named_with_what_to_do() {
     };
     failed("model/config.json", &["model/config.json: this is no record", "revealed eval"]);
     failed("cut.json", &["cut.json: this record is empty or cut off", "again"]);
-    failed("twice.json", &["twice.json: item `0` stands twice in this record"]);
+    failed("twice.json", &["twice.json: item id `0` occurs twice in this record"]);
 }
 
 #[test]
