@@ -421,12 +421,12 @@ CASES = {
             {"rope_parameters.factor": 4.0},
         ],
     ),
-    "gemma3": (  # four layers: sliding, global, sliding, global; the global ones with scaled rope
+    "gemma3": (  # three layers: sliding, global with scaled rope, sliding
         Gemma3TextConfig,
         dict(
             hidden_size=16,
             intermediate_size=32,
-            num_hidden_layers=4,
+            num_hidden_layers=3,
             num_attention_heads=4,
             num_key_value_heads=2,
             head_dim=8,
@@ -436,7 +436,7 @@ CASES = {
             tie_word_embeddings=True,
             query_pre_attn_scalar=12,
             sliding_window=4,
-            layer_types=["sliding_attention", "full_attention"] * 2,
+            layer_types=["sliding_attention", "full_attention", "sliding_attention"],
             rope_parameters={
                 "sliding_attention": {"rope_type": "default", "rope_theta": 100.0},
                 "full_attention": {"rope_type": "linear", "factor": 2.0, "rope_theta": 10000.0},
@@ -447,7 +447,7 @@ CASES = {
             model_type="gemma3_text",
             hidden_size=16,
             intermediate_size=32,
-            num_hidden_layers=4,
+            num_hidden_layers=3,
             num_attention_heads=4,
             num_key_value_heads=2,
             head_dim=8,
@@ -472,7 +472,7 @@ CASES = {
             {"sliding_window": 3},
             {"query_pre_attn_scalar": 8},
             {"rms_norm_eps": 1e-6},
-            {"layer_types": ["full_attention", "sliding_attention"] * 2},
+            {"layer_types": ["full_attention", "sliding_attention", "full_attention"]},
             {
                 "rope_parameters": {
                     "sliding_attention": {"rope_type": "default", "rope_theta": 1000.0},

@@ -40,6 +40,8 @@ LENGTHS, NEW_TOKENS = (5, 12, 17), 12
 @torch.no_grad()
 def randomize(module, rng):
     """Weights large enough that every part of the model shows in the logits."""
+    # Gemma multiplies embeddings by the square root of hidden_size, 4 in these models.
+    embedding = 0.15 if "Gemma" in type(module).__name__ else 0.4
     for name, p in module.named_parameters():
         noise = torch.randn(p.shape, generator=rng)
         if name.endswith("bias"):
@@ -47,7 +49,7 @@ def randomize(module, rng):
         elif "norm" in name:
             p.copy_(1.0 + 0.3 * noise)
         elif "embed" in name or "lm_head" in name:
-            p.copy_(0.4 * noise)
+            p.copy_(embedding * noise)
         else:
             p.copy_(0.3 * noise)
 
